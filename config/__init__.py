@@ -1,0 +1,1 @@
+"""Settings, Celery configuration and logging: what a deployment may change."""

@@ -1,0 +1,1 @@
+"""Follows Klarna payment sessions to their end: `celery -A worker worker|beat|flower`."""

@@ -1,0 +1,1 @@
+"""The outside world behind the ports of `worker.services`; each names its technology."""

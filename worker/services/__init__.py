@@ -1,0 +1,1 @@
+"""Use cases: they order decisions and effects, and know the outside only through ports."""

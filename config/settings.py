@@ -1,0 +1,261 @@
+"""The environment as frozen, typed settings; the only place that reads it.
+
+`load` answers settings or ends the process with one line per fault, never with a secret's value.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_ACCOUNT = "default"
+KLARNA_LIVE = "https://api.klarna.com"
+# Klarna's six API hosts: docs.klarna.com, API URLs.
+KLARNA_ORIGINS = (
+    KLARNA_LIVE,
+    "https://api-na.klarna.com",
+    "https://api-oc.klarna.com",
+    "https://api.playground.klarna.com",
+    "https://api-na.playground.klarna.com",
+    "https://api-oc.playground.klarna.com",
+)
+# A lease must outlast the request it guards, with time to load and to record.
+LEASE_MARGIN_SECONDS = 5
+
+SinkName = Literal["redis_stream", "celery"]
+
+
+def _comma_list(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _nothing_if_blank(value: object) -> object:
+    """An empty variable is an absent one: `KLARNA_PROXY_URL=` in an .env file."""
+    return None if value == "" else value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must look like https://host or https://host:port")
+    if value != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise ValueError("must be an origin only: no path, no query, no user info")
+    _ = parts.port  # raises ValueError on a port that is none
+    return value
+
+
+def _http_url(value: str) -> str:
+    return _origin(value.rstrip("/"))
+
+
+def _postgres_url(value: object) -> object:
+    """Any spelling of a Postgres URL becomes SQLAlchemy's, with the psycopg driver."""
+    text = str(value)
+    for prefix in ("postgres://", "postgresql://", "postgresql+psycopg://"):
+        if text.startswith(prefix):
+            return "postgresql+psycopg://" + text.removeprefix(prefix)
+    raise ValueError("must start with postgresql:// or postgres://")
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss"}:
+        raise ValueError("must start with redis:// or rediss://")
+    return value
+
+
+def _seconds(value: object) -> object:
+    """A plain number means seconds; pydantic alone would want ISO 8601."""
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return timedelta(seconds=float(str(value)))
+    except (ValueError, OverflowError):
+        raise ValueError("must be a number of seconds") from None
+
+
+def _fernet_key(value: SecretStr) -> SecretStr:
+    try:
+        Fernet(value.get_secret_value())
+    except ValueError:
+        hint = "each key must be 32 bytes in URL-safe base64: `session-worker generate-key`"
+        raise ValueError(hint) from None
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+FernetKey = Annotated[SecretStr, AfterValidator(_fernet_key)]
+Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
+
+
+class _Environment(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_nested_delimiter="__", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+
+class DatabaseSettings(_Environment):
+    """What migrations need."""
+
+    database_url: Annotated[SecretStr, BeforeValidator(_postgres_url)]
+
+
+class BrokerSettings(_Environment):
+    """What Celery's own commands need, Flower among them: no Klarna secret."""
+
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)]
+    broker_url: Annotated[SecretStr | None, BeforeValidator(_nothing_if_blank)] = None
+    http_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+
+    @property
+    def effective_broker_url(self) -> str:
+        """The broker's URL, secret included."""
+        return (self.broker_url or self.redis_url).get_secret_value()
+
+
+class KlarnaAccount(BaseModel):
+    """One set of Klarna API credentials; they belong to one region and one environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    username: Annotated[str, Field(min_length=1)]
+    password: Annotated[SecretStr, Field(min_length=1)]
+    base_url: HttpUrl = KLARNA_LIVE
+
+
+class Settings(DatabaseSettings, BrokerSettings):
+    """Everything a worker or beat process runs with."""
+
+    klarna_username: Annotated[str | None, BeforeValidator(_nothing_if_blank)] = None
+    klarna_password: Annotated[SecretStr | None, BeforeValidator(_nothing_if_blank)] = None
+    klarna_base_url: HttpUrl = KLARNA_LIVE
+    klarna_accounts: dict[str, KlarnaAccount] = Field(default_factory=dict)
+    klarna_proxy_url: Annotated[SecretStr | None, BeforeValidator(_nothing_if_blank)] = None
+    klarna_allowed_origins: Annotated[
+        tuple[Origin, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
+    ] = KLARNA_ORIGINS
+    token_encryption_keys: Annotated[
+        tuple[FernetKey, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
+    ]
+
+    poll_lease_seconds: Seconds = timedelta(seconds=30)
+    poll_tasks_per_tick: Annotated[int, Field(ge=1, le=1000)] = 16
+    poll_in_flight_per_account: Annotated[int, Field(ge=1, le=100_000)] = 500
+    poll_expiry_grace_seconds: Annotated[
+        timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))
+    ] = timedelta(seconds=30)
+    poll_max_interval_seconds: Seconds = timedelta(seconds=2400)
+    poll_max_lifetime_seconds: Seconds = timedelta(seconds=172_800)
+
+    event_sinks: Annotated[
+        tuple[SinkName, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
+    ] = ("redis_stream",)
+    event_stream: Annotated[str, Field(min_length=1)] = "payment-session-events"
+    event_stream_retention_hours: Annotated[int, Field(ge=1)] = 72
+    celery_event_task: Annotated[str, Field(min_length=1)] = "payment_session.event"
+    celery_event_queue: Annotated[str, Field(min_length=1)] = "celery"
+    retention_days: Annotated[int, Field(ge=1)] = 30
+
+    @property
+    def accounts(self) -> Mapping[str, KlarnaAccount]:
+        """Every configured account by its lower-cased name."""
+        named = {name.lower(): account for name, account in self.klarna_accounts.items()}
+        if self.klarna_username and self.klarna_password:
+            named[DEFAULT_ACCOUNT] = KlarnaAccount(
+                username=self.klarna_username,
+                password=self.klarna_password,
+                base_url=self.klarna_base_url,
+            )
+        return named
+
+    @model_validator(mode="after")
+    def _credentials_are_whole(self) -> Self:
+        if self.klarna_username and not self.klarna_password:
+            raise ValueError("KLARNA_PASSWORD: is missing although KLARNA_USERNAME is set")
+        if self.klarna_password and not self.klarna_username:
+            raise ValueError("KLARNA_USERNAME: is missing although KLARNA_PASSWORD is set")
+        if not self.accounts:
+            raise ValueError("KLARNA_USERNAME: is missing, and KLARNA_PASSWORD with it")
+        return self
+
+    @model_validator(mode="after")
+    def _base_urls_are_allowed(self) -> Self:
+        for name, account in self.accounts.items():
+            if account.base_url not in self.klarna_allowed_origins:
+                variable = (
+                    "KLARNA_BASE_URL"
+                    if name == DEFAULT_ACCOUNT
+                    else f"KLARNA_ACCOUNTS__{name.upper()}__BASE_URL"
+                )
+                raise ValueError(f"{variable}: is not listed in KLARNA_ALLOWED_ORIGINS")
+        return self
+
+    @model_validator(mode="after")
+    def _lease_outlasts_request(self) -> Self:
+        shortest = self.http_timeout_seconds + LEASE_MARGIN_SECONDS
+        if self.poll_lease_seconds.total_seconds() < shortest:
+            raise ValueError(
+                f"POLL_LEASE_SECONDS: must be at least HTTP_TIMEOUT_SECONDS + "
+                f"{LEASE_MARGIN_SECONDS} = {shortest:g}"
+            )
+        return self
+
+
+class InvalidSettingsError(ValueError):
+    """The environment is wrong; `faults` has one line for each fault, naming the variable."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+SettingsT = TypeVar("SettingsT", bound=_Environment)
+
+
+def parse(kind: type[SettingsT]) -> SettingsT:
+    """Answer `kind` read from the environment.
+
+    Raises:
+        InvalidSettingsError: with one line per fault.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        raise InvalidSettingsError([_fault(detail) for detail in error.errors()]) from None
+
+
+def load(kind: type[SettingsT]) -> SettingsT:
+    """Answer `kind`, or print the faults to standard error and exit with code 2."""
+    try:
+        return parse(kind)
+    except InvalidSettingsError as error:
+        sys.stderr.write("Wrong settings:\n" + "".join(f"  {line}\n" for line in error.faults))
+        raise SystemExit(2) from None
+
+
+def _fault(detail: Mapping[str, Any]) -> str:
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    variable = "__".join(str(part) for part in detail["loc"] if not isinstance(part, int)).upper()
+    if not variable:
+        return message
+    if detail["type"] == "missing":
+        message = "is missing"
+    return f"{variable}: {message[:1].lower()}{message[1:]}"

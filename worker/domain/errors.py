@@ -1,0 +1,123 @@
+"""What can go wrong, as types that carry a verdict and no secret."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Verdict(StrEnum):
+    """What a failed observation means for the payment session and its account."""
+
+    RETRY = "retry"
+    NOT_FOUND = "not_found"
+    PAUSE_ACCOUNT = "pause_account"
+    SLOW_ACCOUNT = "slow_account"
+
+
+class ObservationError(Exception):
+    """A read of a payment session that told nothing about its status.
+
+    Its text is safe to log and to store: a word for the failure, the HTTP status and Klarna's
+    correlation id (which Klarna's support asks for), never a body or a header.
+    """
+
+    label: ClassVar[str]
+    verdict: ClassVar[Verdict] = Verdict.RETRY
+
+    def __init__(
+        self, detail: str = "", *, status_code: int | None = None, correlation_id: str | None = None
+    ) -> None:
+        self.detail = detail
+        self.status_code = status_code
+        self.correlation_id = correlation_id
+        super().__init__(detail)
+
+    def __str__(self) -> str:
+        parts = [self.label]
+        if self.status_code is not None:
+            parts.append(f"HTTP {self.status_code}")
+        if self.detail:
+            parts.append(self.detail)
+        if self.correlation_id:
+            parts.append(f"correlation id {self.correlation_id}")
+        return ": ".join(parts)
+
+
+class ProtocolError(ObservationError):
+    """Klarna answered with something that is not an answer to this read."""
+
+    label = "protocol_error"
+
+
+class ServerError(ObservationError):
+    """Klarna answered with a 5xx or another status its documentation does not know."""
+
+    label = "server_error"
+
+
+class DeadlineExceededError(ObservationError):
+    """The whole answer did not arrive within the HTTP timeout."""
+
+    label = "deadline_exceeded"
+
+
+class ConnectionFailedError(ObservationError):
+    """No connection, or it broke: DNS, TCP, TLS, proxy."""
+
+    label = "connection_failed"
+
+
+class OriginNotAllowedError(ObservationError):
+    """The stored session URL lies outside the allowed origins: nothing was sent."""
+
+    label = "origin_not_allowed"
+
+
+class SessionNotFoundError(ObservationError):
+    """404: "expired or could not be found"; Klarna does not tell the two apart."""
+
+    label = "not_found"
+    verdict = Verdict.NOT_FOUND
+
+
+class AccountRefusedError(ObservationError):
+    """401 or 403: the account's credentials or its access, never the payment session."""
+
+    label = "account_refused"
+    verdict = Verdict.PAUSE_ACCOUNT
+
+
+class RateLimitedError(ObservationError):
+    """429; `retry_after` is how long Klarna asks to wait, where it says so."""
+
+    label = "rate_limited"
+    verdict = Verdict.SLOW_ACCOUNT
+
+    def __init__(
+        self, *, retry_after: timedelta | None = None, correlation_id: str | None = None
+    ) -> None:
+        super().__init__(status_code=429, correlation_id=correlation_id)
+        self.retry_after = retry_after
+
+
+class TrackError(ValueError):
+    """A `track` that was refused; `field` names the argument at fault. Nothing was stored."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(f"{field}: {problem}")
+
+    def __reduce__(self) -> tuple[type[TrackError], tuple[str, str]]:
+        """Celery pickles and rebuilds exceptions of failed tasks."""
+        return type(self), (self.field, self.problem)
+
+
+class InvalidArgumentError(TrackError):
+    """An argument is missing, malformed or names something unknown."""
+
+
+class ConflictError(TrackError):
+    """An argument contradicts what a payment session, already read at Klarna, was tracked with."""

@@ -1,0 +1,104 @@
+"""Domain events as CloudEvents 1.0; the authorization token is not in them until delivery."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from worker.domain.schedule import backoff_ceiling
+from worker.domain.session import PaymentSession
+
+SOURCE = "klarna-session-worker"
+# Fixed for ever: event ids must be equal across restarts and redeliveries.
+_EVENT_NAMESPACE = uuid.UUID("6f7a1f0e-0d0b-5c1f-9a53-3f2f6a0f4d11")
+
+
+class EventType(StrEnum):
+    """What a shop can be told of a payment session."""
+
+    AUTHORIZED = "payment_session.authorized"
+    ORDER_PLACED = "payment_session.order_placed"
+    COMPLETED = "payment_session.completed"
+    CANCELLED = "payment_session.cancelled"
+    DISABLED = "payment_session.disabled"
+    EXPIRED = "payment_session.expired"
+    NOT_FOUND = "payment_session.not_found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One domain event; `sequence` counts the events of its payment session from 1."""
+
+    type: EventType
+    session_id: str
+    sequence: int
+    time: datetime
+    data: dict[str, Any]
+
+    @property
+    def event_id(self) -> uuid.UUID:
+        """Stable: derived from session id, type and sequence alone."""
+        return uuid.uuid5(_EVENT_NAMESPACE, f"{self.session_id}/{self.type}/{self.sequence}")
+
+    def envelope(self) -> dict[str, Any]:
+        """Answer the CloudEvents JSON object, without the authorization token."""
+        return {
+            "specversion": "1.0",
+            "id": str(self.event_id),
+            "source": SOURCE,
+            "type": str(self.type),
+            "subject": self.session_id,
+            "time": rfc3339(self.time),
+            "datacontenttype": "application/json",
+            "sequence": f"{self.sequence:010d}",
+            "data": self.data,
+        }
+
+
+def build_event(
+    event_type: EventType,
+    session: PaymentSession,
+    *,
+    sequence: int,
+    time: datetime,
+    observed_at: datetime,
+    authorization_expires_at: datetime | None = None,
+) -> Event:
+    """Answer the event of `session` as it stands after the decision."""
+    data: dict[str, Any] = {
+        "session_id": session.session_id,
+        "account": session.account,
+        "kind": str(session.kind),
+        "reference": session.reference,
+        "status": session.status,
+        "updated_at": rfc3339(session.status_updated_at),
+        "expires_at": rfc3339(session.expires_at),
+        "observed_at": rfc3339(observed_at),
+    }
+    if authorization_expires_at is not None:
+        data["authorization_expires_at"] = rfc3339(authorization_expires_at)
+    if session.order_id is not None:
+        data["order_id"] = session.order_id
+    if session.klarna_reference is not None:
+        data["klarna_reference"] = session.klarna_reference
+    return Event(
+        type=event_type, session_id=session.session_id, sequence=sequence, time=time, data=data
+    )
+
+
+def with_token(envelope: dict[str, Any], token: str) -> dict[str, Any]:
+    """Answer a copy of an authorized event's envelope that carries the token."""
+    return {**envelope, "data": {**envelope["data"], "authorization_token": token}}
+
+
+def delivery_backoff(attempts: int, *, jitter: float) -> timedelta:
+    """Answer how long to wait after the `attempts`-th failed delivery: half to full backoff."""
+    return backoff_ceiling(attempts) * (0.5 + 0.5 * jitter)
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """Answer `moment` in UTC with a Z, or None."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None

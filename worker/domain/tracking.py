@@ -1,0 +1,146 @@
+"""What a `track` call means for what is already known: checked arguments, pure decisions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from worker.domain.errors import ConflictError, InvalidArgumentError
+from worker.domain.session import Kind, PaymentSession
+
+# RFC 3986 unreserved characters: an id is one URL path segment, as it stands.
+_SESSION_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_DOTS = {".", ".."}
+LONGEST_REFERENCE = 255
+
+
+class TrackEffect(StrEnum):
+    """What tracking does to the stored payment session."""
+
+    CREATED = "created"
+    NUDGED = "nudged"
+    REOPENED = "reopened"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackRequest:
+    """Checked arguments of `track`; None means the shop did not say."""
+
+    session_id: str
+    session_url: str | None = None
+    expires_at: datetime | None = None
+    account: str | None = None
+    kind: Kind | None = None
+    reference: str | None = None
+
+
+def check_session_id(value: object) -> str:
+    """Answer a payment session id that is safe as a URL path segment.
+
+    Raises:
+        InvalidArgumentError: on anything else.
+    """
+    if value is None or value == "":
+        raise InvalidArgumentError("session_id", "is missing")
+    if not isinstance(value, str) or not _SESSION_ID.fullmatch(value) or value in _DOTS:
+        raise InvalidArgumentError(
+            "session_id", "must be 1 to 128 letters, digits, dots, hyphens, underscores or tildes"
+        )
+    return value
+
+
+def check_session_url(value: object, *, session_id: str, allowed_origins: Collection[str]) -> str:
+    """Answer a URL that credentials may be sent to.
+
+    The check is on the text as it is sent: it must begin with an allowed origin as written, and
+    go on in plain path segments of which the last is the session id. So no user info, other
+    port, query, fragment, backslash, encoded or relative part can be in it.
+
+    Raises:
+        InvalidArgumentError: on anything else; its text does not repeat the URL.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError("session_url", "must be text")
+    origin = next((o for o in allowed_origins if value.startswith(f"{o}/")), None)
+    if origin is None:
+        raise InvalidArgumentError(
+            "session_url", "is not on an allowed origin (KLARNA_ALLOWED_ORIGINS)"
+        )
+    path = value.removeprefix(origin)
+    if not _PATH.fullmatch(path) or not _DOTS.isdisjoint(path.split("/")):
+        raise InvalidArgumentError(
+            "session_url", "must be a plain path: no query, fragment, user info or escapes"
+        )
+    if path.rpartition("/")[2] != session_id:
+        raise InvalidArgumentError("session_url", "must end in the session id")
+    return value
+
+
+def default_session_url(base_url: str, kind: Kind, session_id: str) -> str:
+    """Answer where Klarna documents the read of a session that only its id is known of."""
+    path = "hpp/v1/sessions" if kind is Kind.HPP else "payments/v1/sessions"
+    return f"{base_url}/{path}/{session_id}"
+
+
+def apply_track(
+    existing: PaymentSession,
+    request: TrackRequest,
+    *,
+    now: datetime,
+    session_url_for: Callable[[str, Kind], str],
+) -> tuple[PaymentSession, TrackEffect]:
+    """Answer what tracking a known payment session again makes of it.
+
+    Absent arguments change nothing. A given one may fill what was never said, and may correct a
+    session that was never read with 200. `session_url_for` answers the documented URL of this
+    session id for an account and a kind.
+
+    Raises:
+        ConflictError: naming the argument that contradicts a session read at Klarna before.
+    """
+    if existing.outcome is not None and not existing.outcome.is_guess:
+        return existing, TrackEffect.UNCHANGED
+    nudged = replace(_correct(existing, request, session_url_for), nudged_at=now, next_poll_at=now)
+    if existing.outcome is None:
+        return nudged, TrackEffect.NUDGED
+    reopened = replace(nudged, outcome=None, finished_at=None, guessed_outcome=existing.outcome)
+    return reopened, TrackEffect.REOPENED
+
+
+def _correct(
+    existing: PaymentSession,
+    request: TrackRequest,
+    session_url_for: Callable[[str, Kind], str],
+) -> PaymentSession:
+    given = _contradictions(existing, request)
+    if not given:
+        return existing
+    corrected = replace(existing, **given)
+    was_documented = existing.session_url == session_url_for(existing.account, existing.kind)
+    if "session_url" not in given and was_documented:
+        url = session_url_for(corrected.account, corrected.kind)
+        corrected = replace(corrected, session_url=url)
+    if existing.status is not None:
+        return corrected
+    # Another address: what failed at the old one says nothing about it.
+    return replace(
+        corrected, consecutive_failures=0, not_found_count=0, not_found_since=None, last_error=None
+    )
+
+
+def _contradictions(existing: PaymentSession, request: TrackRequest) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for field in ("session_url", "expires_at", "account", "kind", "reference"):
+        value, known = getattr(request, field), getattr(existing, field)
+        if value is None or value == known:
+            continue
+        if existing.status is not None and known is not None:
+            raise ConflictError(field, "contradicts what this session was tracked with")
+        given[field] = value
+    return given

@@ -1,0 +1,365 @@
+"""`decide`: what one answer of Klarna means for a payment session. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from worker.domain.account import AccountState
+from worker.domain.errors import ObservationError, RateLimitedError, Verdict
+from worker.domain.events import Event, EventType, build_event
+from worker.domain.schedule import PollLimits, next_poll_at, retry_at
+from worker.domain.session import (
+    AUTHORIZATION_LIFETIME,
+    KP_COMPLETE,
+    Kind,
+    Observation,
+    Outcome,
+    PaymentSession,
+    Transition,
+    final_outcome,
+)
+
+# A session that was never read is `not_found` after this many 404s in a row, over this long.
+NOT_FOUND_ANSWERS = 5
+NOT_FOUND_WINDOW = timedelta(minutes=15)
+# How long past its end a session is still tried while its reads fail.
+GIVE_UP_AFTER = timedelta(hours=24)
+
+
+class Finding(StrEnum):
+    """What a poll found, as one word for logs and counters."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    STALE = "stale"
+    FINISHED = "finished"
+    FAILED = "failed"
+    # Anomalies: finished, and worth somebody's attention.
+    FINISHED_BY_OLDER_ANSWER = "finished_by_older_answer"
+    COMPLETED_EMPTY = "completed_empty"
+    GAVE_UP = "gave_up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to record: the session afterwards, what happened to it, and what to tell the shop.
+
+    `before` and `account_before` are what the decision was made on; `account` differs from
+    `account_before` only where the account's row is to be written.
+    """
+
+    before: PaymentSession
+    session: PaymentSession
+    account_before: AccountState
+    account: AccountState
+    finding: Finding
+    transition: Transition | None = None
+    events: tuple[Event, ...] = field(default=())
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing happened that must be durable at once: only the schedule moved."""
+        return self.transition is None and self.session.outcome is None
+
+
+def decide(
+    session: PaymentSession,
+    answer: Observation | ObservationError,
+    *,
+    account: AccountState,
+    now: datetime,
+    jitter: float,
+    limits: PollLimits,
+) -> Decision:
+    """Answer what `answer`, received at `now`, means for `session` (whose outcome is open)."""
+    polled = replace(session, poll_count=session.poll_count + 1, last_polled_at=now)
+    context = _Context(session, account, now, jitter, limits)
+    if isinstance(answer, ObservationError):
+        return context.after_error(polled, answer)
+    read = replace(
+        polled,
+        last_read_at=now,
+        consecutive_failures=0,
+        last_error=None,
+        not_found_count=0,
+        not_found_since=None,
+    )
+    return context.after_read(read, answer)
+
+
+def give_up(session: PaymentSession, *, now: datetime, limits: PollLimits) -> Decision | None:
+    """Answer the end of a session that could not be read until long past its end, or None."""
+    context = _Context(session, AccountState(), now, 0.0, limits)
+    return context.finish(session, Outcome.EXPIRED, Finding.GAVE_UP) if context.is_over else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    before: PaymentSession
+    account: AccountState
+    now: datetime
+    jitter: float
+    limits: PollLimits
+
+    @property
+    def deadline(self) -> datetime:
+        return self.before.deadline(self.limits.max_lifetime)
+
+    @property
+    def is_over(self) -> bool:
+        # A shop that asked again, late, gets its read: the day starts anew with the nudge.
+        last_wanted = max(self.deadline, self.before.nudged_at or self.deadline)
+        return self.now >= last_wanted + GIVE_UP_AFTER
+
+    # --- healthy reads
+
+    def after_read(self, read: PaymentSession, seen: Observation) -> Decision:
+        outcome = final_outcome(read.kind, seen.status)
+        stale = self._is_stale(seen)
+        if final_outcome(read.kind, read.status) or (outcome is None and stale):
+            return self._continue(read, Finding.STALE)
+        transition = self._transition(seen)
+        after = self._observed(read, seen, transition)
+        if outcome is not None:
+            return self._finish_by_klarna(after, transition, outcome, older=stale)
+        finding = Finding.CHANGED if transition else Finding.UNCHANGED
+        return self._continue(after, finding, transition)
+
+    def _is_stale(self, seen: Observation) -> bool:
+        """An `updated_at` before the recorded one; one in the future counts as now."""
+        if seen.updated_at is None or self.before.status_updated_at is None:
+            return False
+        return min(seen.updated_at, self.now) < self.before.status_since
+
+    def _transition(self, seen: Observation) -> Transition | None:
+        before = self.before
+        moved = seen.updated_at is not None and seen.updated_at != before.status_updated_at
+        if seen.status == before.status and not moved:
+            return None
+        return Transition(
+            sequence=before.transition_count + 1,
+            from_status=before.status,
+            to_status=seen.status,
+            occurred_at=min(seen.updated_at or self.now, self.now),
+            observed_at=self.now,
+        )
+
+    def _observed(
+        self, read: PaymentSession, seen: Observation, transition: Transition | None
+    ) -> PaymentSession:
+        after = replace(
+            read,
+            expires_at=seen.expires_at or read.expires_at,
+            order_id=seen.order_id or read.order_id,
+            klarna_reference=seen.klarna_reference or read.klarna_reference,
+            authorization_token=seen.authorization_token,
+        )
+        if transition is None:
+            return after
+        return replace(
+            after,
+            status=seen.status,
+            status_updated_at=seen.updated_at,
+            status_observed_at=self.now,
+            transition_count=transition.sequence,
+        )
+
+    def _continue(
+        self, read: PaymentSession, finding: Finding, transition: Transition | None = None
+    ) -> Decision:
+        """Reschedule an open session, or end it where its time is over."""
+        final_read_at = read.deadline(self.limits.max_lifetime) + self.limits.expiry_grace
+        account = self.account.read(self.now)
+        if self.now >= final_read_at:
+            return self.finish(
+                read, Outcome.EXPIRED, Finding.FINISHED, transition=transition, account=account
+            )
+        at = next_poll_at(
+            read.status or "",
+            since=read.status_since,
+            now=self.now,
+            final_read_at=final_read_at,
+            jitter=self.jitter,
+            limits=self.limits,
+        )
+        return self._decision(
+            replace(read, next_poll_at=at), finding, transition=transition, account=account
+        )
+
+    # --- failed reads
+
+    def after_error(self, polled: PaymentSession, error: ObservationError) -> Decision:
+        failed = replace(polled, last_error=str(error))
+        match error.verdict:
+            case Verdict.PAUSE_ACCOUNT:
+                return self._wait_for(failed, self.account.refused(self.now))
+            case Verdict.SLOW_ACCOUNT:
+                asked = error.retry_after if isinstance(error, RateLimitedError) else None
+                return self._wait_for(failed, self.account.throttled(self.now, asked))
+            case Verdict.NOT_FOUND:
+                return self._after_not_found(failed)
+            case Verdict.RETRY:
+                return self._retry(
+                    replace(failed, not_found_count=0, not_found_since=None), self.account
+                )
+
+    def _wait_for(self, failed: PaymentSession, account: AccountState) -> Decision:
+        """The account waits, and its session with it: no failure of the session's own."""
+        if self.is_over:
+            return self.finish(failed, Outcome.EXPIRED, Finding.GAVE_UP, account=account)
+        return self._decision(
+            replace(failed, next_poll_at=account.paused_until), Finding.FAILED, account=account
+        )
+
+    def _after_not_found(self, failed: PaymentSession) -> Decision:
+        missing = replace(
+            failed,
+            not_found_count=failed.not_found_count + 1,
+            not_found_since=failed.not_found_since or self.now,
+        )
+        # A 404 is an answer to valid credentials: it ends a pause, but is no healthy read.
+        account = replace(self.account, paused_until=None, refusals=0, throttles=0)
+        if self.now >= self.deadline:
+            return self.finish(missing, Outcome.EXPIRED, Finding.FINISHED, account=account)
+        if self._is_not_found(missing):
+            return self.finish(missing, Outcome.NOT_FOUND, Finding.FINISHED, account=account)
+        return self._retry(missing, account)
+
+    def _is_not_found(self, missing: PaymentSession) -> bool:
+        if missing.guessed_outcome is Outcome.NOT_FOUND and missing.status is None:
+            return True
+        since, account_read_at = missing.not_found_since, self.account.last_read_at
+        return (
+            missing.status is None
+            and missing.not_found_count >= NOT_FOUND_ANSWERS
+            and since is not None
+            and self.now - since >= NOT_FOUND_WINDOW
+            and account_read_at is not None
+            and account_read_at >= since
+        )
+
+    def _retry(self, failed: PaymentSession, account: AccountState) -> Decision:
+        if self.is_over:
+            return self.finish(failed, Outcome.EXPIRED, Finding.GAVE_UP, account=account)
+        failures = failed.consecutive_failures + 1
+        at = retry_at(
+            failures,
+            now=self.now,
+            final_read_at=self.deadline + self.limits.expiry_grace,
+            jitter=self.jitter,
+            limits=self.limits,
+        )
+        after = replace(failed, consecutive_failures=failures, next_poll_at=at)
+        return self._decision(after, Finding.FAILED, account=account)
+
+    # --- endings
+
+    def _finish_by_klarna(
+        self,
+        after: PaymentSession,
+        transition: Transition | None,
+        outcome: Outcome,
+        *,
+        older: bool,
+    ) -> Decision:
+        types = _events_of(after, outcome)
+        finding = Finding.FINISHED_BY_OLDER_ANSWER if older else Finding.FINISHED
+        if after.kind is Kind.HPP and types == (EventType.COMPLETED,):
+            finding = Finding.COMPLETED_EMPTY
+        return self.finish(
+            after,
+            outcome,
+            finding,
+            types=types,
+            time=transition.occurred_at if transition else self.now,
+            transition=transition,
+            account=self.account.read(self.now),
+        )
+
+    def finish(  # noqa: PLR0913 - one ending, told whole
+        self,
+        after: PaymentSession,
+        outcome: Outcome,
+        finding: Finding,
+        *,
+        types: tuple[EventType, ...] | None = None,
+        time: datetime | None = None,
+        transition: Transition | None = None,
+        account: AccountState | None = None,
+    ) -> Decision:
+        """End the session as `outcome`; a guess that was made before tells nothing new."""
+        if types is None:
+            types = (EventType(f"payment_session.{outcome}"),)
+        if outcome.is_guess and outcome is after.guessed_outcome:
+            types = ()
+        if time is None:
+            time = self._guess_time(after, outcome)
+        done = replace(
+            after,
+            outcome=outcome,
+            finished_at=self.now,
+            next_poll_at=None,
+            event_count=after.event_count + len(types),
+        )
+        events = tuple(
+            build_event(
+                event_type,
+                done,
+                sequence=after.event_count + number,
+                time=time,
+                observed_at=self.now,
+                authorization_expires_at=self._authorization_expires_at(event_type, done),
+            )
+            for number, event_type in enumerate(types, start=1)
+        )
+        return self._decision(done, finding, transition=transition, events=events, account=account)
+
+    def _guess_time(self, after: PaymentSession, outcome: Outcome) -> datetime:
+        if outcome is Outcome.EXPIRED:
+            return after.deadline(self.limits.max_lifetime)
+        return self.now
+
+    def _authorization_expires_at(
+        self, event_type: EventType, done: PaymentSession
+    ) -> datetime | None:
+        """60 minutes from the authorization; where its time is not told, from the read before."""
+        if event_type is not EventType.AUTHORIZED:
+            return None
+        if done.kind is Kind.HPP and done.status_updated_at is not None:
+            return done.status_since + AUTHORIZATION_LIFETIME
+        return (self.before.last_read_at or self.before.tracked_at) + AUTHORIZATION_LIFETIME
+
+    def _decision(
+        self,
+        after: PaymentSession,
+        finding: Finding,
+        *,
+        transition: Transition | None = None,
+        events: tuple[Event, ...] = (),
+        account: AccountState | None = None,
+    ) -> Decision:
+        return Decision(
+            before=self.before,
+            session=after,
+            account_before=self.account,
+            account=account or self.account,
+            finding=finding,
+            transition=transition,
+            events=events,
+        )
+
+
+def _events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
+    """The events a final status tells, in order: the token first, it has an hour to live."""
+    if outcome is not Outcome.COMPLETED:
+        return (EventType(f"payment_session.{outcome}"),)
+    types: list[EventType] = []
+    if after.authorization_token is not None:
+        types.append(EventType.AUTHORIZED)
+    if after.order_id is not None:
+        types.append(EventType.ORDER_PLACED)
+    if not types or (after.kind is Kind.KP and after.status == KP_COMPLETE):
+        types.append(EventType.COMPLETED)
+    return tuple(types)

@@ -1,0 +1,214 @@
+"""What the services need of the outside world, as protocols, and the shapes that cross them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from worker.domain.account import AccountState
+from worker.domain.session import Kind, Observation, PaymentSession
+from worker.domain.tracking import TrackEffect, TrackRequest
+from worker.domain.transitions import Decision
+
+
+class UnavailableError(Exception):
+    """The database or the broker is away for now: try again later. Carries no secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollTask:
+    """Claimed payment sessions of one account, polled by whoever holds `lease_id`."""
+
+    account: str
+    lease_id: UUID
+    session_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """What `track` did, and the first poll to send where its lease was taken."""
+
+    effect: TrackEffect
+    poll: PollTask | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimLimits:
+    """How much one account may have under way, and for how long a claim holds."""
+
+    lease: timedelta
+    sessions_in_flight: int
+    tasks_in_flight: int
+    sessions_per_task: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedSession:
+    """A loaded payment session with the lease that its record must still hold."""
+
+    session: PaymentSession
+    account: AccountState
+    lease_id: UUID
+    loaded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A decision that was written; `nudged`: the lease was kept, poll again at once."""
+
+    nudged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One outbox message claimed for one sink; `attempts` counts this try."""
+
+    event_id: UUID
+    sink: str
+    session_id: str
+    attempts: int
+    envelope: dict[str, Any]
+    encrypted_token: bytes | None = field(default=None, repr=False)
+
+
+class Sessions(Protocol):
+    """Payment sessions and their leases. All methods raise UnavailableError."""
+
+    async def track(
+        self, request: TrackRequest, session_urls: SessionUrls, limits: ClaimLimits
+    ) -> Tracked:
+        """Insert or apply `request`, and take the lease of its next poll, in one transaction.
+
+        Raises:
+            ConflictError: on contradicting arguments; nothing is stored.
+        """
+
+    async def claim(self, account: str, *, tasks: int, limits: ClaimLimits) -> list[PollTask]:
+        """Lease the account's due sessions to at most `tasks` tasks, oldest first."""
+
+    async def load(
+        self, session_ids: Sequence[str], lease_id: UUID, *, lease: timedelta
+    ) -> list[LeasedSession]:
+        """Answer the sessions still held under `lease_id`, their leases renewed under a new id.
+
+        So of several deliveries of one task only the first finds anything.
+        """
+
+    async def record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
+        """Write the decision with its transition, events and deliveries; None: lease lost."""
+
+    async def release(self, session_ids: Collection[str], lease_ids: Collection[UUID]) -> None:
+        """Give leases back: their sessions are due at once."""
+
+    async def next_due_in(self, accounts: Collection[str]) -> timedelta | None:
+        """Answer how long until the next open session is due, or None."""
+
+    async def overdue_ends(self, *, max_lifetime: timedelta, limit: int) -> list[LeasedSession]:
+        """Lease sessions whose end lies more than a day back, for giving them up unread."""
+
+
+class SessionUrls(Protocol):
+    """Where sessions are read when the shop did not say."""
+
+    def __call__(self, account: str, kind: Kind, session_id: str) -> str:
+        """Answer the documented URL."""
+
+
+class Klarna(Protocol):
+    """Klarna's read of one payment session."""
+
+    async def read(self, session: PaymentSession) -> Observation:
+        """Answer what Klarna says now.
+
+        Raises:
+            ObservationError: in every other case.
+        """
+
+
+class Publisher(Protocol):
+    """Task messages to the workers. All methods raise UnavailableError."""
+
+    async def send_polls(self, tasks: Sequence[PollTask]) -> None:
+        """Send one poll task per entry, in one batch."""
+
+    async def send_relay(self, session_ids: Sequence[str]) -> None:
+        """Send one relay task for the events of these payment sessions."""
+
+    async def waiting(self) -> dict[str, int]:
+        """Answer how many messages wait in the queues `polls` and `events`."""
+
+
+class Outbox(Protocol):
+    """Outbox messages on their way to sinks. All methods raise UnavailableError."""
+
+    async def claim(
+        self, session_ids: Collection[str], sinks: Collection[str], *, lease: timedelta
+    ) -> list[Delivery]:
+        """Claim each session's oldest undelivered message per sink, where its time has come."""
+
+    async def mark_delivered(self, delivery: Delivery) -> None:
+        """Note that the sink has it."""
+
+    async def mark_failed(self, delivery: Delivery, *, error: str, wait: timedelta) -> None:
+        """Note the error and try again after `wait`."""
+
+    async def due_sessions(self, sinks: Collection[str], *, limit: int) -> list[str]:
+        """Answer payment sessions whose oldest undelivered message is due."""
+
+    async def generation(self, stream: str) -> str | None:
+        """Answer the generation mark that the stream was last given."""
+
+    async def renew_generation(
+        self, stream: str, sink: str, *, old: str | None, new: str, since: timedelta
+    ) -> int | None:
+        """Set the mark from `old` to `new` and send what was delivered within `since` again.
+
+        Answers how many deliveries are sent again, None where another process was first.
+        """
+
+
+class DeliveryError(Exception):
+    """A sink did not take an event; the text is safe to store."""
+
+
+class Sink(Protocol):
+    """One place that events go to."""
+
+    name: str
+
+    async def deliver(self, envelope: dict[str, Any]) -> None:
+        """Hand the CloudEvent over, at least once.
+
+        Raises:
+            DeliveryError: it was not taken.
+        """
+
+
+class LossySink(Sink, Protocol):
+    """A sink that keeps events itself and may lose them with its server."""
+
+    stream: str
+    retention: timedelta
+
+    async def generation(self) -> str | None:
+        """Answer the mark beside the stream, None where mark or stream is gone."""
+
+    async def set_generation(self, generation: str) -> None:
+        """Put the mark beside the stream."""
+
+
+class TokenCipher(Protocol):
+    """Authorization tokens at rest."""
+
+    def encrypt(self, token: str) -> bytes:
+        """Encrypt with the first key."""
+
+    def decrypt(self, encrypted: bytes) -> str:
+        """Decrypt with any key.
+
+        Raises:
+            DeliveryError: no key fits.
+        """
