@@ -46,15 +46,15 @@ class Finding(StrEnum):
 class Decision:
     """What to record: the session afterwards, what happened to it, and what to tell the shop.
 
-    `before` and `account_before` are what the decision was made on; `account` differs from
-    `account_before` only where the account's row is to be written.
+    `account` differs from `account_before`, which the decision was made on, only where the
+    account's row is to be written.
     """
 
-    before: PaymentSession
     session: PaymentSession
     account_before: AccountState
     account: AccountState
     finding: Finding
+    decided_at: datetime
     transition: Transition | None = None
     events: tuple[Event, ...] = field(default=())
 
@@ -278,7 +278,7 @@ class _Context:
             account=self.account.read(self.now),
         )
 
-    def finish(  # noqa: PLR0913 - one ending, told whole
+    def finish(
         self,
         after: PaymentSession,
         outcome: Outcome,
@@ -341,11 +341,11 @@ class _Context:
         account: AccountState | None = None,
     ) -> Decision:
         return Decision(
-            before=self.before,
             session=after,
             account_before=self.account,
             account=account or self.account,
             finding=finding,
+            decided_at=self.now,
             transition=transition,
             events=events,
         )

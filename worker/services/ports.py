@@ -110,6 +110,13 @@ class Sessions(Protocol):
         """Lease sessions whose end lies more than a day back, for giving them up unread."""
 
 
+class Purge(Protocol):
+    """Deleting what nobody needs any more. Raises UnavailableError."""
+
+    async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
+        """Delete finished sessions whose messages are all delivered or dead; answers how many."""
+
+
 class SessionUrls(Protocol):
     """Where sessions are read when the shop did not say."""
 

@@ -1,0 +1,1 @@
+"""Postgres through SQLAlchemy: the truth and the schedule."""

@@ -1,0 +1,47 @@
+"""Runs the migrations: one at a time, and never waiting long for a lock that traffic holds."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, pool, text
+
+from config.settings import DatabaseSettings, load
+from worker.adapters.postgres.tables import metadata
+
+# Any number, the same in every release: two migrations at once would deadlock or half-apply.
+_ADVISORY_LOCK = 7_526_114_093_501
+
+
+def _migrate(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
+    connection.execute(text("SET lock_timeout = '4s'"))
+    connection.execute(text("SET statement_timeout = '60s'"))
+    connection.commit()
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _migrate_online() -> None:
+    engine = create_engine(
+        load(DatabaseSettings).database_url.get_secret_value(), poolclass=pool.NullPool
+    )
+    with engine.connect() as connection:
+        _migrate(connection)
+
+
+def _print_sql() -> None:
+    context.configure(dialect_name="postgresql", target_metadata=metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    _print_sql()
+else:
+    _migrate_online()

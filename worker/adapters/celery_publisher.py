@@ -1,0 +1,76 @@
+"""Task messages to the workers, over the app's own broker connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from worker.services.ports import PollTask, UnavailableError
+
+POLL_TASK = "payment_sessions.poll"
+RELAY_TASK = "payment_sessions.relay"
+POLLS_QUEUE = "payment-sessions-polls"
+EVENTS_QUEUE = "payment-sessions-events"
+
+# kombu blocks: it publishes in a thread beside the event loop, and this is how long we wait.
+PUBLISH_TIMEOUT_SECONDS = 8.0
+
+Result = TypeVar("Result")
+
+
+class CeleryPublisher:
+    """Implements the port `Publisher`."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        broker = app.connection_for_write()
+        self._errors = (
+            *broker.recoverable_connection_errors,
+            *broker.recoverable_channel_errors,
+            OperationalError,
+            OSError,
+        )
+
+    async def send_polls(self, tasks: Sequence[PollTask]) -> None:
+        """Send one poll task per entry, in one batch."""
+        messages = [(list(task.session_ids), str(task.lease_id)) for task in tasks]
+        await self._in_thread(lambda: self._send(POLL_TASK, POLLS_QUEUE, messages))
+
+    async def send_relay(self, session_ids: Sequence[str]) -> None:
+        """Send one relay task for the events of these payment sessions."""
+        message = (list(session_ids),)
+        await self._in_thread(lambda: self._send(RELAY_TASK, EVENTS_QUEUE, [message]))
+
+    async def waiting(self) -> dict[str, int]:
+        """Answer how many messages wait in the queues `polls` and `events`."""
+        return await self._in_thread(self._count_waiting)
+
+    def _send(self, name: str, queue: str, messages: Sequence[tuple[Any, ...]]) -> None:
+        with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
+            for arguments in messages:
+                self._app.send_task(name, args=arguments, queue=queue, producer=producer)
+
+    def _count_waiting(self) -> dict[str, int]:
+        with self._app.pool.acquire(block=True) as connection:
+            channel = connection.default_channel
+            return {"polls": _depth(channel, POLLS_QUEUE), "events": _depth(channel, EVENTS_QUEUE)}
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        try:
+            with anyio.fail_after(PUBLISH_TIMEOUT_SECONDS):
+                return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+        except TimeoutError:
+            raise UnavailableError("broker: no answer in time") from None
+        except self._errors as error:
+            raise UnavailableError(f"broker: {type(error).__name__}") from None
+
+
+def _depth(channel: Any, queue: str) -> int:  # noqa: ANN401 - kombu is untyped
+    # Declared as Celery declares it, so that it may not exist yet.
+    declared = channel.queue_declare(queue, durable=True, auto_delete=False, exclusive=False)
+    return int(declared.message_count)

@@ -1,0 +1,10 @@
+"""The one place that reads this machine's clock. The database's clock decides leases and dues."""
+
+from __future__ import annotations
+
+import time
+
+
+def monotonic() -> float:
+    """Answer seconds that only ever grow; for spans, never for dates."""
+    return time.monotonic()  # noqa: TID251 - the one place

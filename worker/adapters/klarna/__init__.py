@@ -1,0 +1,1 @@
+"""Klarna's HTTP API as this worker uses it: one read."""

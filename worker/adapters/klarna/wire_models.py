@@ -1,0 +1,162 @@
+"""Klarna's answers as they come, and what of them is kept. Personal data stops here."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+
+from worker.domain.errors import InvalidArgumentError, ProtocolError
+from worker.domain.session import KP_AUTHORIZED, KP_INCOMPLETE, Kind, Observation
+
+# Dates far outside are nonsense that must not overflow later arithmetic.
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("has control characters")
+    return value
+
+
+def _date_text(value: object) -> object:
+    # Left alone, pydantic would take a number for seconds since 1970.
+    if not isinstance(value, str) or value.strip("+-.0123456789") == "":
+        raise ValueError("must be an ISO 8601 date")
+    return value
+
+
+def _sane(value: datetime) -> datetime:
+    try:
+        return min(max(value.astimezone(UTC), _EARLIEST), _LATEST)
+    except OverflowError:
+        return _LATEST if value.year > _EARLIEST.year else _EARLIEST
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+Text = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
+OptionalText = Annotated[Text | None, BeforeValidator(_none_if_empty)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_date_text), AfterValidator(_sane)]
+Token = Annotated[
+    Annotated[SecretStr, Field(max_length=4096)] | None, BeforeValidator(_none_if_empty)
+]
+# Taken so that a wrong type is noticed, kept nowhere, shown nowhere.
+Private = Annotated[dict[str, Any] | None, Field(repr=False, exclude=True)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+class SessionResponseV1(_Answer):
+    """The read of an HPP session; Klarna's schema requires no field, growth is expected.
+
+    Source: Klarna's OpenAPI, hosted payment page API, SessionResponseV1.
+    """
+
+    session_id: OptionalText = None
+    status: OptionalText = None
+    updated_at: Moment | None = None
+    expires_at: Moment | None = None
+    authorization_token: Token = None
+    order_id: OptionalText = None
+    klarna_reference: OptionalText = None
+    customer: Private = None
+    manual_identification: Private = None
+
+
+class KpSessionRead(_Answer):
+    """The read of a KP session, as far as it is of use. Source: Klarna Payments API reference."""
+
+    session_id: OptionalText = None
+    status: OptionalText = None
+    expires_at: Moment | None = None
+    authorization_token: Token = None
+    order_id: OptionalText = None
+
+
+class SessionCreationResponseV1(_Answer):
+    """The answer to creating an HPP session.
+
+    Source: Klarna's OpenAPI, hosted payment page API, SessionCreationResponseV1.
+    """
+
+    session_id: Text
+    session_url: str | None = None
+    expires_at: Moment | None = None
+    redirect_url: str | None = None
+    distribution_url: str | None = None
+    distribution_module: Private = None
+    manual_identification_check_url: str | None = None
+    qr_code_url: str | None = None
+
+
+def parse_session(body: bytes, *, kind: Kind, session_id: str) -> Observation:
+    """Answer what a 200's body says of the session.
+
+    Raises:
+        ProtocolError: it is no answer to the read of this session; the text names fields only.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ProtocolError("body is not JSON", status_code=200) from None
+    if not isinstance(document, dict):
+        raise ProtocolError("body is not an object", status_code=200)
+    model = SessionResponseV1 if kind is Kind.HPP else KpSessionRead
+    try:
+        answer = model.model_validate(document)
+    except ValidationError as error:
+        raise ProtocolError(f"wrong type: {_fields(error)}", status_code=200) from None
+    if answer.session_id not in {None, session_id}:
+        raise ProtocolError("answer is of another session", status_code=200)
+    if answer.status is None:
+        raise ProtocolError("no status", status_code=200)
+    return _observation(answer, answer.status)
+
+
+def parse_creation(document: object) -> SessionCreationResponseV1:
+    """Answer Klarna's create-session answer, checked.
+
+    Raises:
+        InvalidArgumentError: naming the field at fault.
+    """
+    try:
+        return SessionCreationResponseV1.model_validate(document)
+    except ValidationError as error:
+        raise InvalidArgumentError("response", f"wrong or missing: {_fields(error)}") from None
+
+
+def _observation(answer: SessionResponseV1 | KpSessionRead, status: str) -> Observation:
+    token = answer.authorization_token
+    if isinstance(answer, KpSessionRead) and token and status == KP_INCOMPLETE:
+        status = KP_AUTHORIZED
+    hpp = answer if isinstance(answer, SessionResponseV1) else None
+    return Observation(
+        status=status,
+        updated_at=hpp.updated_at if hpp else None,
+        expires_at=answer.expires_at,
+        order_id=answer.order_id,
+        klarna_reference=hpp.klarna_reference if hpp else None,
+        authorization_token=token.get_secret_value() if token else None,
+    )
+
+
+def _fields(error: ValidationError) -> str:
+    names = {str(detail["loc"][0]) if detail["loc"] else "body" for detail in error.errors()}
+    return ", ".join(sorted(names))

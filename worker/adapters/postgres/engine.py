@@ -1,0 +1,78 @@
+"""The connection pool, every wait in it bounded, and what counts as the database being away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import sqlalchemy.exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from worker.services.ports import UnavailableError
+
+POOL_SIZE = 10
+CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_MS = 10_000
+LOCK_TIMEOUT_MS = 5_000
+# Bytes sent and not acknowledged for this long: the peer is gone although nothing was closed.
+TCP_USER_TIMEOUT_MS = 10_000
+
+# Serialization failure, deadlock, lock not available: the same statement may succeed next time.
+_TRANSIENT_STATES = {"40001", "40P01", "55P03"}
+# Connection, insufficient resources (disk full too), operator intervention, system error.
+_AWAY_CLASSES = {"08", "53", "57", "58"}
+
+
+def create_engine(url: str) -> AsyncEngine:
+    """Answer an engine that connects on first use; `url` names the psycopg driver."""
+    return create_async_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
+            "application_name": "klarna-session-worker",
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
+            f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC",
+        },
+        hide_parameters=True,
+    )
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One unit of work: committed at the end, rolled back on any error.
+
+    Raises:
+        UnavailableError: the database is away, or asks to try again.
+    """
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    except sqlalchemy.exc.TimeoutError:
+        raise UnavailableError("postgres: no free connection in the pool") from None
+    except sqlalchemy.exc.DBAPIError as error:
+        if not is_unavailable(error):
+            raise
+        raise UnavailableError(f"postgres: {_reason(error)}") from None
+    except OSError as error:
+        raise UnavailableError(f"postgres: {type(error).__name__}") from None
+
+
+def is_unavailable(error: sqlalchemy.exc.DBAPIError) -> bool:
+    """Whether the same work may succeed later, as it stands."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state:
+        return state in _TRANSIENT_STATES or state[:2] in _AWAY_CLASSES
+    # Without an SQLSTATE the server never answered: the connection failed or broke.
+    return isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+
+
+def _reason(error: sqlalchemy.exc.DBAPIError) -> str:
+    state = getattr(error.orig, "sqlstate", None)
+    return f"SQLSTATE {state}" if state else "the connection failed"

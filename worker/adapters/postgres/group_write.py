@@ -1,0 +1,63 @@
+"""Groups small writes of many coroutines into one statement every few milliseconds.
+
+Each caller is answered only after its row was committed; a failing group is written row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import anyio
+
+Row = TypeVar("Row")
+Answer = TypeVar("Answer")
+
+# How long the first row of a group waits for company.
+GATHER_SECONDS = 0.004
+LARGEST_GROUP = 500
+
+
+@dataclass(slots=True)
+class _Group(Generic[Row, Answer]):
+    rows: list[Row] = field(default_factory=list)
+    written: anyio.Event = field(default_factory=anyio.Event)
+    answers: list[Answer] | None = None
+
+
+class GroupWrite(Generic[Row, Answer]):
+    """`write` takes rows in one transaction and answers one answer per row, in order."""
+
+    def __init__(self, write: Callable[[list[Row]], Awaitable[list[Answer]]]) -> None:
+        self._write = write
+        self._open: _Group[Row, Answer] | None = None
+
+    async def add(self, row: Row) -> Answer:
+        """Write `row` in company and answer what became of it; errors are this row's own."""
+        group = self._open
+        leads = group is None or len(group.rows) >= LARGEST_GROUP
+        if leads:
+            group = self._open = _Group()
+        assert group is not None  # noqa: S101 - told to the type checker
+        place = len(group.rows)
+        group.rows.append(row)
+        await (self._lead(group) if leads else group.written.wait())
+        if group.answers is None:
+            return (await self._write([row]))[0]
+        return group.answers[place]
+
+    async def _lead(self, group: _Group[Row, Answer]) -> None:
+        """The first of a group writes for all; should it fail or be cancelled, each for itself."""
+        try:
+            await anyio.sleep(GATHER_SECONDS)
+            if self._open is group:
+                self._open = None
+            if len(group.rows) > 1:
+                group.answers = await self._write(group.rows)
+        except Exception:  # noqa: BLE001 - whatever it was, each row meets its own error alone
+            group.answers = None
+        finally:
+            if self._open is group:
+                self._open = None
+            group.written.set()

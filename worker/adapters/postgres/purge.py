@@ -1,0 +1,43 @@
+"""Deletes old finished payment sessions, in small batches that no traffic waits for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from worker.adapters.postgres.engine import transaction
+
+# Transitions, messages and deliveries go with their session (ON DELETE CASCADE).
+_DELETE_FINISHED = text("""
+    DELETE FROM payment_sessions
+    WHERE session_id IN (
+        SELECT session_id
+        FROM payment_sessions AS old
+        WHERE finished_at < statement_timestamp() - :older_than
+            AND NOT EXISTS (
+                SELECT FROM outbox_deliveries AS d
+                WHERE d.session_id = old.session_id
+                    AND d.delivered_at IS NULL AND d.dead_at IS NULL
+            )
+        ORDER BY finished_at
+        LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    )
+""")
+
+
+class PostgresPurge:
+    """Implements the port `Purge`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
+        """Delete finished sessions whose messages are all delivered or dead; answers how many."""
+        async with transaction(self._engine) as connection:
+            deleted = await connection.execute(
+                _DELETE_FINISHED, {"older_than": older_than, "limit": limit}
+            )
+            return deleted.rowcount

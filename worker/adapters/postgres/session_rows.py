@@ -1,0 +1,86 @@
+"""Payment sessions to rows and back: the one place that knows which column is which field."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from worker.domain.account import AccountState
+from worker.domain.session import Kind, Outcome, PaymentSession
+from worker.services.ports import LeasedSession, TokenCipher
+
+_LOADED_FIELDS = tuple(
+    field.name for field in fields(PaymentSession) if field.name != "authorization_token"
+)
+
+# What a poll may change, with the array element type each column travels as.
+RECORDED_COLUMNS = {
+    "status": "text",
+    "status_updated_at": "timestamptz",
+    "status_observed_at": "timestamptz",
+    "expires_at": "timestamptz",
+    "outcome": "text",
+    "finished_at": "timestamptz",
+    "next_poll_at": "timestamptz",
+    "poll_count": "integer",
+    "consecutive_failures": "integer",
+    "last_polled_at": "timestamptz",
+    "last_read_at": "timestamptz",
+    "last_error": "text",
+    "not_found_count": "integer",
+    "not_found_since": "timestamptz",
+    "transition_count": "integer",
+    "event_count": "integer",
+    "order_id": "text",
+    "klarna_reference": "text",
+}
+
+
+def session_from_row(row: RowMapping) -> PaymentSession:
+    """Answer the session of a full row; its token stays behind."""
+    values = {name: row[name] for name in _LOADED_FIELDS}
+    values["kind"] = Kind(values["kind"])
+    for name in ("outcome", "guessed_outcome"):
+        values[name] = Outcome(values[name]) if values[name] else None
+    return PaymentSession(**values)
+
+
+def session_values(session: PaymentSession) -> dict[str, Any]:
+    """Answer the session's columns; its token apart, which is encrypted elsewhere."""
+    return {name: _plain(getattr(session, name)) for name in _LOADED_FIELDS}
+
+
+def recorded_row(
+    leased: LeasedSession, after: PaymentSession, *, may_repeat: bool, cipher: TokenCipher
+) -> dict[str, Any]:
+    """Answer one row for the record statement.
+
+    `may_repeat`: a nudge that came meanwhile keeps the lease, so that the session is polled again
+    at once.
+    """
+    row = {name: _plain(getattr(after, name)) for name in RECORDED_COLUMNS}
+    token = after.authorization_token
+    return row | {
+        "session_id": after.session_id,
+        "lease_id": leased.lease_id,
+        "loaded_at": leased.loaded_at,
+        "may_repeat": may_repeat,
+        "authorization_token": cipher.encrypt(token) if token else None,
+    }
+
+
+def account_from_row(row: RowMapping) -> AccountState:
+    """Answer the account's state from columns labelled `account_…`, nulls where it has no row."""
+    return AccountState(
+        version=row["account_version"] or 0,
+        paused_until=row["account_paused_until"],
+        refusals=row["account_refusals"] or 0,
+        throttles=row["account_throttles"] or 0,
+        last_read_at=row["account_last_read_at"],
+    )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    return str(value) if isinstance(value, (Kind, Outcome)) else value

@@ -1,0 +1,296 @@
+"""Payment sessions in Postgres: tracking, claiming, loading and recording, all conditional."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from worker.adapters.postgres import statements, tables
+from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.group_write import GroupWrite
+from worker.adapters.postgres.session_rows import (
+    account_from_row,
+    recorded_row,
+    session_from_row,
+    session_values,
+)
+from worker.domain.session import Kind, PaymentSession
+from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
+from worker.domain.transitions import Decision
+from worker.services.ports import (
+    ClaimLimits,
+    LeasedSession,
+    PollTask,
+    Recorded,
+    SessionUrls,
+    TokenCipher,
+    Tracked,
+)
+
+DEFAULT_ACCOUNT = "default"
+_T = tables.payment_sessions
+
+
+class PostgresSessions:
+    """Implements the port `Sessions`."""
+
+    def __init__(self, engine: AsyncEngine, *, cipher: TokenCipher, sinks: Sequence[str]) -> None:
+        self._engine = engine
+        self._cipher = cipher
+        self._sinks = sinks
+        self._quiet = GroupWrite(self._record_quietly)
+
+    # --- tracking
+
+    async def track(
+        self, request: TrackRequest, session_urls: SessionUrls, limits: ClaimLimits
+    ) -> Tracked:
+        """Insert or apply `request`, and take the lease of its next poll, in one transaction."""
+        async with transaction(self._engine) as connection:
+            session, effect = await self._upsert(connection, request, session_urls)
+            if effect is TrackEffect.UNCHANGED:
+                return Tracked(effect=effect, poll=None)
+            claimed = await self._claim(
+                connection,
+                session.account,
+                tasks=1,
+                limits=limits,
+                session_id=session.session_id,
+            )
+        return Tracked(effect=effect, poll=claimed[0] if claimed else None)
+
+    async def _upsert(
+        self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
+    ) -> tuple[PaymentSession, TrackEffect]:
+        account = request.account or DEFAULT_ACCOUNT
+        kind = request.kind or Kind.HPP
+        session_id = request.session_id
+        inserted = await connection.execute(
+            insert(_T)
+            .values(
+                session_id=session_id,
+                account=account,
+                kind=str(kind),
+                session_url=request.session_url or session_urls(account, kind, session_id),
+                expires_at=request.expires_at,
+                reference=request.reference,
+            )
+            .on_conflict_do_nothing()
+            .returning(_T)
+        )
+        if row := inserted.mappings().one_or_none():
+            return session_from_row(row), TrackEffect.CREATED
+        return await self._apply(connection, request, session_urls)
+
+    async def _apply(
+        self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
+    ) -> tuple[PaymentSession, TrackEffect]:
+        locked = await connection.execute(
+            select(_T, func.clock_timestamp().label("locked_at"))
+            .where(_T.c.session_id == request.session_id)
+            .with_for_update()
+        )
+        row = locked.mappings().one()
+        session, effect = apply_track(
+            session_from_row(row),
+            request,
+            now=row["locked_at"],
+            session_url_for=lambda account, kind: session_urls(account, kind, request.session_id),
+        )
+        if effect is not TrackEffect.UNCHANGED:
+            await connection.execute(
+                update(_T)
+                .where(_T.c.session_id == session.session_id)
+                .values(session_values(session))
+            )
+        return session, effect
+
+    # --- claiming
+
+    async def claim(self, account: str, *, tasks: int, limits: ClaimLimits) -> list[PollTask]:
+        """Lease the account's due sessions to at most `tasks` tasks, oldest first."""
+        async with transaction(self._engine) as connection:
+            await _need_not_be_durable(connection)
+            return await self._claim(connection, account, tasks=tasks, limits=limits)
+
+    async def _claim(
+        self,
+        connection: AsyncConnection,
+        account: str,
+        *,
+        tasks: int,
+        limits: ClaimLimits,
+        session_id: str | None = None,
+    ) -> list[PollTask]:
+        values: dict[str, Any] = {
+            "account": account,
+            "tasks": tasks,
+            "tasks_in_flight": limits.tasks_in_flight,
+            "sessions_in_flight": limits.sessions_in_flight,
+            "sessions_per_task": limits.sessions_per_task,
+            "lease": limits.lease,
+            "lease_ids": [uuid4() for _ in range(tasks)],
+        }
+        statement = statements.CLAIM_DUE
+        if session_id is not None:
+            statement, values["session_id"] = statements.CLAIM_ONE, session_id
+        by_lease: dict[UUID, list[str]] = defaultdict(list)
+        for row in await connection.execute(statement, values):
+            by_lease[row.lease_id].append(row.session_id)
+        return [
+            PollTask(account=account, lease_id=lease_id, session_ids=tuple(ids))
+            for lease_id, ids in by_lease.items()
+        ]
+
+    async def release(self, session_ids: Collection[str], lease_ids: Collection[UUID]) -> None:
+        """Give leases back: their sessions are due at once."""
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                statements.RELEASE,
+                {"session_ids": list(session_ids), "lease_ids": list(lease_ids)},
+            )
+
+    async def next_due_in(self, accounts: Collection[str]) -> timedelta | None:
+        """Answer how long until the next open session is due, or None."""
+        async with transaction(self._engine) as connection:
+            found = await connection.execute(statements.NEXT_DUE, {"accounts": list(accounts)})
+            wait: timedelta | None = found.scalar_one_or_none()
+            return wait
+
+    # --- polling
+
+    async def load(
+        self, session_ids: Sequence[str], lease_id: UUID, *, lease: timedelta
+    ) -> list[LeasedSession]:
+        """Answer the sessions still held under `lease_id`, leased anew under an id of their own."""
+        renewed_id = uuid4()
+        async with transaction(self._engine) as connection:
+            await _need_not_be_durable(connection)
+            rows = await connection.execute(
+                statements.LOAD,
+                {
+                    "session_ids": list(session_ids),
+                    "lease_id": lease_id,
+                    "renewed_id": renewed_id,
+                    "lease": lease,
+                },
+            )
+            return [_leased(row) for row in rows.mappings()]
+
+    async def record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
+        """Write the decision with its transition, events and deliveries; None: lease lost."""
+        if decision.account != decision.account_before:
+            await self._save_account(decision)
+        row = recorded_row(
+            leased,
+            decision.session,
+            # While the account waits, asking again at once would only be refused again.
+            may_repeat=not decision.account.is_paused(decision.decided_at),
+            cipher=self._cipher,
+        )
+        if decision.is_quiet:
+            return await self._quiet.add(row)
+        async with transaction(self._engine) as connection:
+            recorded = (await _write(connection, [row]))[0]
+            if recorded is not None:
+                await self._write_history(connection, decision)
+            return recorded
+
+    async def _save_account(self, decision: Decision) -> None:
+        state = decision.account
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                statements.SAVE_ACCOUNT,
+                {
+                    "account": decision.session.account,
+                    "version": state.version,
+                    "paused_until": state.paused_until,
+                    "refusals": state.refusals,
+                    "throttles": state.throttles,
+                    "last_read_at": state.last_read_at,
+                },
+            )
+
+    async def _record_quietly(self, rows: list[dict[str, Any]]) -> list[Recorded | None]:
+        async with transaction(self._engine) as connection:
+            await _need_not_be_durable(connection)
+            return await _write(connection, rows)
+
+    async def _write_history(self, connection: AsyncConnection, decision: Decision) -> None:
+        session_id = decision.session.session_id
+        if change := decision.transition:
+            await connection.execute(
+                tables.status_transitions.insert().values(
+                    session_id=session_id,
+                    sequence=change.sequence,
+                    from_status=change.from_status,
+                    to_status=change.to_status,
+                    occurred_at=change.occurred_at,
+                    observed_at=change.observed_at,
+                )
+            )
+        messages = [
+            {
+                "event_id": event.event_id,
+                "session_id": session_id,
+                "sequence": event.sequence,
+                "event_type": str(event.type),
+                "payload": event.envelope(),
+            }
+            for event in decision.events
+        ]
+        if not messages:
+            return
+        await connection.execute(tables.outbox_messages.insert(), messages)
+        shared = ("event_id", "session_id", "sequence")
+        await connection.execute(
+            tables.outbox_deliveries.insert(),
+            [
+                {name: message[name] for name in shared} | {"sink": sink}
+                for message in messages
+                for sink in self._sinks
+            ],
+        )
+
+    async def overdue_ends(self, *, max_lifetime: timedelta, limit: int) -> list[LeasedSession]:
+        """Lease sessions whose end lies more than a day back, for giving them up unread."""
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(
+                statements.OVERDUE_ENDS,
+                {"max_lifetime": max_lifetime, "limit": limit, "lease_id": uuid4()},
+            )
+            return [_leased(row) for row in rows.mappings()]
+
+
+async def _need_not_be_durable(connection: AsyncConnection) -> None:
+    """Losing this commit in a crash of the database only means to poll again."""
+    await connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+async def _write(connection: AsyncConnection, rows: list[dict[str, Any]]) -> list[Recorded | None]:
+    columns = {name: [row[name] for row in rows] for name in statements.RECORD_PARAMETERS}
+    written = {
+        row.session_id: row.lease_id for row in await connection.execute(statements.RECORD, columns)
+    }
+    return [
+        Recorded(nudged=written[row["session_id"]] is not None)
+        if row["session_id"] in written
+        else None
+        for row in rows
+    ]
+
+
+def _leased(row: RowMapping) -> LeasedSession:
+    return LeasedSession(
+        session=session_from_row(row),
+        account=account_from_row(row),
+        lease_id=row["lease_id"],
+        loaded_at=row["loaded_at"],
+    )

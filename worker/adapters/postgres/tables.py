@@ -1,0 +1,184 @@
+"""The tables; migrations make them, nothing else does."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Time = TIMESTAMP(timezone=True)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text("0"))
+
+
+payment_sessions = Table(
+    "payment_sessions",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("session_url", Text, nullable=False),
+    Column("reference", Text),
+    Column("status", Text),
+    Column("status_updated_at", _Time),
+    Column("status_observed_at", _Time),
+    Column("expires_at", _Time),
+    Column("outcome", Text),
+    Column("finished_at", _Time),
+    Column("guessed_outcome", Text),
+    Column("next_poll_at", _Time, server_default=func.now()),
+    Column("nudged_at", _Time),
+    Column("lease_id", UUID(as_uuid=True)),
+    Column("lease_expires_at", _Time),
+    _count("poll_count"),
+    _count("consecutive_failures"),
+    Column("last_polled_at", _Time),
+    Column("last_read_at", _Time),
+    Column("last_error", Text),
+    _count("not_found_count"),
+    Column("not_found_since", _Time),
+    _count("transition_count"),
+    _count("event_count"),
+    Column("order_id", Text),
+    Column("klarna_reference", Text),
+    Column("authorization_token", LargeBinary),
+    Column("tracked_at", _Time, nullable=False, server_default=func.now()),
+    CheckConstraint("kind IN ('hpp', 'kp')", name="kind"),
+    CheckConstraint(
+        "outcome IN ('completed', 'cancelled', 'disabled', 'expired', 'not_found')", name="outcome"
+    ),
+    CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_with_outcome"),
+    CheckConstraint("(outcome IS NULL) = (next_poll_at IS NOT NULL)", name="open_has_next_poll"),
+    CheckConstraint("(lease_id IS NULL) = (lease_expires_at IS NULL)", name="lease_has_an_end"),
+)
+Index(
+    "ix_payment_sessions_due",
+    payment_sessions.c.account,
+    payment_sessions.c.next_poll_at,
+    postgresql_where=payment_sessions.c.outcome.is_(None),
+)
+Index(
+    "ix_payment_sessions_leased",
+    payment_sessions.c.account,
+    payment_sessions.c.lease_expires_at,
+    postgresql_where=payment_sessions.c.lease_id.is_not(None),
+)
+Index(
+    "ix_payment_sessions_finished",
+    payment_sessions.c.finished_at,
+    postgresql_where=payment_sessions.c.finished_at.is_not(None),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("paused_until", _Time),
+    _count("refusals"),
+    _count("throttles"),
+    Column("last_read_at", _Time),
+)
+
+
+def _session_id() -> Column[str]:
+    return Column(
+        "session_id",
+        Text,
+        ForeignKey("payment_sessions.session_id", ondelete="CASCADE"),
+        nullable=False,
+    )
+
+
+status_transitions = Table(
+    "status_transitions",
+    metadata,
+    _session_id(),
+    Column("sequence", Integer, nullable=False),
+    Column("from_status", Text),
+    Column("to_status", Text, nullable=False),
+    Column("occurred_at", _Time, nullable=False),
+    Column("observed_at", _Time, nullable=False),
+    UniqueConstraint("session_id", "sequence"),
+)
+
+outbox_messages = Table(
+    "outbox_messages",
+    metadata,
+    Column("event_id", UUID(as_uuid=True), primary_key=True),
+    _session_id(),
+    Column("sequence", Integer, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("created_at", _Time, nullable=False, server_default=func.now()),
+    UniqueConstraint("session_id", "sequence"),
+)
+
+outbox_deliveries = Table(
+    "outbox_deliveries",
+    metadata,
+    Column(
+        "event_id",
+        UUID(as_uuid=True),
+        ForeignKey("outbox_messages.event_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("sink", Text, primary_key=True),
+    # The message's own, repeated: finding each session's oldest needs no join.
+    Column("session_id", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    _count("attempts"),
+    Column("next_attempt_at", _Time, nullable=False, server_default=func.now()),
+    Column("delivered_at", _Time),
+    Column("dead_at", _Time),
+    Column("last_error", Text),
+    CheckConstraint("delivered_at IS NULL OR dead_at IS NULL", name="one_end"),
+)
+_undelivered = outbox_deliveries.c.delivered_at.is_(None) & outbox_deliveries.c.dead_at.is_(None)
+Index(
+    "ix_outbox_deliveries_undelivered",
+    outbox_deliveries.c.session_id,
+    outbox_deliveries.c.sink,
+    outbox_deliveries.c.sequence,
+    postgresql_where=_undelivered,
+)
+Index(
+    "ix_outbox_deliveries_due", outbox_deliveries.c.next_attempt_at, postgresql_where=_undelivered
+)
+Index(
+    "ix_outbox_deliveries_delivered",
+    outbox_deliveries.c.sink,
+    outbox_deliveries.c.delivered_at,
+    postgresql_where=outbox_deliveries.c.delivered_at.is_not(None),
+)
+
+stream_generations = Table(
+    "stream_generations",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("generation", Text, nullable=False),
+)

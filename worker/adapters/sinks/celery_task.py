@@ -1,0 +1,49 @@
+"""Events as Celery tasks for the shop's own workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio.to_thread
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from worker.services.ports import DeliveryError
+
+
+class CeleryTaskSink:
+    """Implements the port `Sink`; the shop's task gets the CloudEvent as its one argument.
+
+    It publishes through an app of its own: publishing makes a queue known to the app that
+    publishes, and our workers consume from every queue their app knows.
+    """
+
+    name = "celery"
+
+    def __init__(
+        self, broker_url: str, *, task: str, queue: str, transport_options: dict[str, Any]
+    ) -> None:
+        self._task = task
+        self._queue = queue
+        self._app = Celery("event-sink", broker=broker_url, set_as_current=False)
+        self._app.conf.update(task_ignore_result=True, broker_transport_options=transport_options)
+
+    async def deliver(self, envelope: dict[str, Any]) -> None:
+        """Send the task; what Flower and logs show of its argument is the event's id."""
+        try:
+            await anyio.to_thread.run_sync(self._send, envelope)
+        except (OperationalError, OSError) as error:
+            raise DeliveryError(f"broker: {type(error).__name__}") from None
+
+    def close(self) -> None:
+        """Close the connections to the broker."""
+        self._app.close()
+
+    def _send(self, envelope: dict[str, Any]) -> None:
+        self._app.send_task(
+            self._task,
+            args=(envelope,),
+            queue=self._queue,
+            argsrepr=f"({envelope['id']!r},)",
+            kwargsrepr="{}",
+        )

@@ -1,0 +1,47 @@
+"""The Celery app, and what starts and ends with its worker process."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from celery import Celery, bootsteps, signals
+
+from config import logconfig
+from config.settings import Settings, load
+from worker.bootstrap import Runtime
+
+app = Celery("worker", include=["worker.tasks"])
+app.config_from_object("config.celeryconfig")
+
+runtime = Runtime()
+
+
+@signals.setup_logging.connect
+def _configure_logging(loglevel: int | str | None = None, **_: object) -> None:
+    logconfig.configure(loglevel)
+
+
+@signals.worker_shutting_down.connect
+def _stop_polling(**_: object) -> None:
+    runtime.stop()
+
+
+class RuntimeStep(bootsteps.StartStopStep):
+    """Opens the runtime before the first task; closes it after the last, however it ends."""
+
+    requires: ClassVar[set[str]] = {"celery.worker.components:Pool"}
+
+    def start(self, worker: Any) -> None:  # noqa: ARG002, ANN401 - bootsteps' signature
+        """Start the event loop and its services."""
+        runtime.start(load(Settings), app)
+
+    def stop(self, worker: Any) -> None:  # noqa: ANN401 - bootsteps' signature
+        """Let running tasks end, then close. Warm and cold shutdown come here alike."""
+        runtime.stop()
+        worker.pool.stop()
+        runtime.close()
+
+    terminate = stop
+
+
+app.steps["worker"].add(RuntimeStep)

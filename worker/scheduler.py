@@ -1,0 +1,32 @@
+"""The beat scheduler: each tick claims due payment sessions and sends them to the workers."""
+
+from __future__ import annotations
+
+from celery.beat import Scheduler
+
+from config.settings import Settings, load
+from worker.celery import app, runtime
+from worker.services.dispatch import LONGEST_SLEEP
+
+
+class SessionScheduler(Scheduler):
+    """Beat's own entries as ever, and the payment sessions, whose schedule is in Postgres.
+
+    Several may run at once. An outage makes a tick back off; beat itself never ends of one.
+    """
+
+    def setup_schedule(self) -> None:
+        """Build the runtime; beat calls this once, and not for the scheduler of its banner."""
+        super().setup_schedule()
+        runtime.start(load(Settings), app)
+
+    def tick(self, *args: object, **kwargs: object) -> float:
+        """Do what is due; answers how many seconds to sleep."""
+        own: float | None = super().tick(*args, **kwargs)
+        sessions = runtime.call(runtime.services.dispatch.tick)
+        return min(LONGEST_SLEEP if own is None else own, sessions)
+
+    def close(self) -> None:
+        """Let a tick under way end, then close the runtime; beat calls this more than once."""
+        super().close()
+        runtime.close()

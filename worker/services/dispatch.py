@@ -1,0 +1,148 @@
+"""One tick of beat: claim what is due, send it to the workers, and say when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import anyio
+import structlog
+
+from worker.services.ports import (
+    ClaimLimits,
+    Outbox,
+    PollTask,
+    Publisher,
+    Sessions,
+    UnavailableError,
+)
+from worker.services.relay import RelayService
+
+log = structlog.get_logger(__name__)
+
+SHORTEST_SLEEP = 0.05
+LONGEST_SLEEP = 1.0
+FIRST_BACKOFF_SLEEP = 0.25
+LONGEST_BACKOFF_SLEEP = 2.0
+SWEEP_EVERY = 1.0
+STREAM_CHECK_EVERY = 5.0
+# Each tick waits on the database and the broker this long at most.
+TICK_SECONDS = 15.0
+SWEPT_SESSIONS = 800
+SESSIONS_PER_RELAY = 50
+# A queue that holds this many ticks' worth is not being worked off: adding would only fill it.
+TICKS_WAITING = 4
+
+
+class DispatchService:
+    """`accounts` are the configured ones; `monotonic` answers seconds."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        outbox: Outbox,
+        publisher: Publisher,
+        relay: RelayService,
+        *,
+        accounts: Sequence[str],
+        tasks_per_tick: int,
+        limits: ClaimLimits,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._outbox = outbox
+        self._publisher = publisher
+        self._relay = relay
+        self._accounts = list(accounts)
+        self._tasks_per_tick = tasks_per_tick
+        self._limits = limits
+        self._monotonic = monotonic
+        self._swept_at = float("-inf")
+        self._checked_at = float("-inf")
+        self._failures = 0
+        self._ticking = anyio.Lock()
+        self._stopped = False
+
+    async def tick(self) -> float:
+        """Claim, send, sweep; answers how many seconds to sleep. Never raises for an outage."""
+        async with self._ticking:
+            if self._stopped:
+                return LONGEST_SLEEP
+            try:
+                with anyio.fail_after(TICK_SECONDS):
+                    sleep = await self._tick()
+            except (UnavailableError, TimeoutError) as error:
+                self._failures += 1
+                sleep = min(FIRST_BACKOFF_SLEEP * 2.0**self._failures, LONGEST_BACKOFF_SLEEP)
+                log.warning("tick_failed", error=str(error) or "timeout", retry_in=sleep)
+            else:
+                self._failures = 0
+            return sleep
+
+    async def close(self) -> None:
+        """Let a tick under way end, then claim nothing more."""
+        async with self._ticking:
+            self._stopped = True
+
+    async def _tick(self) -> float:
+        waiting = await self._publisher.waiting()
+        room = self._tasks_per_tick * TICKS_WAITING
+        if waiting["events"] < room:
+            await self._sweep()
+        await self._check_streams()
+        if waiting["polls"] >= room:
+            return LONGEST_SLEEP
+        if await self._dispatch():
+            return SHORTEST_SLEEP
+        wait = await self._sessions.next_due_in(self._accounts)
+        seconds = LONGEST_SLEEP if wait is None else wait.total_seconds()
+        return min(max(seconds, SHORTEST_SLEEP), LONGEST_SLEEP)
+
+    async def _dispatch(self) -> bool:
+        """Claim and send for every account; answers whether anything was due."""
+        tasks = await self._claim()
+        if not tasks:
+            return False
+        try:
+            await self._publisher.send_polls(tasks)
+        except BaseException:
+            # Whatever went wrong, a claim that was not sent is given back at once.
+            with anyio.CancelScope(shield=True):
+                await self._give_back(tasks)
+            raise
+        log.debug("polls_sent", tasks=len(tasks), sessions=sum(len(t.session_ids) for t in tasks))
+        return True
+
+    async def _claim(self) -> list[PollTask]:
+        """Share the tick's tasks among the accounts; whoever is first now is last next time."""
+        tasks: list[PollTask] = []
+        for place, account in enumerate(self._accounts):
+            left = self._tasks_per_tick - len(tasks)
+            share = -(-left // (len(self._accounts) - place))
+            if share:
+                tasks += await self._sessions.claim(account, tasks=share, limits=self._limits)
+        self._accounts.append(self._accounts.pop(0))
+        return tasks
+
+    async def _give_back(self, tasks: Sequence[PollTask]) -> None:
+        try:
+            await self._sessions.release(
+                [session_id for task in tasks for session_id in task.session_ids],
+                [task.lease_id for task in tasks],
+            )
+        except UnavailableError as error:
+            log.warning("leases_not_given_back", error=str(error))
+
+    async def _sweep(self) -> None:
+        """Wake the relay for messages that nobody is delivering: a lost wake-up, a retry due."""
+        if self._monotonic() - self._swept_at < SWEEP_EVERY:
+            return
+        self._swept_at = self._monotonic()
+        due = await self._outbox.due_sessions(self._relay.sinks, limit=SWEPT_SESSIONS)
+        for start in range(0, len(due), SESSIONS_PER_RELAY):
+            await self._publisher.send_relay(due[start : start + SESSIONS_PER_RELAY])
+
+    async def _check_streams(self) -> None:
+        if self._monotonic() - self._checked_at < STREAM_CHECK_EVERY:
+            return
+        self._checked_at = self._monotonic()
+        await self._relay.resend_lost_streams()

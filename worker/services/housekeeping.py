@@ -1,0 +1,49 @@
+"""What is done now and then: giving up sessions that could never be read, purging old ones."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from worker.domain.schedule import PollLimits
+from worker.domain.transitions import give_up
+from worker.services.ports import Purge, Sessions
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+
+
+class HousekeepingService:
+    """`retention` is how long finished payment sessions are kept."""
+
+    def __init__(
+        self, sessions: Sessions, purge: Purge, *, limits: PollLimits, retention: timedelta
+    ) -> None:
+        self._sessions = sessions
+        self._purge = purge
+        self._limits = limits
+        self._retention = retention
+
+    async def purge(self) -> int:
+        """End what is over unread, then delete old finished sessions in batches.
+
+        Answers how many were deleted.
+        """
+        await self._give_up()
+        total = 0
+        while deleted := await self._purge.delete_finished(older_than=self._retention, limit=BATCH):
+            total += deleted
+        log.info("payment_sessions_purged", count=total)
+        return total
+
+    async def _give_up(self) -> None:
+        """A paused account keeps its sessions from being read, but not for ever."""
+        batch = await self._sessions.overdue_ends(
+            max_lifetime=self._limits.max_lifetime, limit=BATCH
+        )
+        for leased in batch:
+            decision = give_up(leased.session, now=leased.loaded_at, limits=self._limits)
+            if decision is not None and await self._sessions.record(leased, decision):
+                log.warning("gave_up", session_id=leased.session.session_id)

@@ -1,0 +1,178 @@
+"""Polls claimed payment sessions: load, observe, decide, record; each by itself, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import anyio
+import structlog
+
+from worker.domain.errors import ObservationError
+from worker.domain.schedule import PollLimits
+from worker.domain.session import Observation
+from worker.domain.transitions import Decision, Finding, decide
+from worker.services.ports import (
+    Klarna,
+    LeasedSession,
+    Publisher,
+    Recorded,
+    Sessions,
+    UnavailableError,
+)
+
+log = structlog.get_logger(__name__)
+
+# Load and record each have this long; with the HTTP timeout they stay within the lease.
+STORAGE_SECONDS = 12.0
+_ANOMALIES = {Finding.COMPLETED_EMPTY, Finding.FINISHED_BY_OLDER_ANSWER, Finding.GAVE_UP}
+
+
+class PollService:
+    """`monotonic` answers seconds, `chance` draws from [0, 1)."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        klarna: Klarna,
+        publisher: Publisher,
+        *,
+        limits: PollLimits,
+        lease: timedelta,
+        monotonic: Callable[[], float],
+        chance: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._klarna = klarna
+        self._publisher = publisher
+        self._limits = limits
+        self._lease = lease
+        self._monotonic = monotonic
+        self._chance = chance
+        self._held: dict[str, UUID] = {}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Poll nothing new from now on: what is claimed is handed back."""
+        self._stopping = True
+
+    async def close(self) -> None:
+        """Hand back, in one statement, the leases that are still held."""
+        self.stop()
+        held, self._held = self._held, {}
+        if held:
+            await self._sessions.release(list(held), list(held.values()))
+
+    async def poll(self, session_ids: Sequence[str], lease_id: UUID) -> None:
+        """Poll the sessions still held under `lease_id`; one that fails harms no other.
+
+        Raises:
+            UnavailableError, TimeoutError: they could not be loaded; their leases run out.
+        """
+        if self._stopping:
+            await self._sessions.release(session_ids, [lease_id])
+            return
+        try:
+            batch = await self._load(session_ids, lease_id)
+        except (UnavailableError, TimeoutError) as error:
+            log.warning("polls_not_loaded", count=len(session_ids), error=str(error))
+            raise
+        if len(batch) < len(session_ids):
+            log.debug("leases_lost_before_poll", count=len(session_ids) - len(batch))
+        async with anyio.create_task_group() as group:
+            for leased in batch:
+                group.start_soon(self._poll_one, leased)
+
+    async def _load(self, session_ids: Sequence[str], lease_id: UUID) -> list[LeasedSession]:
+        with anyio.fail_after(STORAGE_SECONDS):
+            batch = await self._sessions.load(session_ids, lease_id, lease=self._lease)
+        self._held |= {leased.session.session_id: leased.lease_id for leased in batch}
+        return batch
+
+    async def _poll_one(self, leased: LeasedSession) -> None:
+        session_id = leased.session.session_id
+        try:
+            again = [leased]
+            while again:
+                again = await self._poll_once(again[0])
+        except (UnavailableError, TimeoutError) as error:
+            # The lease runs out and the session is due again: nothing is lost but the moment.
+            log.warning("poll_dropped", session_id=session_id, error=str(error))
+        finally:
+            self._held.pop(session_id, None)
+
+    async def _poll_once(self, leased: LeasedSession) -> list[LeasedSession]:
+        """Poll once; answers the session again where a nudge came meanwhile."""
+        session = leased.session
+        if self._stopping or leased.account.is_paused(leased.loaded_at):
+            await self._sessions.release([session.session_id], [leased.lease_id])
+            return []
+        answer, now = await self._observe(leased)
+        decision = decide(
+            session,
+            answer,
+            account=leased.account,
+            now=now,
+            jitter=self._chance(),
+            limits=self._limits,
+        )
+        recorded = await self._record(leased, decision)
+        _log(session.session_id, answer, decision, recorded)
+        if recorded is None:
+            return []
+        if decision.events:
+            await self._announce(session.session_id)
+        return await self._load([session.session_id], leased.lease_id) if recorded.nudged else []
+
+    async def _observe(
+        self, leased: LeasedSession
+    ) -> tuple[Observation | ObservationError, datetime]:
+        """One request, no transaction open; the time is the database's, carried on from load."""
+        started = self._monotonic()
+        answer: Observation | ObservationError
+        try:
+            answer = await self._klarna.read(leased.session)
+        except ObservationError as error:
+            answer = error
+        return answer, leased.loaded_at + timedelta(seconds=self._monotonic() - started)
+
+    async def _record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
+        with anyio.fail_after(STORAGE_SECONDS):
+            return await self._sessions.record(leased, decision)
+
+    async def _announce(self, session_id: str) -> None:
+        """Wake the relay; should that fail, beat's sweep finds the message."""
+        try:
+            await self._publisher.send_relay([session_id])
+        except UnavailableError as error:
+            log.warning("relay_not_sent", session_id=session_id, error=str(error))
+
+
+def _log(
+    session_id: str,
+    answer: Observation | ObservationError,
+    decision: Decision,
+    recorded: Recorded | None,
+) -> None:
+    ids = {"session_id": session_id}
+    if isinstance(answer, ObservationError) and answer.correlation_id:
+        ids["correlation_id"] = answer.correlation_id
+    if recorded is None:
+        log.warning("observation_dropped", reason="lease lost", **ids)
+        return
+    error = str(answer) if isinstance(answer, ObservationError) else None
+    log.debug("payment_session_polled", finding=decision.finding, error=error, **ids)
+    if change := decision.transition:
+        log.info("status_changed", from_status=change.from_status, to=change.to_status, **ids)
+    if decision.session.outcome:
+        log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
+    if decision.finding in _ANOMALIES:
+        log.warning(decision.finding, **ids)
+    if decision.account.refusals > decision.account_before.refusals:
+        log.warning(
+            "account_paused",
+            account=decision.session.account,
+            until=str(decision.account.paused_until),
+            error=error,
+        )

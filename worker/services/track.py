@@ -1,0 +1,169 @@
+"""Starts following payment sessions, and nudges those already followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import anyio
+import structlog
+
+from worker.domain.errors import InvalidArgumentError
+from worker.domain.session import Kind
+from worker.domain.tracking import (
+    LONGEST_REFERENCE,
+    TrackEffect,
+    TrackRequest,
+    check_session_id,
+    check_session_url,
+    default_session_url,
+)
+from worker.services.ports import ClaimLimits, Publisher, Sessions, UnavailableError
+
+log = structlog.get_logger(__name__)
+
+# How long a message is held while the database is away. With the longest single try it stays
+# below the broker's visibility timeout (60 s), so nobody else is given the message meanwhile.
+PATIENCE_SECONDS = 25.0
+RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackArguments:
+    """The arguments of `payment_sessions.track` as they came; nothing in them is trusted."""
+
+    session_id: object = None
+    session_url: object = None
+    expires_at: object = None
+    account: object = None
+    kind: object = None
+    reference: object = None
+
+
+class TrackService:
+    """`base_urls` maps each configured account to where its sessions are read."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        publisher: Publisher,
+        *,
+        base_urls: Mapping[str, str],
+        allowed_origins: Collection[str],
+        limits: ClaimLimits,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._publisher = publisher
+        self._base_urls = base_urls
+        self._allowed_origins = allowed_origins
+        self._limits = limits
+        self._monotonic = monotonic
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Wait for an absent database no longer: the messages go back to their queue."""
+        self._stopping = True
+
+    async def track(self, arguments: TrackArguments) -> TrackEffect:
+        """Follow a payment session; its first poll is on its way when this returns.
+
+        Raises:
+            InvalidArgumentError, ConflictError: naming the field; nothing was stored or sent.
+            UnavailableError: the database stayed away for PATIENCE_SECONDS.
+        """
+        request = self.check(arguments)
+        patient_until = self._monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                effect = await self._track(request)
+            except UnavailableError as error:
+                log.warning("track_waits", session_id=request.session_id, error=str(error))
+                if self._stopping or self._monotonic() > patient_until:
+                    raise
+                await anyio.sleep(RETRY_SECONDS)
+            else:
+                log.info("payment_session_tracked", session_id=request.session_id, effect=effect)
+                return effect
+
+    async def _track(self, request: TrackRequest) -> TrackEffect:
+        tracked = await self._sessions.track(request, self._session_url, self._limits)
+        if tracked.poll is not None:
+            try:
+                await self._publisher.send_polls([tracked.poll])
+            except UnavailableError as error:
+                log.warning("first_poll_not_sent", session_id=request.session_id, error=str(error))
+                await self._sessions.release([request.session_id], [tracked.poll.lease_id])
+        return tracked.effect
+
+    def check(self, arguments: TrackArguments) -> TrackRequest:
+        """Answer the arguments checked.
+
+        Raises:
+            InvalidArgumentError: naming the first field at fault.
+        """
+        session_id = check_session_id(arguments.session_id)
+        session_url = None
+        if arguments.session_url is not None:
+            session_url = check_session_url(
+                arguments.session_url,
+                session_id=session_id,
+                allowed_origins=self._allowed_origins,
+            )
+        return TrackRequest(
+            session_id=session_id,
+            session_url=session_url,
+            expires_at=_check_moment(arguments.expires_at),
+            account=self._check_account(arguments.account),
+            kind=_check_kind(arguments.kind),
+            reference=_check_reference(arguments.reference),
+        )
+
+    def _check_account(self, value: object) -> str | None:
+        """The account, known by its lower-cased name; a session that names none is `default`'s."""
+        if value is None:
+            return None
+        name = value.lower() if isinstance(value, str) else None
+        if name not in self._base_urls:
+            raise InvalidArgumentError("account", "is not configured")
+        return name
+
+    def _session_url(self, account: str, kind: Kind, session_id: str) -> str:
+        base_url = self._base_urls.get(account)
+        if base_url is None:
+            raise InvalidArgumentError("account", f"{account} is not configured: name another")
+        return default_session_url(base_url, kind, session_id)
+
+
+def _check_kind(value: object) -> Kind | None:
+    if value is None:
+        return None
+    if value not in set(Kind):
+        raise InvalidArgumentError("kind", "must be hpp or kp")
+    return Kind(str(value))
+
+
+def _check_moment(value: object) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        offset = moment.utcoffset()
+    except ValueError:
+        raise InvalidArgumentError("expires_at", "must be an ISO 8601 time") from None
+    if offset is None:
+        raise InvalidArgumentError("expires_at", "must name its time zone, such as a final Z")
+    if not 1970 <= moment.year < 2200:  # noqa: PLR2004 - what later arithmetic can bear
+        raise InvalidArgumentError("expires_at", "must lie between 1970 and 2200")
+    return moment
+
+
+def _check_reference(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_REFERENCE:
+        raise InvalidArgumentError(
+            "reference", f"must be printable text of at most {LONGEST_REFERENCE} characters"
+        )
+    return value
