@@ -1,0 +1,98 @@
+"""Real servers for every test that asks: embedded ones, or those that the environment names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+from cryptography.fernet import Fernet
+
+from tests.support.databases import Databases
+from worker.embedded import EmbeddedServers
+from worker.sandbox.server import (
+    DEFAULT_PASSWORD,
+    DEFAULT_USERNAME,
+    SandboxClient,
+    SandboxServer,
+)
+
+# No test reaches beyond this machine.
+LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+
+
+def pytest_runtest_setup() -> None:
+    from pytest_socket import socket_allow_hosts  # noqa: PLC0415 - patches sockets on import
+
+    socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[tuple[str, str]]:
+    """Postgres and Redis URLs, one pair for each test process."""
+    database_url = os.environ.get("TEST_DATABASE_URL")
+    redis_url = os.environ.get("TEST_REDIS_URL")
+    if redis_url:
+        # Test processes side by side take a Redis database each.
+        number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        redis_url = f"{redis_url.rstrip('/')}/{number}" if redis_url.count("/") < 4 else redis_url
+    if database_url and redis_url:
+        yield database_url, redis_url
+        return
+    with EmbeddedServers(postgres=not database_url, valkey=not redis_url) as embedded:
+        yield database_url or embedded.database_url, redis_url or embedded.redis_url
+
+
+@pytest.fixture(scope="session")
+def databases(servers: tuple[str, str]) -> Iterator[Databases]:
+    made = Databases(servers[0])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def redis_url(servers: tuple[str, str]) -> Iterator[str]:
+    """An empty Redis of the test's own."""
+    url = servers[1]
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[SandboxServer]:
+    with SandboxServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(sandbox_server: SandboxServer) -> SandboxClient:
+    """The Klarna stand-in, as new."""
+    sandbox_server.client.reset()
+    return sandbox_server.client
+
+
+@pytest.fixture
+def environment(database_url: str, redis_url: str, sandbox_server: SandboxServer) -> dict[str, str]:
+    """A deployment's whole environment: nothing of the machine's but PATH and HOME."""
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "KLARNA_USERNAME": DEFAULT_USERNAME,
+        "KLARNA_PASSWORD": DEFAULT_PASSWORD,
+        "KLARNA_BASE_URL": sandbox_server.url,
+        "KLARNA_ALLOWED_ORIGINS": sandbox_server.url,
+        "TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+        "POLL_EXPIRY_GRACE_SECONDS": "1",
+    }

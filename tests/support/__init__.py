@@ -1,0 +1,1 @@
+"""What tests share: servers, processes, waiting for facts. Nothing here asserts for a test."""

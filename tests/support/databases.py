@@ -1,0 +1,65 @@
+"""Migrated databases: one template made by Alembic, a copy of it for each test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from tests.support.processes import BIN
+
+
+class Databases:
+    """Databases on one server; `server_url` may name any database of it."""
+
+    def __init__(self, server_url: str) -> None:
+        self._server_url = server_url
+        self._template = f"template_{uuid4().hex}"
+        self._made: list[str] = []
+        self._create(self._template, template="template1")
+        migrate(self._url(self._template))
+
+    def create(self) -> str:
+        """Answer the URL of a fresh, migrated, empty database."""
+        name = f"test_{uuid4().hex}"
+        self._create(name, template=self._template)
+        return self._url(name)
+
+    def create_empty(self) -> str:
+        """Answer the URL of a database without any table."""
+        name = f"test_{uuid4().hex}"
+        self._create(name, template="template1")
+        return self._url(name)
+
+    def drop(self, url: str) -> None:
+        """Drop a database, whoever is still connected."""
+        self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", url.rpartition("/")[2])
+
+    def close(self) -> None:
+        """Drop everything that was made."""
+        for name in self._made:
+            self.drop(self._url(name))
+
+    def _create(self, name: str, *, template: str) -> None:
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        self._made.append(name)
+
+    def _url(self, name: str) -> str:
+        return f"{self._server_url.rpartition('/')[0]}/{name}"
+
+    def _execute(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self._server_url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def migrate(url: str, target: str = "head", command: str = "upgrade") -> None:
+    """Run Alembic as a deployment does."""
+    subprocess.run(
+        [BIN / "alembic", command, target],
+        env={**os.environ, "DATABASE_URL": url},
+        check=True,
+        capture_output=True,
+    )

@@ -1,0 +1,143 @@
+"""A whole deployment on this machine, seen as a shop and an operator see it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+from celery import Celery
+from psycopg.rows import dict_row
+from sqlalchemy import create_engine
+
+from tests.support.eventually import eventually
+from tests.support.processes import CeleryProcess
+from worker.adapters.postgres.invariants import (
+    broken_delivery_invariants,
+    broken_state_invariants,
+)
+
+
+class Deployment:
+    """Workers and beats over real servers; `environment` is what each process gets."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment = environment
+        self._folder = folder
+        self._processes: list[CeleryProcess] = []
+        # As a shop has it: an app of its own that imports nothing of ours.
+        self.shop = Celery("shop", broker=environment["REDIS_URL"], set_as_current=False)
+
+    # --- processes
+
+    def start(self, role: str, *, wait: bool = True, **overrides: str) -> CeleryProcess:
+        """Start one more worker or beat; `overrides` are environment variables of its own."""
+        log_file = self._folder / f"{role}-{len(self._processes)}.log"
+        process = CeleryProcess(role, self.environment | overrides, log_file)
+        self._processes.append(process)
+        return process.start(wait=wait)
+
+    def close(self) -> None:
+        """Stop every process, beats first, as an operator would."""
+        for process in sorted(self._processes, key=lambda p: p.role):
+            if process.process.poll() is None:
+                process.stop()
+        self.shop.close()
+
+    def logs(self) -> str:
+        """What every process wrote."""
+        return "\n".join(process.log() for process in self._processes)
+
+    # --- as a shop
+
+    def track(self, session_id: str, **arguments: object) -> None:
+        """Enqueue a payment session, the way the README says."""
+        self.shop.send_task(
+            "payment_sessions.track",
+            args=[session_id],
+            kwargs=arguments,
+            queue="payment-sessions",
+        )
+
+    def received(self) -> list[dict[str, Any]]:
+        """The CloudEvents in the stream, in order, repeats included."""
+        stream = self.environment.get("EVENT_STREAM", "payment-session-events")
+        with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
+            return [json.loads(entry[b"event"]) for _, entry in client.xrange(stream)]
+
+    # --- as an operator
+
+    def query(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
+        """Ask the database; times come back in UTC."""
+        with psycopg.connect(self.environment["DATABASE_URL"], row_factory=dict_row) as connection:
+            connection.execute("SET timezone = 'UTC'")
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def session(self, session_id: str) -> dict[str, Any] | None:
+        """The stored payment session, or None."""
+        rows = self.query("SELECT * FROM payment_sessions WHERE session_id = %s", session_id)
+        return rows[0] if rows else None
+
+    def transitions(self, session_id: str) -> list[str]:
+        """The statuses it went through, in order."""
+        rows = self.query(
+            "SELECT to_status FROM status_transitions WHERE session_id = %s ORDER BY sequence",
+            session_id,
+        )
+        return [row["to_status"] for row in rows]
+
+    def wait_for_outcomes(self, *session_ids: str, within: float = 30) -> dict[str, str]:
+        """Wait until each session is finished; answers the outcomes."""
+        eventually(
+            lambda: (
+                not self.query(
+                    "SELECT session_id, status, last_error, next_poll_at, lease_expires_at"
+                    " FROM payment_sessions WHERE session_id = ANY(%s) AND outcome IS NULL"
+                    " UNION ALL SELECT missing, 'not tracked', NULL, NULL, NULL FROM unnest(%s::text[])"
+                    " AS missing WHERE missing NOT IN (SELECT session_id FROM payment_sessions)",
+                    list(session_ids),
+                    list(session_ids),
+                )
+            ),
+            within=within,
+            because="every session is finished",
+        )
+        rows = self.query(
+            "SELECT session_id, outcome FROM payment_sessions WHERE session_id = ANY(%s)",
+            list(session_ids),
+        )
+        return {row["session_id"]: row["outcome"] for row in rows}
+
+    def assert_invariants(self) -> None:
+        """Wait until everything is delivered, then check every promise of the design."""
+        eventually(
+            lambda: (
+                not self.query(
+                    "SELECT * FROM outbox_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL"
+                )
+            ),
+            because="the outbox is empty",
+        )
+        engine = create_engine(
+            self.environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
+        )
+        with engine.connect() as connection:
+            broken = broken_state_invariants(connection)
+            broken += broken_delivery_invariants(connection, self.received())
+        engine.dispose()
+        assert not broken
+
+
+@contextmanager
+def deployment(environment: dict[str, str], folder: Path) -> Iterator[Deployment]:
+    """A deployment that is stopped at the end, however the test ends."""
+    deployed = Deployment(environment, folder)
+    try:
+        yield deployed
+    finally:
+        deployed.close()

@@ -1,0 +1,140 @@
+"""The promises of the stored state, as queries that must find nothing.
+
+For the demo and the tests; cheap enough to ask of a live database, but not asked by the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Connection, text
+
+_QUERIES = {
+    "a session's transitions form an unbroken chain from null": """
+        SELECT session_id FROM (
+            SELECT session_id, sequence, from_status,
+                row_number() OVER w AS place, lag(to_status) OVER w AS previous
+            FROM status_transitions
+            WINDOW w AS (PARTITION BY session_id ORDER BY sequence)
+        ) AS chain
+        WHERE sequence <> place OR from_status IS DISTINCT FROM previous
+    """,
+    "a session stands where its last transition led": """
+        SELECT s.session_id
+        FROM payment_sessions AS s
+        LEFT JOIN LATERAL (
+            SELECT to_status, sequence FROM status_transitions AS t
+            WHERE t.session_id = s.session_id ORDER BY sequence DESC LIMIT 1
+        ) AS last ON true
+        WHERE s.status IS DISTINCT FROM last.to_status
+            OR s.transition_count <> COALESCE(last.sequence, 0)
+    """,
+    "a final status of Klarna's is the session's outcome": """
+        SELECT session_id FROM payment_sessions
+        WHERE kind = 'hpp' AND status IN ('COMPLETED', 'CANCELLED', 'DISABLED')
+            AND outcome IS DISTINCT FROM lower(status)
+    """,
+    "no status follows a final one": """
+        SELECT t.session_id FROM status_transitions AS t
+        JOIN payment_sessions AS s USING (session_id)
+        WHERE s.kind = 'hpp' AND t.from_status IN ('COMPLETED', 'CANCELLED', 'DISABLED')
+    """,
+    "a finished session has its event": """
+        SELECT s.session_id FROM payment_sessions AS s
+        WHERE s.outcome IS NOT NULL
+            AND NOT EXISTS (SELECT FROM outbox_messages AS m WHERE m.session_id = s.session_id)
+    """,
+    "a session that holds a token announced its authorization": """
+        SELECT s.session_id FROM payment_sessions AS s
+        WHERE s.authorization_token IS NOT NULL AND NOT EXISTS (
+            SELECT FROM outbox_messages AS m
+            WHERE m.session_id = s.session_id AND m.event_type = 'payment_session.authorized'
+        )
+    """,
+    "a session's events are numbered without a gap": """
+        SELECT s.session_id FROM payment_sessions AS s
+        LEFT JOIN outbox_messages AS m USING (session_id)
+        GROUP BY s.session_id, s.event_count
+        HAVING count(m.event_id) <> s.event_count
+            OR COALESCE(max(m.sequence), 0) <> s.event_count
+    """,
+    "every message has a delivery": """
+        SELECT m.session_id FROM outbox_messages AS m
+        WHERE NOT EXISTS (SELECT FROM outbox_deliveries AS d WHERE d.event_id = m.event_id)
+    """,
+    "no token stands in a payload": """
+        SELECT session_id FROM outbox_messages WHERE payload::text LIKE '%authorization_token%'
+    """,
+    # A minute over: whoever holds it may be recording just now.
+    "no lease outlives its time": """
+        SELECT session_id FROM payment_sessions
+        WHERE lease_expires_at < clock_timestamp() - interval '60 seconds'
+            AND EXISTS (
+                SELECT FROM payment_sessions AS other
+                WHERE other.last_polled_at > clock_timestamp() - interval '10 seconds'
+            )
+    """,
+    "no unfinished session lacks its next poll": """
+        SELECT session_id FROM payment_sessions WHERE outcome IS NULL AND next_poll_at IS NULL
+    """,
+}
+
+_UNDELIVERED = text("""
+    SELECT session_id FROM outbox_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL
+""")
+_MESSAGES = text("SELECT event_id, session_id, sequence FROM outbox_messages ORDER BY sequence")
+_SESSIONS = text("SELECT count(*) FROM payment_sessions")
+
+
+class NothingToCheckError(Exception):
+    """The database holds no payment session: a check of nothing proves nothing."""
+
+
+def broken_state_invariants(connection: Connection) -> list[str]:
+    """Answer one line per broken promise, with the sessions that break it.
+
+    Raises:
+        NothingToCheckError: where no payment session is stored.
+    """
+    if not connection.execute(_SESSIONS).scalar_one():
+        raise NothingToCheckError("no payment session is stored")
+    broken = []
+    for promise, query in _QUERIES.items():
+        offenders = connection.execute(text(query)).scalars().all()
+        if offenders:
+            broken.append(f"{promise}: broken by {_some(offenders)}")
+    return broken
+
+
+def broken_delivery_invariants(
+    connection: Connection, received: Iterable[Mapping[str, str]]
+) -> list[str]:
+    """Answer one line per broken promise about what a consumer, once quiet, has received.
+
+    `received` are CloudEvents in the order of their arrival, repeats included.
+    """
+    broken = []
+    undelivered = connection.execute(_UNDELIVERED).scalars().all()
+    if undelivered:
+        broken.append(f"every message is delivered: not to {_some(undelivered)}")
+    expected: dict[str, list[str]] = {}
+    for row in connection.execute(_MESSAGES):
+        expected.setdefault(row.session_id, []).append(str(row.event_id))
+    arrived: dict[str, list[str]] = {}
+    for event in received:
+        ids = arrived.setdefault(event["subject"], [])
+        if event["id"] not in ids:
+            ids.append(event["id"])
+    for session_id, ids in expected.items():
+        if arrived.get(session_id, []) != ids:
+            broken.append(f"a session's events arrive whole and in order: not for {session_id}")
+    unknown = arrived.keys() - expected.keys()
+    if unknown:
+        broken.append(f"nothing arrives that was not recorded: {_some(sorted(unknown))}")
+    return broken
+
+
+def _some(session_ids: Iterable[str]) -> str:
+    ids = list(session_ids)
+    more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""  # noqa: PLR2004 - enough to look at
+    return ", ".join(ids[:3]) + more
