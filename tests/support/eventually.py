@@ -16,7 +16,6 @@ def eventually(
     *,
     within: float = 15.0,
     because: str = "",
-    pause: float = PAUSE_SECONDS,
 ) -> Fact:
     """Answer the first truthy value of `fact`, or fail with the last one after `within` seconds."""
     deadline = time.monotonic() + within  # noqa: TID251 - a test's deadline

@@ -73,7 +73,9 @@ class TrackService:
             InvalidArgumentError, ConflictError: naming the field; nothing was stored or sent.
             UnavailableError: the database stayed away for PATIENCE_SECONDS.
         """
-        request = self.check(arguments)
+        request = check_arguments(
+            arguments, accounts=self._base_urls, allowed_origins=self._allowed_origins
+        )
         patient_until = self._monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -97,43 +99,45 @@ class TrackService:
                 await self._sessions.release([request.session_id], [tracked.poll.lease_id])
         return tracked.effect
 
-    def check(self, arguments: TrackArguments) -> TrackRequest:
-        """Answer the arguments checked.
-
-        Raises:
-            InvalidArgumentError: naming the first field at fault.
-        """
-        session_id = check_session_id(arguments.session_id)
-        session_url = None
-        if arguments.session_url is not None:
-            session_url = check_session_url(
-                arguments.session_url,
-                session_id=session_id,
-                allowed_origins=self._allowed_origins,
-            )
-        return TrackRequest(
-            session_id=session_id,
-            session_url=session_url,
-            expires_at=_check_moment(arguments.expires_at),
-            account=self._check_account(arguments.account),
-            kind=_check_kind(arguments.kind),
-            reference=_check_reference(arguments.reference),
-        )
-
-    def _check_account(self, value: object) -> str | None:
-        """The account, known by its lower-cased name; a session that names none is `default`'s."""
-        if value is None:
-            return None
-        name = value.lower() if isinstance(value, str) else None
-        if name not in self._base_urls:
-            raise InvalidArgumentError("account", "is not configured")
-        return name
-
     def _session_url(self, account: str, kind: Kind, session_id: str) -> str:
         base_url = self._base_urls.get(account)
         if base_url is None:
             raise InvalidArgumentError("account", f"{account} is not configured: name another")
         return default_session_url(base_url, kind, session_id)
+
+
+def check_arguments(
+    arguments: TrackArguments, *, accounts: Collection[str], allowed_origins: Collection[str]
+) -> TrackRequest:
+    """Answer the arguments checked; `accounts` are the configured ones.
+
+    Raises:
+        InvalidArgumentError: naming the first field at fault.
+    """
+    session_id = check_session_id(arguments.session_id)
+    session_url = None
+    if arguments.session_url is not None:
+        session_url = check_session_url(
+            arguments.session_url, session_id=session_id, allowed_origins=allowed_origins
+        )
+    return TrackRequest(
+        session_id=session_id,
+        session_url=session_url,
+        expires_at=_check_moment(arguments.expires_at),
+        account=_check_account(arguments.account, accounts),
+        kind=_check_kind(arguments.kind),
+        reference=_check_reference(arguments.reference),
+    )
+
+
+def _check_account(value: object, accounts: Collection[str]) -> str | None:
+    """The account, known by its lower-cased name; a session that names none is `default`'s."""
+    if value is None:
+        return None
+    name = value.lower() if isinstance(value, str) else None
+    if name not in accounts:
+        raise InvalidArgumentError("account", "is not configured")
+    return name
 
 
 def _check_kind(value: object) -> Kind | None:
