@@ -99,7 +99,8 @@ class Deployment:
                     "SELECT session_id, status, last_error, next_poll_at, lease_expires_at"
                     " FROM payment_sessions WHERE session_id = ANY(%s) AND outcome IS NULL"
                     " UNION ALL SELECT missing, 'not tracked', NULL, NULL, NULL"
-                    " FROM unnest(%s::text[]) AS missing WHERE missing NOT IN (SELECT session_id FROM payment_sessions)",
+                    " FROM unnest(%s::text[]) AS missing"
+                    " WHERE missing NOT IN (SELECT session_id FROM payment_sessions)",
                     list(session_ids),
                     list(session_ids),
                 )

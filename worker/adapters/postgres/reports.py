@@ -1,0 +1,201 @@
+"""What people ask of the stored state: one session's story, lists, counts, what is stuck.
+
+Read-only, blocking, and never the authorization token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Engine, create_engine, text
+
+from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
+
+_SESSION = text("""
+    SELECT s.*, s.authorization_token IS NOT NULL AS has_token,
+        clock_timestamp() AS asked_at
+    FROM payment_sessions AS s
+    WHERE session_id = :session_id
+""")
+_TRANSITIONS = text("""
+    SELECT sequence, from_status, to_status, occurred_at, observed_at,
+        EXTRACT(epoch FROM observed_at - occurred_at)::float AS detection_delay_seconds
+    FROM status_transitions
+    WHERE session_id = :session_id
+    ORDER BY sequence
+""")
+_EVENTS = text("""
+    SELECT m.event_id, m.sequence, m.event_type, m.created_at,
+        d.sink, d.attempts, d.next_attempt_at, d.delivered_at, d.dead_at, d.last_error
+    FROM outbox_messages AS m
+    JOIN outbox_deliveries AS d USING (event_id)
+    WHERE m.session_id = :session_id
+    ORDER BY m.sequence, d.sink
+""")
+_LIST = text("""
+    SELECT session_id, account, kind, reference, status, outcome, poll_count, tracked_at,
+        status_updated_at, next_poll_at, finished_at, last_error
+    FROM payment_sessions
+    WHERE (CAST(:account AS text) IS NULL OR account = :account)
+        AND (CAST(:status AS text) IS NULL OR status = :status)
+        AND (CAST(:outcome AS text) IS NULL OR outcome = :outcome)
+        AND (CAST(:reference AS text) IS NULL OR reference = :reference)
+        AND (NOT :only_open OR outcome IS NULL)
+    ORDER BY tracked_at DESC
+    LIMIT :limit
+""")
+_COUNTS = text("""
+    SELECT account, kind, COALESCE(outcome, 'open') AS state, status, count(*) AS sessions
+    FROM payment_sessions
+    GROUP BY 1, 2, 3, 4
+    ORDER BY 1, 2, 3, 4
+""")
+# A paused account's sessions are not late: they wait for its end.
+_DUE = text("""
+    SELECT s.account, count(*) AS due,
+        EXTRACT(epoch FROM statement_timestamp() - min(GREATEST(s.next_poll_at, a.paused_until))
+        )::float AS oldest_seconds,
+        count(*) FILTER (WHERE s.lease_expires_at > statement_timestamp()) AS in_flight
+    FROM payment_sessions AS s
+    LEFT JOIN accounts AS a USING (account)
+    WHERE s.outcome IS NULL AND s.next_poll_at <= statement_timestamp()
+        AND (a.paused_until IS NULL OR a.paused_until <= statement_timestamp())
+    GROUP BY 1
+    ORDER BY 1
+""")
+_OUTBOX = text("""
+    SELECT sink,
+        count(*) FILTER (WHERE delivered_at IS NULL AND dead_at IS NULL) AS waiting,
+        count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
+        count(*) FILTER (WHERE delivered_at IS NOT NULL) AS delivered,
+        EXTRACT(epoch FROM statement_timestamp() - min(m.created_at)
+            FILTER (WHERE delivered_at IS NULL AND dead_at IS NULL))::float AS oldest_seconds
+    FROM outbox_deliveries AS d
+    JOIN outbox_messages AS m USING (event_id)
+    GROUP BY 1
+    ORDER BY 1
+""")
+_ACCOUNTS = text("""
+    SELECT account, paused_until, paused_until > statement_timestamp() AS paused, refusals,
+        throttles, last_read_at
+    FROM accounts
+    ORDER BY 1
+""")
+_OPEN_ACCOUNTS = text("""
+    SELECT account, count(*) AS sessions FROM payment_sessions
+    WHERE outcome IS NULL GROUP BY 1 ORDER BY 1
+""")
+_DELAYS = text("""
+    SELECT to_status AS status, count(*) AS transitions,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY delay) AS p50_seconds,
+        percentile_cont(0.95) WITHIN GROUP (ORDER BY delay) AS p95_seconds
+    FROM (
+        SELECT to_status, EXTRACT(epoch FROM observed_at - occurred_at)::float AS delay
+        FROM status_transitions
+        WHERE observed_at > statement_timestamp() - interval '1 day'
+    ) AS last_day
+    GROUP BY 1
+    ORDER BY 1
+""")
+_REVISION = text("SELECT version_num FROM alembic_version")
+_HIDDEN = {"authorization_token"}
+
+Row = dict[str, Any]
+
+
+class Reports:
+    """A context manager; every method raises sqlalchemy.exc.SQLAlchemyError where it fails."""
+
+    def __init__(self, database_url: str) -> None:
+        self._engine: Engine = create_engine(
+            database_url,
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                "options": "-c default_transaction_read_only=on -c timezone=UTC "
+                "-c statement_timeout=10000",
+            },
+            hide_parameters=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._engine.dispose()
+
+    def session(self, session_id: str) -> Row | None:
+        """Answer one session with its `transitions` and its `deliveries`, or None."""
+        found = self._rows(_SESSION, session_id=session_id)
+        if not found:
+            return None
+        return found[0] | {
+            "transitions": self._rows(_TRANSITIONS, session_id=session_id),
+            "deliveries": self._rows(_EVENTS, session_id=session_id),
+        }
+
+    def sessions(
+        self,
+        *,
+        account: str | None = None,
+        status: str | None = None,
+        outcome: str | None = None,
+        reference: str | None = None,
+        only_open: bool = False,
+        limit: int = 50,
+    ) -> list[Row]:
+        """Answer the newest sessions that match."""
+        return self._rows(
+            _LIST,
+            account=account,
+            status=status,
+            outcome=outcome,
+            reference=reference,
+            only_open=only_open,
+            limit=limit,
+        )
+
+    def stats(self) -> dict[str, list[Row]]:
+        """Answer counts: `sessions`, `due`, `outbox`, `accounts`, `detection_delays` (one day)."""
+        return {
+            "sessions": self._rows(_COUNTS),
+            "due": self._rows(_DUE),
+            "outbox": self._rows(_OUTBOX),
+            "accounts": self._rows(_ACCOUNTS),
+            "detection_delays": self._rows(_DELAYS),
+        }
+
+    def revision(self) -> str:
+        """Answer the migration the database stands at."""
+        with self._engine.connect() as connection:
+            return str(connection.execute(_REVISION).scalar_one())
+
+    def unknown_accounts(self, configured: Collection[str]) -> list[Row]:
+        """Answer accounts that open sessions name and the settings do not."""
+        return [row for row in self._rows(_OPEN_ACCOUNTS) if row["account"] not in configured]
+
+    def late(self, bound: timedelta) -> list[Row]:
+        """Answer the accounts whose oldest due session waits longer than `bound`."""
+        limit = bound.total_seconds()
+        return [row for row in self._rows(_DUE) if (row["oldest_seconds"] or 0) > limit]
+
+    def stuck(self, bound: timedelta) -> list[Row]:
+        """Answer the sinks whose oldest undelivered message waits longer than `bound`."""
+        limit = bound.total_seconds()
+        return [row for row in self._rows(_OUTBOX) if (row["oldest_seconds"] or 0) > limit]
+
+    def paused(self) -> list[Row]:
+        """Answer the accounts that Klarna refuses just now."""
+        return [row for row in self._rows(_ACCOUNTS) if row["refusals"]]
+
+    def _rows(self, statement: Any, **values: object) -> list[Row]:  # noqa: ANN401 - a clause
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement, values).mappings()
+            return [{k: v for k, v in row.items() if k not in _HIDDEN} for row in rows]

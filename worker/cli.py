@@ -1,0 +1,212 @@
+"""The `session-worker` command: names, options and help; the work is in `worker.commands`.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography.fernet import Fernet
+from dotenv import load_dotenv
+
+from config import logconfig
+
+app = typer.Typer(
+    help="Follows Klarna payment sessions to their end.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Answer one JSON document.")]
+SessionId = Annotated[str, typer.Argument(help="Klarna's payment session id.")]
+
+# Commands import what they need when they run: `--help` stays quick.
+
+
+@app.command()
+def demo(
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running.")] = False,
+) -> None:
+    """Show the main job on this machine, with servers and a Klarna stand-in of its own.
+
+    Example: session-worker demo --keep
+    """
+    from worker.demo.play import play  # noqa: PLC0415 - see above
+
+    raise SystemExit(play(keep=keep))
+
+
+@app.command()
+def up(
+    *,
+    state: Annotated[Path, typer.Option(help="Where embedded servers keep their data.")] = Path(
+        ".local"
+    ),
+    flower_port: Annotated[int, typer.Option(help="Where Flower listens.")] = 5555,
+) -> None:
+    """Run everything on this machine: servers where no URL is set, worker, beat, Flower.
+
+    Example: session-worker up --flower-port 5556
+    """
+    from worker.commands.up import up as run_up  # noqa: PLC0415 - see above
+
+    run_up(state=state, flower_port=flower_port)
+
+
+@app.command()
+def check(*, as_json: Json = False) -> None:
+    """Look at everything a deployment needs, one line each.
+
+    Example: session-worker check
+    """
+    from worker.commands import check as checking  # noqa: PLC0415 - see above
+
+    raise SystemExit(checking.check(as_json=as_json))
+
+
+@app.command()
+def health(
+    *,
+    late: Annotated[float, typer.Option(min=1, help="Seconds that anything may wait.")] = 120,
+    as_json: Json = False,
+) -> None:
+    """Look for progress; exit 1 where polls or events are stuck.
+
+    Example: session-worker health --late 60
+    """
+    from worker.commands import check as checking  # noqa: PLC0415 - see above
+
+    raise SystemExit(checking.health(late=timedelta(seconds=late), as_json=as_json))
+
+
+@app.command()
+def track(
+    session_id: SessionId,
+    *,
+    session_url: Annotated[str | None, typer.Option(help="Klarna's session_url.")] = None,
+    expires_at: Annotated[str | None, typer.Option(help="ISO 8601 with time zone.")] = None,
+    account: Annotated[str | None, typer.Option(help="A configured account.")] = None,
+    kind: Annotated[str | None, typer.Option(help="hpp or kp.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Your own id, in every event.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Enqueue a payment session, as a shop does.
+
+    Example: session-worker track 39a1c773-bafd-754d-af1f-b30c592f1267 --reference order-17
+    """
+    from worker.commands import tracking  # noqa: PLC0415 - see above
+    from worker.services.track import TrackArguments  # noqa: PLC0415 - see above
+
+    arguments = TrackArguments(
+        session_id=session_id,
+        session_url=session_url,
+        expires_at=expires_at,
+        account=account,
+        kind=kind,
+        reference=reference,
+    )
+    tracking.track(arguments, as_json=as_json)
+
+
+@app.command()
+def nudge(session_id: SessionId, *, as_json: Json = False) -> None:
+    """Have a followed payment session polled now.
+
+    Example: session-worker nudge 39a1c773-bafd-754d-af1f-b30c592f1267
+    """
+    from worker.commands import tracking  # noqa: PLC0415 - see above
+
+    tracking.nudge(session_id, as_json=as_json)
+
+
+@app.command()
+def show(session_id: SessionId, *, as_json: Json = False) -> None:
+    """Tell one payment session's story: transitions, polls, deliveries.
+
+    Example: session-worker show 39a1c773-bafd-754d-af1f-b30c592f1267
+    """
+    from worker.commands import reading  # noqa: PLC0415 - see above
+
+    reading.show(session_id, as_json=as_json)
+
+
+@app.command("list")
+def list_sessions(
+    *,
+    account: Annotated[str | None, typer.Option(help="Only of this account.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only with this status of Klarna's.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Only that ended so.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Only with this reference.")] = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only still followed.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List payment sessions, the newest first.
+
+    Example: session-worker list --open --account default
+    """
+    from worker.commands import reading  # noqa: PLC0415 - see above
+
+    reading.list_sessions(
+        as_json=as_json,
+        account=account,
+        status=status,
+        outcome=outcome,
+        reference=reference,
+        only_open=only_open,
+        limit=limit,
+    )
+
+
+@app.command()
+def stats(*, as_json: Json = False) -> None:
+    """Count payment sessions, what is due, the outbox and the accounts.
+
+    Example: session-worker stats --json
+    """
+    from worker.commands import reading  # noqa: PLC0415 - see above
+
+    reading.stats(as_json=as_json)
+
+
+@app.command()
+def sandbox(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8097,
+    seed: Annotated[int | None, typer.Option(help="Makes generated ids repeatable.")] = None,
+) -> None:
+    """Serve a Klarna stand-in; its control API is at /_sandbox.
+
+    Example: session-worker sandbox --port 8097
+    """
+    from worker.commands.output import console, fail  # noqa: PLC0415 - see above
+    from worker.sandbox.serving import Options, serve  # noqa: PLC0415 - see above
+
+    try:
+        serve(host, port, options=Options(seed=seed), listening=console.print)
+    except OSError as error:
+        fail(f"--port: cannot listen on {host}:{port}: {error.strerror}")
+
+
+@app.command("generate-key")
+def generate_key() -> None:
+    """Print a new key for TOKEN_ENCRYPTION_KEYS.
+
+    Example: session-worker generate-key
+    """
+    sys.stdout.write(Fernet.generate_key().decode() + "\n")
+
+
+def main() -> None:
+    """Run the command; a `.env` in the working directory fills what the environment lacks."""
+    load_dotenv(".env")
+    logconfig.configure("WARNING")
+    app()

@@ -1,0 +1,156 @@
+"""check and health: is the deployment right, and does it make progress?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import redis
+import sqlalchemy.exc
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from config.settings import InvalidSettingsError, Settings, load, parse
+from worker.adapters.postgres.reports import Reports
+from worker.commands.migrating import head_revision
+from worker.commands.output import FAILED, WRONG_USAGE, console, print_json
+from worker.commands.reading import reports
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check` or `health`: what was looked at, and what is wrong, if anything."""
+
+    subject: str
+    fault: str | None = None
+    detail: str = ""
+
+
+def check(*, as_json: bool) -> int:
+    """Look at everything a deployment needs, one line each; answers the exit code."""
+    try:
+        settings = parse(Settings)
+    except InvalidSettingsError as error:
+        _print([Finding("settings", fault=fault) for fault in error.faults], as_json=as_json)
+        return WRONG_USAGE
+    findings = [
+        Finding("settings"),
+        *_check_postgres(settings),
+        _check_redis(settings),
+        _check_broker(settings),
+        *_check_accounts(settings),
+    ]
+    _print(findings, as_json=as_json)
+    return _code(findings)
+
+
+def health(*, late: timedelta, as_json: bool) -> int:
+    """Look for progress: nothing due for longer than `late`, no event waiting that long."""
+    settings = load(Settings)
+    with reports() as opened:
+        findings = [*_progress(opened, late), *_accounts_of_open_sessions(opened, settings)]
+    _print(findings, as_json=as_json)
+    return _code(findings)
+
+
+def _check_postgres(settings: Settings) -> Iterator[Finding]:
+    try:
+        with Reports(settings.database_url.get_secret_value()) as opened:
+            revision, head = opened.revision(), head_revision()
+            fault = None
+            if revision != head:
+                fault = f"is at migration {revision}, not {head}: run `alembic upgrade head`"
+            yield Finding("postgres", fault, detail=f"migrated to {revision}")
+            yield from _accounts_of_open_sessions(opened, settings)
+    except sqlalchemy.exc.ProgrammingError:
+        yield Finding("postgres", fault="is not migrated: run `alembic upgrade head`")
+    except sqlalchemy.exc.SQLAlchemyError:
+        yield Finding("postgres", fault="cannot be reached: DATABASE_URL")
+
+
+def _check_redis(settings: Settings) -> Finding:
+    try:
+        with redis.Redis.from_url(
+            settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5
+        ) as client:
+            version = str(client.info("server")["redis_version"])
+    except redis.RedisError as error:
+        return Finding("redis", fault=f"cannot be reached: REDIS_URL ({type(error).__name__})")
+    if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
+        return Finding("redis", fault=f"is version {version}; 6.2 or later is needed")
+    return Finding("redis", detail=f"version {version}")
+
+
+def _check_broker(settings: Settings) -> Finding:
+    """One attempt and no pool: what the publishers would retry must be told here."""
+    probe = Celery("check", broker=settings.effective_broker_url, set_as_current=False)
+    try:
+        with probe.connection_for_write(connect_timeout=5) as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+            return Finding("broker", detail=connection.transport.driver_type)
+    except (OperationalError, OSError):
+        name = "BROKER_URL" if settings.broker_url else "REDIS_URL"
+        return Finding("broker", fault=f"cannot be reached: {name}")
+
+
+def _check_accounts(settings: Settings) -> Iterator[Finding]:
+    """Settings were refused where an account's base URL is not an allowed origin."""
+    for name, account in sorted(settings.accounts.items()):
+        yield Finding(f"account {name}", detail=f"reads at {account.base_url}, an allowed origin")
+
+
+def _accounts_of_open_sessions(opened: Reports, settings: Settings) -> Iterator[Finding]:
+    for row in opened.unknown_accounts(settings.accounts):
+        yield Finding(
+            f"account {row['account']}",
+            fault=f"is not configured, and {row['sessions']} open sessions wait for it",
+        )
+
+
+def _progress(opened: Reports, late: timedelta) -> Iterator[Finding]:
+    seconds = f"{late.total_seconds():g} s"
+    overdue = opened.late(late)
+    for row in overdue:
+        waited = f"{row['oldest_seconds']:.0f} s"
+        yield Finding(
+            f"polls of {row['account']}",
+            fault=f"{row['due']} are due, the oldest since {waited}: are beat and a worker up?",
+        )
+    if not overdue:
+        yield Finding("polls", detail=f"none is due for longer than {seconds}")
+    stuck = opened.stuck(late)
+    for row in stuck:
+        waited = f"{row['oldest_seconds']:.0f} s"
+        yield Finding(
+            f"events to {row['sink']}",
+            fault=f"{row['waiting']} wait, the oldest since {waited}: `session-worker stats`",
+        )
+    if not stuck:
+        yield Finding("events", detail=f"none waits longer than {seconds}")
+    for row in opened.paused():
+        yield Finding(
+            f"account {row['account']}",
+            fault="is refused by Klarna (401 or 403): check its credentials",
+        )
+
+
+def _print(findings: list[Finding], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "ok": not _code(findings),
+                "findings": [
+                    {"subject": f.subject, "ok": f.fault is None, "text": f.fault or f.detail}
+                    for f in findings
+                ],
+            }
+        )
+        return
+    for finding in findings:
+        mark = "[green]ok[/green]   " if finding.fault is None else "[red]fault[/red]"
+        console.print(mark, f"{finding.subject}: {finding.fault or finding.detail or 'right'}")
+
+
+def _code(findings: list[Finding]) -> int:
+    return FAILED if any(finding.fault for finding in findings) else 0

@@ -1,0 +1,105 @@
+"""show, list, stats: what is stored, told to people and to programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy.exc
+
+from config.settings import DatabaseSettings, load
+from worker.adapters.postgres.reports import Reports
+from worker.commands.output import fail, print_facts, print_json, print_rows, text
+
+_FACTS = (
+    *("account", "kind", "reference", "session_url", "tracked_at", "expires_at"),
+    *("status", "outcome", "finished_at", "order_id", "klarna_reference"),
+    *("poll_count", "consecutive_failures", "last_polled_at", "last_error"),
+    *("next_poll_at", "nudged_at", "lease_expires_at"),
+)
+_LISTED = (
+    *("session_id", "kind", "status", "outcome", "poll_count", "tracked_at", "next_poll_at"),
+    "reference",
+)
+
+
+@contextmanager
+def reports() -> Iterator[Reports]:
+    """Open the database for reading; a database that is away ends the command with one line."""
+    settings = load(DatabaseSettings)
+    try:
+        with Reports(settings.database_url.get_secret_value()) as opened:
+            yield opened
+    except sqlalchemy.exc.ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", "") != "42P01":
+            raise
+        fail("The database has no tables yet: run `alembic upgrade head`.")
+    except sqlalchemy.exc.OperationalError:
+        fail("DATABASE_URL: Postgres cannot be reached; see `session-worker check`.")
+
+
+def show(session_id: str, *, as_json: bool) -> None:
+    """Tell one payment session's story."""
+    with reports() as opened:
+        session = opened.session(session_id)
+    if session is None:
+        fail(f"{session_id} is not followed; `session-worker track {session_id}` starts it.")
+    if as_json:
+        print_json(session)
+        return
+    title = f"Payment session {text(session['session_id'])}"
+    print_facts(title, {name: session[name] for name in _FACTS})
+    print_rows("Transitions", [_transition(r) for r in session["transitions"]], none="none yet")
+    print_rows("Deliveries", [_delivery(r) for r in session["deliveries"]], none="none yet")
+
+
+def list_sessions(*, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - filters of Reports
+    """List the newest payment sessions that match."""
+    with reports() as opened:
+        rows = opened.sessions(**wanted)
+    if as_json:
+        print_json(rows)
+        return
+    listed = [{name: row[name] for name in _LISTED} for row in rows]
+    print_rows("Payment sessions", listed, none="none match")
+
+
+def stats(*, as_json: bool) -> None:
+    """Count what there is."""
+    with reports() as opened:
+        counted = opened.stats()
+    if as_json:
+        print_json(counted)
+        return
+    print_rows("Payment sessions", counted["sessions"], none="none")
+    print_rows("Due now", counted["due"], none="nothing")
+    print_rows("Outbox", counted["outbox"], none="empty")
+    print_rows("Accounts", counted["accounts"], none="none read yet")
+    print_rows("Detection delay, last day", counted["detection_delays"], none="no transition")
+
+
+def _transition(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "#": row["sequence"],
+        "from": row["from_status"],
+        "to": row["to_status"],
+        "occurred_at": row["occurred_at"],
+        "seen_after_s": row["detection_delay_seconds"],
+    }
+
+
+def _delivery(row: dict[str, Any]) -> dict[str, Any]:
+    if row["delivered_at"]:
+        state = f"delivered {text(row['delivered_at'])}"
+    elif row["dead_at"]:
+        state = f"dead {text(row['dead_at'])}: {row['last_error']}"
+    else:
+        state = f"waits for {text(row['next_attempt_at'])}: {row['last_error'] or 'not tried yet'}"
+    return {
+        "#": row["sequence"],
+        "event": row["event_type"].removeprefix("payment_session."),
+        "sink": row["sink"],
+        "tries": row["attempts"],
+        "state": state,
+    }

@@ -1,0 +1,59 @@
+"""track and nudge: what a shop enqueues, by hand."""
+
+from __future__ import annotations
+
+from kombu.exceptions import OperationalError
+
+from config.settings import Settings, load
+from worker.celery import app
+from worker.commands.output import WRONG_USAGE, console, fail, print_json
+from worker.commands.reading import reports
+from worker.domain.errors import InvalidArgumentError
+from worker.services.track import TrackArguments, check_arguments
+
+
+def track(arguments: TrackArguments, *, as_json: bool) -> None:
+    """Check the arguments, then enqueue them as a shop would."""
+    settings = load(Settings)
+    try:
+        request = check_arguments(
+            arguments,
+            accounts=settings.accounts,
+            allowed_origins=settings.klarna_allowed_origins,
+        )
+    except InvalidArgumentError as error:
+        fail(str(error), code=WRONG_USAGE)
+    _send(
+        request.session_id,
+        session_url=request.session_url,
+        expires_at=request.expires_at.isoformat() if request.expires_at else None,
+        account=request.account,
+        kind=str(request.kind) if request.kind else None,
+        reference=request.reference,
+    )
+    _confirm(request.session_id, as_json=as_json)
+
+
+def nudge(session_id: str, *, as_json: bool) -> None:
+    """Have a followed payment session polled now."""
+    with reports() as opened:
+        known = opened.session(session_id)
+    if known is None:
+        fail(f"{session_id} is not followed; `session-worker track {session_id}` starts it.")
+    _send(session_id)
+    _confirm(session_id, as_json=as_json)
+
+
+def _send(session_id: str, **arguments: str | None) -> None:
+    given = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        app.send_task("payment_sessions.track", args=[session_id], kwargs=given)
+    except OperationalError:
+        fail("REDIS_URL: the broker cannot be reached; see `session-worker check`.")
+
+
+def _confirm(session_id: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"session_id": session_id, "enqueued": True})
+        return
+    console.print(f"Enqueued {session_id}. `session-worker show {session_id}` tells how it goes.")

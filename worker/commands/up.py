@@ -1,0 +1,115 @@
+"""up: everything on one machine, with an ordered stop."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from config.settings import Settings, load
+from worker.commands import migrating
+from worker.commands.output import console, fail
+from worker.commands.processes import ProcessEndedError, Processes
+from worker.embedded import EmbeddedServerError, EmbeddedServers
+
+WATCH_SECONDS = 0.5
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def up(*, state: Path, flower_port: int) -> None:
+    """Run servers (where no URL names one), migrations, beat, worker and Flower until a signal."""
+    with ExitStack() as stack:
+        stack.enter_context(interruptible())
+        state.mkdir(parents=True, exist_ok=True)
+        servers = _start_servers(stack, state)
+        os.environ.setdefault("TOKEN_ENCRYPTION_KEYS", _kept(state / "token-key", _new_key))
+        login = "flower:" + _kept(state / "flower-password", _new_password)
+        os.environ.setdefault("FLOWER_BASIC_AUTH", login)
+        load(Settings)
+        migrating.upgrade()
+        processes = stack.enter_context(Processes(os.environ))
+        processes.start_celery("beat", "beat")
+        processes.start_celery("worker", "worker")
+        start_flower(processes, flower_port)
+        console.print(
+            f"Up. Flower: http://127.0.0.1:{flower_port} (login: FLOWER_BASIC_AUTH, or user "
+            f"flower and the password in {state}/flower-password). Ctrl-C stops everything."
+        )
+        watch(processes, servers)
+
+
+def start_flower(processes: Processes, port: int) -> None:
+    """Start Flower on this machine's loopback address; FLOWER_BASIC_AUTH is its login."""
+    processes.start_celery("flower", "flower", f"--port={port}", "--address=127.0.0.1")
+
+
+def watch(processes: Processes, servers: EmbeddedServers | None) -> None:
+    """Wait for a signal; a child that ends by itself fails the command."""
+    try:
+        while True:
+            processes.check()
+            if servers is not None:
+                servers.check()
+            time.sleep(WATCH_SECONDS)
+    except (ProcessEndedError, EmbeddedServerError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into Ctrl-C, and let only the first signal interrupt."""
+
+    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - a handler's signature
+        for each in _ENDINGS:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in _ENDINGS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _start_servers(stack: ExitStack, state: Path) -> EmbeddedServers | None:
+    """Start the servers that no URL names, and name them in the environment."""
+    postgres = not os.environ.get("DATABASE_URL")
+    valkey = not os.environ.get("REDIS_URL")
+    if not postgres and not valkey:
+        return None
+    try:
+        servers = stack.enter_context(
+            EmbeddedServers(state / "servers", postgres=postgres, valkey=valkey)
+        )
+    except EmbeddedServerError as error:
+        fail(str(error))
+    if postgres:
+        os.environ["DATABASE_URL"] = servers.database_url
+    if valkey:
+        os.environ["REDIS_URL"] = servers.redis_url
+    return servers
+
+
+def _kept(file: Path, make: Callable[[], str]) -> str:
+    """Answer the secret in `file`, made on first use and readable by its owner only."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(make())
+    return file.read_text()
+
+
+def _new_key() -> str:
+    return Fernet.generate_key().decode()
+
+
+def _new_password() -> str:
+    return secrets.token_urlsafe(12)
