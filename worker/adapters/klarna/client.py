@@ -84,10 +84,11 @@ class HttpxKlarna:
         try:
             with anyio.fail_after(self._timeout):
                 return await self._exchange(client, session)
-        except (TimeoutError, httpx.TimeoutException):
+        except TimeoutError:
             raise DeadlineExceededError(f"no whole answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise ConnectionFailedError(type(error).__name__) from None
+            # The transport calls every failed connection a timeout; what it was is the cause.
+            raise ConnectionFailedError(type(error.__cause__ or error).__name__) from None
         except (httpx.InvalidURL, ValueError) as error:
             raise ProtocolError(f"unreadable answer: {type(error).__name__}") from None
 
@@ -120,7 +121,7 @@ class HttpxKlarna:
             },
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
-            timeout=self._timeout,
+            timeout=None,  # noqa: S113 - `read` bounds the whole exchange, with one deadline
             trust_env=False,
         )
 
