@@ -19,6 +19,8 @@ TCP_USER_TIMEOUT_MS = 10_000
 
 # Serialization failure, deadlock, lock not available: the same statement may succeed next time.
 _TRANSIENT_STATES = {"40001", "40P01", "55P03"}
+# Undefined table or column: this release's migrations are still to come. A shop's message waits.
+_NOT_MIGRATED_STATES = {"42P01", "42703"}
 # Connection, insufficient resources (disk full too), operator intervention, system error.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
 
@@ -68,11 +70,17 @@ def is_unavailable(error: sqlalchemy.exc.DBAPIError) -> bool:
     """Whether the same work may succeed later, as it stands."""
     state = getattr(error.orig, "sqlstate", None) or ""
     if state:
-        return state in _TRANSIENT_STATES or state[:2] in _AWAY_CLASSES
+        return (
+            state in _TRANSIENT_STATES
+            or state in _NOT_MIGRATED_STATES
+            or state[:2] in _AWAY_CLASSES
+        )
     # Without an SQLSTATE the server never answered: the connection failed or broke.
     return isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
 
 
 def _reason(error: sqlalchemy.exc.DBAPIError) -> str:
     state = getattr(error.orig, "sqlstate", None)
+    if state in _NOT_MIGRATED_STATES:
+        return f"SQLSTATE {state}: is the database migrated?"
     return f"SQLSTATE {state}" if state else "the connection failed"
