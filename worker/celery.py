@@ -9,11 +9,15 @@ from celery import Celery, bootsteps, signals
 from config import logconfig
 from config.settings import Settings, load
 from worker.bootstrap import Runtime
+from worker.flower_login import refuse_open_flower
 
 app = Celery("worker", include=["worker.tasks"])
 app.config_from_object("config.celeryconfig")
 
 runtime = Runtime()
+
+# Sent when the command has read its options and is about to import the tasks.
+signals.import_modules.connect(refuse_open_flower)
 
 
 @signals.setup_logging.connect
