@@ -43,6 +43,8 @@ def configure(level: int | str | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level or logging.INFO)
+    # Celery's default level is WARNING; what happens to payment sessions is worth more than that.
+    logging.getLogger("worker").setLevel(min(root.level, logging.INFO))
     for name in _QUIETED:
         logging.getLogger(name).setLevel(logging.WARNING)
 

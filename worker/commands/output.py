@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-console = Console()
+# A pipe or a file has no width of its own; tables are made for reading, not for 80 columns.
+console = Console(width=None if sys.stdout.isatty() else 150)
 
 FAILED = 1
 WRONG_USAGE = 2

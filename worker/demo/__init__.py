@@ -1,0 +1,1 @@
+"""The main job shown on this machine: real servers, real processes, a Klarna stand-in."""
