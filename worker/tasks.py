@@ -54,6 +54,14 @@ _TRACK = {"acks_late": True, "throws": (TrackError,), "Request": ScrubbedRequest
 _INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": ScrubbedRequest}
 
 
+def _refuse_others(surplus: tuple[object, ...], unknown: dict[str, object]) -> None:
+    """A mistyped argument is a shop's mistake like any other, not a TypeError of ours."""
+    if unknown:
+        raise InvalidArgumentError(min(unknown), "is not an argument of this task")
+    if surplus:
+        raise InvalidArgumentError("arguments", f"are {len(surplus)} too many")
+
+
 def _track(arguments: TrackArguments) -> None:
     try:
         runtime.call(runtime.services.track.track, arguments)
@@ -69,11 +77,11 @@ def track(
     account: object = None,
     kind: object = None,
     reference: object = None,
+    *surplus: object,
     **unknown: object,
 ) -> None:
     """Follow a payment session, or poll it now where it is followed already."""
-    if unknown:
-        raise InvalidArgumentError(min(unknown), "is not an argument of payment_sessions.track")
+    _refuse_others(surplus, unknown)
     _track(
         TrackArguments(
             session_id=session_id,
@@ -88,9 +96,14 @@ def track(
 
 @app.task(name="payment_sessions.track_created", **_TRACK)
 def track_created(
-    response: object = None, account: object = None, reference: object = None
+    response: object = None,
+    account: object = None,
+    reference: object = None,
+    *surplus: object,
+    **unknown: object,
 ) -> None:
     """Follow the HPP session of Klarna's create-session answer, as it came."""
+    _refuse_others(surplus, unknown)
     created = parse_creation(response)
     _track(
         TrackArguments(
