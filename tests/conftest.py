@@ -7,16 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from cryptography.fernet import Fernet
 
 from tests.support.databases import Databases
+from tests.support.deployment import environment_of
 from worker.embedded import EmbeddedServers
-from worker.sandbox.server import (
-    DEFAULT_PASSWORD,
-    DEFAULT_USERNAME,
-    SandboxClient,
-    SandboxServer,
-)
+from worker.sandbox.server import SandboxClient, SandboxServer
 
 # No test reaches beyond this machine.
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
@@ -85,14 +80,4 @@ def sandbox(sandbox_server: SandboxServer) -> SandboxClient:
 @pytest.fixture
 def environment(database_url: str, redis_url: str, sandbox_server: SandboxServer) -> dict[str, str]:
     """A deployment's whole environment: nothing of the machine's but PATH and HOME."""
-    return {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "KLARNA_USERNAME": DEFAULT_USERNAME,
-        "KLARNA_PASSWORD": DEFAULT_PASSWORD,
-        "KLARNA_BASE_URL": sandbox_server.url,
-        "KLARNA_ALLOWED_ORIGINS": sandbox_server.url,
-        "TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
-        "POLL_EXPIRY_GRACE_SECONDS": "1",
-    }
+    return environment_of(database_url, redis_url, klarna_url=sandbox_server.url)

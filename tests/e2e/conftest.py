@@ -1,4 +1,4 @@
-"""A deployment for each test; the test starts what it needs in it."""
+"""Deployments: one for a test that breaks it, or one that the tests of a file share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
-from tests.support.deployment import Deployment
+from tests.support.databases import Databases
+from tests.support.deployment import Deployment, environment_of
 from tests.support.deployment import deployment as deploy
+from worker.sandbox.server import SandboxClient, SandboxServer
 
 
 @pytest.fixture
 def deployment(environment: dict[str, str], tmp_path: Path) -> Iterator[Deployment]:
     with deploy(environment, tmp_path) as deployed:
         yield deployed
+
+
+@pytest.fixture(scope="module")
+def klarna(sandbox_server: SandboxServer) -> SandboxClient:
+    """The Klarna stand-in, as new for the tests of a file: they keep to sessions of their own."""
+    sandbox_server.client.reset()
+    return sandbox_server.client
+
+
+@pytest.fixture(scope="module")
+def shared_environment(
+    servers: tuple[str, str], databases: Databases, sandbox_server: SandboxServer
+) -> Iterator[dict[str, str]]:
+    """What `environment` is to a test, for the tests of a file."""
+    database_url = databases.create()
+    with redis.Redis.from_url(servers[1]) as client:
+        client.flushdb()
+        yield environment_of(database_url, servers[1], klarna_url=sandbox_server.url)
+        client.flushdb()
+    databases.drop(database_url)

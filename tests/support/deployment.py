@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import psycopg
 import redis
 from celery import Celery
+from cryptography.fernet import Fernet
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 
@@ -20,6 +22,22 @@ from worker.adapters.postgres.invariants import (
     broken_delivery_invariants,
     broken_state_invariants,
 )
+from worker.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
+
+
+def environment_of(database_url: str, redis_url: str, *, klarna_url: str) -> dict[str, str]:
+    """A deployment's whole environment: nothing of the machine's but PATH and HOME."""
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "KLARNA_USERNAME": DEFAULT_USERNAME,
+        "KLARNA_PASSWORD": DEFAULT_PASSWORD,
+        "KLARNA_BASE_URL": klarna_url,
+        "KLARNA_ALLOWED_ORIGINS": klarna_url,
+        "TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+        "POLL_EXPIRY_GRACE_SECONDS": "1",
+    }
 
 
 class Deployment:
@@ -41,6 +59,13 @@ class Deployment:
         self._processes.append(process)
         return process.start(wait=wait)
 
+    def start_all(self, *roles: str) -> list[CeleryProcess]:
+        """Start several side by side, and wait until each is ready."""
+        started = [self.start(role, wait=False) for role in roles]
+        for process in started:
+            process.wait_until_ready()
+        return started
+
     def close(self) -> None:
         """Stop every process, beats first, as an operator would."""
         for process in sorted(self._processes, key=lambda p: p.role):
@@ -54,13 +79,24 @@ class Deployment:
 
     # --- as a shop
 
-    def track(self, session_id: str, **arguments: object) -> None:
-        """Enqueue a payment session, the way the README says."""
-        self.shop.send_task(
-            "payment_sessions.track",
-            args=[session_id],
-            kwargs=arguments,
-            queue="payment-sessions",
+    def track(self, session_id: str, **arguments: object) -> str:
+        """Enqueue a payment session, the way the README says; answers the task's id."""
+        return self.send("payment_sessions.track", session_id, **arguments)
+
+    def send(self, task: str, *args: object, **kwargs: object) -> str:
+        """Enqueue a task of the contract with whatever arguments; answers its id."""
+        sent = self.shop.send_task(task, args=args, kwargs=kwargs, queue="payment-sessions")
+        return sent.id
+
+    def insert(self, *session_ids: str, account: str = "default") -> None:
+        """Track sessions in one transaction of the shop's own, without any message."""
+        url = f"{self.environment['KLARNA_BASE_URL']}/hpp/v1/sessions/"
+        self.query(
+            "INSERT INTO payment_sessions (session_id, account, kind, session_url)"
+            " SELECT id, %s, 'hpp', %s || id FROM unnest(%s::text[]) AS id",
+            account,
+            url,
+            list(session_ids),
         )
 
     def received(self) -> list[dict[str, Any]]:
@@ -68,6 +104,21 @@ class Deployment:
         stream = self.environment.get("EVENT_STREAM", "payment-session-events")
         with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
             return [json.loads(entry[b"event"]) for _, entry in client.xrange(stream)]
+
+    def received_of(self, session_id: str) -> list[dict[str, Any]]:
+        """The CloudEvents of one session, in order, each id once; waits until all are there."""
+        eventually(
+            lambda: (
+                not self.query(
+                    "SELECT * FROM outbox_deliveries"
+                    " WHERE session_id = %s AND delivered_at IS NULL AND dead_at IS NULL",
+                    session_id,
+                )
+            ),
+            because=f"the events of {session_id} are delivered",
+        )
+        events = {event["id"]: event for event in self.received()}
+        return [event for event in events.values() if event["subject"] == session_id]
 
     # --- as an operator
 

@@ -39,8 +39,12 @@ class CeleryProcess:
                 start_new_session=True,
             )
         if wait:
-            eventually(self._is_ready, within=30, because=f"{self.role} is ready:\n{self.log()}")
+            self.wait_until_ready()
         return self
+
+    def wait_until_ready(self) -> None:
+        """Wait until it says that it takes work; fails at once where it has ended."""
+        eventually(self._is_ready, within=60, because=f"{self.role} is ready")
 
     def _is_ready(self) -> bool:
         if self.process.poll() is not None:
