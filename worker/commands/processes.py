@@ -49,7 +49,7 @@ class Processes:
 
     def start_celery(self, name: str, *arguments: str) -> None:
         """Start `celery -A worker …` of this virtual environment."""
-        self.start(name, [str(BIN / "celery"), "-A", "worker", *arguments, "--loglevel=INFO"])
+        self.start(name, [str(BIN / "celery"), "-A", "worker", *arguments])
 
     def check(self) -> None:
         """Look whether all still run.

@@ -34,8 +34,8 @@ def up(*, state: Path, flower_port: int) -> None:
         load(Settings)
         migrating.upgrade()
         processes = stack.enter_context(Processes(os.environ))
-        processes.start_celery("beat", "beat")
-        processes.start_celery("worker", "worker")
+        processes.start_celery("beat", "beat", "--loglevel=INFO")
+        processes.start_celery("worker", "worker", "--loglevel=INFO")
         start_flower(processes, flower_port)
         console.print(
             f"Up. Flower: http://127.0.0.1:{flower_port} (login: FLOWER_BASIC_AUTH, or user "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,8 +47,8 @@ class Stage:
             self.logs = Path(self.servers.state_dir) / "logs"
             self.logs.mkdir()
             self.processes = stack.enter_context(Processes(self.environment, log_folder=self.logs))
-            self.processes.start_celery("beat", "beat")
-            self.processes.start_celery("worker", "worker")
+            self.processes.start_celery("beat", "beat", "--loglevel=INFO")
+            self.processes.start_celery("worker", "worker", "--loglevel=INFO")
             self._wait_for_worker()
             # As a shop has it: an app of its own, nothing of ours imported.
             self.shop = Celery("shop", broker=self.servers.redis_url, set_as_current=False)
@@ -108,6 +109,7 @@ def _environment(servers: EmbeddedServers, klarna: str) -> dict[str, str]:
         "KLARNA_ALLOWED_ORIGINS": klarna,
         "TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "EVENT_STREAM": STREAM,
+        "FLOWER_BASIC_AUTH": f"demo:{secrets.token_urlsafe(12)}",
         # A life of two days in half a minute.
         "HTTP_TIMEOUT_SECONDS": "3",
         "POLL_LEASE_SECONDS": "8",
