@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery.schedules import crontab
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from config.settings import BrokerSettings, load
 
@@ -47,8 +47,10 @@ broker_transport_options = (
     _redis_transport() if broker_url.startswith(("redis", "rediss")) else _amqp_transport()
 )
 
+# Spelled out as Celery spells a queue it was only told the name of: a shop's client, which
+# knows no more, then declares the same on brokers that compare.
 task_queues = tuple(
-    Queue(name)
+    Queue(name, Exchange(name, type="direct"), routing_key=name)
     for name in ("payment-sessions", "payment-sessions-polls", "payment-sessions-events")
 )
 task_default_queue = "payment-sessions"
