@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import structlog
 from celery.beat import Scheduler
 
 from config.settings import Settings, load
 from worker.celery import app, runtime
 from worker.services.dispatch import LONGEST_SLEEP
+
+log = structlog.get_logger(__name__)
 
 
 class SessionScheduler(Scheduler):
@@ -23,7 +26,12 @@ class SessionScheduler(Scheduler):
     def tick(self, *args: object, **kwargs: object) -> float:
         """Do what is due; answers how many seconds to sleep."""
         own: float | None = super().tick(*args, **kwargs)
-        sessions = runtime.call(runtime.services.dispatch.tick)
+        try:
+            sessions = runtime.call(runtime.services.dispatch.tick)
+        except Exception:
+            # Celery's beat ends with whatever its scheduler raises; this one goes on.
+            log.exception("tick_failed")
+            sessions = LONGEST_SLEEP
         return min(LONGEST_SLEEP if own is None else own, sessions)
 
     def close(self) -> None:

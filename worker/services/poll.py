@@ -99,6 +99,9 @@ class PollService:
         except (UnavailableError, TimeoutError) as error:
             # The lease runs out and the session is due again: nothing is lost but the moment.
             log.warning("poll_dropped", session_id=session_id, error=str(error))
+        except Exception:
+            # A fault of ours, met by one session: the others of its task must not pay for it.
+            log.exception("poll_failed", session_id=session_id)
         finally:
             self._held.pop(session_id, None)
 

@@ -76,6 +76,11 @@ class RelayService:
             log.warning("delivery_failed", error=reason, attempts=delivery.attempts, **ids)
             await self._mark_failed(delivery, reason)
             return
+        except Exception as error:
+            # A fault of ours, met by one event: other sessions' events must not wait for it.
+            log.exception("delivery_failed", attempts=delivery.attempts, **ids)
+            await self._mark_failed(delivery, type(error).__name__)
+            return
         try:
             await self._outbox.mark_delivered(delivery)
         except UnavailableError as error:
