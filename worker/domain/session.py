@@ -45,7 +45,7 @@ _HPP_FINAL = {
     "CANCELLED": Outcome.CANCELLED,
     "DISABLED": Outcome.DISABLED,
 }
-_KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED, KP_AUTHORIZED: Outcome.COMPLETED}
+_KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED}
 
 
 def final_outcome(kind: Kind, status: str | None) -> Outcome | None:

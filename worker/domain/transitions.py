@@ -116,7 +116,7 @@ class _Context:
     # --- healthy reads
 
     def after_read(self, read: PaymentSession, seen: Observation) -> Decision:
-        outcome = final_outcome(read.kind, seen.status)
+        outcome = _settled_by(seen, read.kind)
         stale = self._is_stale(seen)
         if final_outcome(read.kind, read.status) or (outcome is None and stale):
             return self._continue(read, Finding.STALE)
@@ -200,7 +200,7 @@ class _Context:
                 return self._wait_for(failed, self.account.throttled(self.now, asked))
             case Verdict.NOT_FOUND:
                 return self._after_not_found(failed)
-            case Verdict.RETRY:
+            case Verdict.RETRY:  # pragma: no branch - mypy knows that there is no other
                 return self._retry(
                     replace(failed, not_found_count=0, not_found_since=None), self.account
                 )
@@ -349,6 +349,13 @@ class _Context:
             transition=transition,
             events=events,
         )
+
+
+def _settled_by(seen: Observation, kind: Kind) -> Outcome | None:
+    """The outcome an answer settles; a token ends a KP session whatever its status is called."""
+    if kind is Kind.KP and seen.authorization_token is not None:
+        return Outcome.COMPLETED
+    return final_outcome(kind, seen.status)
 
 
 def _events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
