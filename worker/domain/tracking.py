@@ -122,10 +122,13 @@ def _correct(
     if not given:
         return existing
     corrected = replace(existing, **given)
-    was_documented = existing.session_url == session_url_for(existing.account, existing.kind)
-    if "session_url" not in given and was_documented:
-        url = session_url_for(corrected.account, corrected.kind)
-        corrected = replace(corrected, session_url=url)
+    moved = not given.keys().isdisjoint({"account", "kind"})
+    # Asked only where it matters: the account tracked first may be configured no longer.
+    if moved and "session_url" not in given:
+        documented = session_url_for(existing.account, existing.kind)
+        if existing.session_url == documented:
+            url = session_url_for(corrected.account, corrected.kind)
+            corrected = replace(corrected, session_url=url)
     if existing.status is not None:
         return corrected
     # Another address: what failed at the old one says nothing about it.

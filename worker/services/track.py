@@ -143,9 +143,9 @@ def _check_account(value: object, accounts: Collection[str]) -> str | None:
 def _check_kind(value: object) -> Kind | None:
     if value is None:
         return None
-    if value not in set(Kind):
+    if not isinstance(value, str) or value not in set(Kind):
         raise InvalidArgumentError("kind", "must be hpp or kp")
-    return Kind(str(value))
+    return Kind(value)
 
 
 def _check_moment(value: object) -> datetime | None:
