@@ -1,0 +1,157 @@
+"""When the next read is: reads thin out with the status's age, within every bound."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.builders import NOW, ago, ahead
+from worker.domain.schedule import FLOOR, PollLimits, backoff_ceiling, next_poll_at, retry_at
+
+FAR = ahead(days=2)
+EXAMPLES = settings(max_examples=200, deadline=None, database=None)
+NEARLY_ONE = 1 - 2**-53
+
+jitters = st.floats(min_value=0, max_value=NEARLY_ONE)
+statuses = st.sampled_from(["WAITING", "IN_PROGRESS", "FAILED", "incomplete", ""]) | st.text()
+moments = st.timedeltas(timedelta(days=-400), timedelta(days=400)).map(lambda d: NOW + d)
+limits_of_any_size = st.builds(
+    PollLimits, max_interval=st.timedeltas(timedelta(milliseconds=1), timedelta(days=2))
+)
+
+
+def interval(
+    status: str, age: timedelta, *, jitter: float = 0.5, limits: PollLimits | None = None
+) -> timedelta:
+    at = next_poll_at(
+        status,
+        since=NOW - age,
+        now=NOW,
+        final_read_at=FAR,
+        jitter=jitter,
+        limits=limits or PollLimits(),
+    )
+    return at - NOW
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "seconds"),
+    [
+        ("WAITING", timedelta(0), 2),
+        ("WAITING", timedelta(seconds=20), 2),
+        ("WAITING", timedelta(minutes=10), 60),
+        ("WAITING", timedelta(hours=1), 360),
+        ("incomplete", timedelta(hours=1), 360),
+        ("IN_PROGRESS", timedelta(minutes=10), 48),
+        ("BACK", timedelta(minutes=10), 90),
+        ("FAILED", timedelta(minutes=10), 90),
+        ("ERROR", timedelta(minutes=10), 90),
+        ("MANUAL_ID_CHECK", timedelta(minutes=10), 90),
+        ("UNHEARD_OF", timedelta(minutes=10), 90),
+        ("WAITING", timedelta(hours=40), 2400),
+    ],
+)
+def test_an_open_session_is_read_again_after_a_share_of_its_statuss_age(
+    status: str, age: timedelta, seconds: float
+):
+    assert interval(status, age) == timedelta(seconds=seconds)
+
+
+def test_a_status_that_begins_in_the_future_is_new():
+    assert interval("WAITING", timedelta(hours=-5)) == FLOOR
+
+
+@pytest.mark.parametrize(("jitter", "share"), [(0, 0.9), (0.5, 1), (0.75, 1.05), (NEARLY_ONE, 1.1)])
+def test_healthy_reads_are_spread_by_a_tenth_either_way(jitter: float, share: float):
+    spread = interval("WAITING", timedelta(minutes=10), jitter=jitter)
+
+    assert spread.total_seconds() == pytest.approx(60 * share)
+
+
+def test_the_longest_interval_beats_the_floor():
+    short = PollLimits(max_interval=timedelta(milliseconds=100))
+
+    assert interval("WAITING", timedelta(0), limits=short) == timedelta(milliseconds=100)
+
+
+@pytest.mark.parametrize(
+    ("final_read_at", "at"),
+    [
+        pytest.param(ahead(seconds=30), ahead(seconds=30), id="comes-first"),
+        pytest.param(ahead(seconds=60), ahead(seconds=60), id="comes-at-once"),
+        pytest.param(ahead(seconds=90), ahead(seconds=60), id="comes-later"),
+        pytest.param(NOW, ahead(seconds=60), id="is-now"),
+        pytest.param(ago(seconds=1), ahead(seconds=60), id="is-over"),
+    ],
+)
+def test_a_read_falls_on_the_last_moment_while_that_lies_ahead(
+    final_read_at: datetime, at: datetime
+):
+    assert at == next_poll_at(
+        "WAITING",
+        since=ago(minutes=10),
+        now=NOW,
+        final_read_at=final_read_at,
+        jitter=0.5,
+        limits=PollLimits(),
+    )
+
+
+@EXAMPLES
+@given(statuses, moments, moments, jitters, limits_of_any_size)
+def test_no_read_is_out_of_bounds(
+    status: str, since: datetime, final_read_at: datetime, jitter: float, limits: PollLimits
+):
+    """Neither status nor age, jitter or a close end take it past any bound."""
+    at = next_poll_at(
+        status, since=since, now=NOW, final_read_at=final_read_at, jitter=jitter, limits=limits
+    )
+
+    assert NOW < at <= NOW + limits.max_interval
+    if final_read_at > NOW:
+        assert at <= final_read_at
+    else:
+        assert at >= NOW + min(FLOOR * 0.9, limits.max_interval)
+
+
+@EXAMPLES
+@given(
+    st.sampled_from(["WAITING", "BACK"]), st.timedeltas(timedelta(0), timedelta(days=2)), jitters
+)
+def test_an_older_status_is_never_read_sooner(status: str, age: timedelta, jitter: float):
+    younger = interval(status, age / 2, jitter=jitter)
+
+    assert younger <= interval(status, age, jitter=jitter)
+
+
+# --- retries
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"),
+    [(-3, 1), (0, 1), (1, 1), (2, 2), (3, 4), (8, 128), (9, 256), (10, 300), (10_000, 300)],
+)
+def test_backoff_doubles_from_a_second_to_five_minutes(failures: int, seconds: int):
+    assert backoff_ceiling(failures) == timedelta(seconds=seconds)
+
+
+@EXAMPLES
+@given(st.integers(1, 10_000), moments, jitters, limits_of_any_size)
+def test_no_retry_is_out_of_bounds(
+    failures: int, final_read_at: datetime, jitter: float, limits: PollLimits
+):
+    at = retry_at(failures, now=NOW, final_read_at=final_read_at, jitter=jitter, limits=limits)
+
+    assert NOW <= at <= NOW + min(backoff_ceiling(failures), limits.max_interval)
+    if final_read_at > NOW:
+        assert at <= final_read_at
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(0, 0), (0.25, 16), (0.5, 32), (0.75, 48)])
+def test_retries_spread_over_the_whole_backoff(jitter: float, seconds: float):
+    at = retry_at(7, now=NOW, final_read_at=FAR, jitter=jitter, limits=PollLimits())
+
+    assert at == NOW + timedelta(seconds=seconds)

@@ -1,0 +1,107 @@
+"""The arguments of `payment_sessions.track`: anything may come, the field at fault is named."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.support.builders import SESSION_ID, SESSION_URL
+from worker.domain.errors import InvalidArgumentError
+from worker.domain.session import Kind
+from worker.domain.tracking import TrackRequest
+from worker.services.track import TrackArguments, check_arguments
+
+
+def checked(session_id: object = SESSION_ID, **arguments: object) -> TrackRequest:
+    return check_arguments(
+        TrackArguments(session_id=session_id, **arguments),
+        accounts={"default", "us_east"},
+        allowed_origins=["https://api.klarna.com"],
+    )
+
+
+def test_the_session_id_alone_is_enough_and_the_rest_is_left_unsaid():
+    assert checked() == TrackRequest(session_id=SESSION_ID)
+
+
+def test_everything_may_be_said():
+    request = checked(
+        session_url=SESSION_URL,
+        expires_at="2038-01-19T03:14:07.000Z",
+        account="US_East",
+        kind="kp",
+        reference="shop-order-7 / ä",
+    )
+
+    assert request == TrackRequest(
+        session_id=SESSION_ID,
+        session_url=SESSION_URL,
+        expires_at=datetime(2038, 1, 19, 3, 14, 7, tzinfo=UTC),
+        account="us_east",
+        kind=Kind.KP,
+        reference="shop-order-7 / ä",
+    )
+
+
+def test_a_time_may_come_as_a_time():
+    moment = datetime(2038, 1, 19, tzinfo=UTC)
+
+    assert checked(expires_at=moment).expires_at == moment
+
+
+@pytest.mark.parametrize("kind", ["hpp", "kp"])
+def test_both_kinds_are_known(kind: str):
+    assert checked(kind=kind).kind == kind
+
+
+NOT_TEXT = [7, 0, True, False, 1.5, [], {}, ["x"], {"x": "y"}]
+BAD = {
+    "session_id": [None, "", "a/b", "..", *NOT_TEXT],
+    "session_url": ["", "https://evil.test/x", f"{SESSION_URL}?x", *NOT_TEXT],
+    "account": ["", "unknown", " default", "default\n", *NOT_TEXT],
+    "kind": ["", "HPP", "hpp ", "kco", *NOT_TEXT],
+    "reference": ["a\nb", "a\x00", "\u2028", "x" * 256, *NOT_TEXT],
+    "expires_at": [
+        "",
+        "tomorrow",
+        "2038-01-19",
+        "2038-01-19T03:14:07",
+        datetime(2038, 1, 19),  # noqa: DTZ001 - naive on purpose
+        "2038-13-01T00:00:00Z",
+        "20380119031407",
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "2200-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        10**5000,
+        *NOT_TEXT,
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, value) for field, values in BAD.items() for value in values],
+    ids=lambda value: ascii(value)[:30] if not isinstance(value, int) else f"number{value % 99}",
+)
+def test_a_bad_argument_is_named(field: str, value: object):
+    with pytest.raises(InvalidArgumentError) as refused:
+        checked(**{field: value})
+
+    assert refused.value.field == field
+    assert str(refused.value).startswith(f"{field}: ")
+
+
+def test_a_refusal_does_not_repeat_what_came():
+    """It may hold anything, and the error goes to logs and to Flower."""
+    with pytest.raises(InvalidArgumentError) as refused:
+        checked(session_url="https://user:canary@api.klarna.com/x", reference="canary")
+
+    assert "canary" not in str(refused.value)
+
+
+def test_a_reference_may_be_long_but_not_longer():
+    assert checked(reference="x" * 255).reference == "x" * 255
+    assert checked(reference="").reference == ""
