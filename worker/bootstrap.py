@@ -174,7 +174,8 @@ class Runtime:
         self._stack: ExitStack | None = None
         self._portal: BlockingPortal | None = None
         self._services: Services | None = None
-        self._closing = threading.Lock()
+        # Reentrant: a second signal may interrupt a close under way in the same thread.
+        self._closing = threading.RLock()
 
     @property
     def services(self) -> Services:
