@@ -75,5 +75,5 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 beat_scheduler = "worker.scheduler:SessionScheduler"
 beat_max_loop_interval = 1
 beat_schedule = {
-    "purge": {"task": "payment_sessions.purge", "schedule": crontab(minute="17")},
+    "purge": {"task": "payment_sessions.purge", "schedule": crontab(minute="*/10")},
 }

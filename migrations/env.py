@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
@@ -10,10 +12,12 @@ from worker.adapters.postgres.tables import metadata
 
 # Any number, the same in every release: two migrations at once would deadlock or half-apply.
 _ADVISORY_LOCK = 7_526_114_093_501
+_TURN_SECONDS = 0.5
+_TURN_TRIES = 600
 
 
 def _migrate(connection: Connection) -> None:
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
+    _take_turn(connection)
     connection.execute(text("SET lock_timeout = '4s'"))
     connection.execute(text("SET statement_timeout = '60s'"))
     connection.commit()
@@ -25,6 +29,23 @@ def _migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait for another migration to end, asking again and again.
+
+    A waiting `pg_advisory_lock` would hold a snapshot, and an index that the other migration
+    builds concurrently would wait for that.
+    """
+    for _ in range(_TURN_TRIES):
+        taken = connection.scalar(
+            text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_LOCK}
+        )
+        connection.commit()
+        if taken:
+            return
+        time.sleep(_TURN_SECONDS)
+    raise SystemExit("Another migration has been running for five minutes: look at it first.")
 
 
 def _migrate_online() -> None:

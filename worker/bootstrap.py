@@ -23,6 +23,7 @@ from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.outbox import PostgresOutbox
 from worker.adapters.postgres.purge import PostgresPurge
 from worker.adapters.postgres.sessions import PostgresSessions
+from worker.adapters.postgres.tokens import PostgresTokens
 from worker.adapters.sinks.celery_task import CeleryTaskSink
 from worker.adapters.sinks.redis_stream import RedisStreamSink
 from worker.domain.schedule import PollLimits
@@ -121,6 +122,7 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
             relay=relay,
             housekeeping=HousekeepingService(
                 sessions,
+                PostgresTokens(engine),
                 PostgresPurge(engine),
                 limits=limits,
                 retention=timedelta(days=settings.retention_days),

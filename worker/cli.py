@@ -205,6 +205,35 @@ def generate_key() -> None:
     sys.stdout.write(Fernet.generate_key().decode() + "\n")
 
 
+@app.command("rotate-keys")
+def rotate_keys(*, as_json: Json = False) -> None:
+    """Encrypt every stored token with the first of TOKEN_ENCRYPTION_KEYS.
+
+    Example: TOKEN_ENCRYPTION_KEYS=new,old session-worker rotate-keys
+    """
+    from worker.commands import secrets  # noqa: PLC0415 - see above
+
+    secrets.rotate_keys(as_json=as_json)
+
+
+@app.command()
+def erase(
+    session_id: SessionId,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a payment session wholly: it cannot be brought back.
+
+    Example: session-worker erase 39a1c773-bafd-754d-af1f-b30c592f1267 --yes
+    """
+    from worker.commands import secrets  # noqa: PLC0415 - see above
+
+    if not yes:
+        typer.confirm(f"Erase {session_id} and its events?", abort=True)
+    secrets.erase(session_id, as_json=as_json)
+
+
 def main() -> None:
     """Run the command; a `.env` in the working directory fills what the environment lacks."""
     load_dotenv(".env")

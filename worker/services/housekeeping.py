@@ -8,7 +8,7 @@ import structlog
 
 from worker.domain.schedule import PollLimits
 from worker.domain.transitions import give_up
-from worker.services.ports import Purge, Sessions
+from worker.services.ports import Purge, Sessions, Tokens
 
 log = structlog.get_logger(__name__)
 
@@ -19,24 +19,40 @@ class HousekeepingService:
     """`retention` is how long finished payment sessions are kept."""
 
     def __init__(
-        self, sessions: Sessions, purge: Purge, *, limits: PollLimits, retention: timedelta
+        self,
+        sessions: Sessions,
+        tokens: Tokens,
+        purge: Purge,
+        *,
+        limits: PollLimits,
+        retention: timedelta,
     ) -> None:
         self._sessions = sessions
+        self._tokens = tokens
         self._purge = purge
         self._limits = limits
         self._retention = retention
 
     async def purge(self) -> int:
-        """End what is over unread, then delete old finished sessions in batches.
+        """End what is over unread, erase spent tokens, delete old finished sessions, in batches.
 
-        Answers how many were deleted.
+        Answers how many sessions were deleted.
         """
         await self._give_up()
+        await self._erase_tokens()
         total = 0
         while deleted := await self._purge.delete_finished(older_than=self._retention, limit=BATCH):
             total += deleted
         log.info("payment_sessions_purged", count=total)
         return total
+
+    async def _erase_tokens(self) -> None:
+        """A token is good for an hour; kept longer it could only leak."""
+        while spent := await self._tokens.erase_spent(limit=BATCH):
+            log.info("tokens_erased", count=len(spent))
+            for token in spent:
+                if token.undelivered:
+                    log.warning("token_expired_undelivered", session_id=token.session_id)
 
     async def _give_up(self) -> None:
         """A paused account keeps its sessions from being read, but not for ever."""

@@ -110,6 +110,21 @@ class Sessions(Protocol):
         """Lease sessions whose end lies more than a day back, for giving them up unread."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpentToken:
+    """An authorization token that was erased; `undelivered`: some sink never got it in time."""
+
+    session_id: str
+    undelivered: bool
+
+
+class Tokens(Protocol):
+    """Stored authorization tokens. Raises UnavailableError."""
+
+    async def erase_spent(self, *, limit: int) -> list[SpentToken]:
+        """Erase tokens whose time is over; answers whose they were."""
+
+
 class Purge(Protocol):
     """Deleting what nobody needs any more. Raises UnavailableError."""
 

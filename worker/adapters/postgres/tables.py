@@ -93,6 +93,12 @@ Index(
     postgresql_where=payment_sessions.c.finished_at.is_not(None),
 )
 
+Index(
+    "ix_payment_sessions_token",
+    payment_sessions.c.session_id,
+    postgresql_where=payment_sessions.c.authorization_token.is_not(None),
+)
+
 accounts = Table(
     "accounts",
     metadata,

@@ -1,0 +1,30 @@
+"""index stored tokens."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "8c41d0b7e2aa"
+down_revision = "3513b6a5f3ba"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Find the few stored tokens without reading the table; built without blocking writes."""
+    with op.get_context().autocommit_block():
+        op.create_index(
+            "ix_payment_sessions_token",
+            "payment_sessions",
+            ["session_id"],
+            postgresql_where=sa.text("authorization_token IS NOT NULL"),
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
+
+
+def downgrade() -> None:
+    """Take the index back."""
+    with op.get_context().autocommit_block():
+        op.drop_index("ix_payment_sessions_token", postgresql_concurrently=True, if_exists=True)

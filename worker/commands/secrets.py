@@ -1,0 +1,85 @@
+"""rotate-keys and erase: what an operator does with stored secrets and personal traces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import sqlalchemy.exc
+from rich.progress import track as progress
+from sqlalchemy import Engine, create_engine, text
+
+from config.settings import Settings, load
+from worker.adapters.crypto import FernetTokenCipher
+from worker.adapters.postgres.tokens import count_tokens, rotate
+from worker.commands.output import console, fail, print_json
+
+_ERASE = text("DELETE FROM payment_sessions WHERE session_id = :session_id")
+ENTRIES_PER_READ = 1000
+
+
+def rotate_keys(*, as_json: bool) -> None:
+    """Encrypt every stored token with the first key."""
+    settings = load(Settings)
+    cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
+    engine = _engine(settings)
+    unreadable: list[str] = []
+    try:
+        total = count_tokens(engine)
+        done = 0
+        for batch in progress(rotate(engine, cipher), "Encrypting", disable=as_json):
+            done += batch.looked_at - len(batch.unreadable)
+            unreadable += batch.unreadable
+    except sqlalchemy.exc.OperationalError:
+        fail("DATABASE_URL: Postgres cannot be reached; see `session-worker check`.")
+    finally:
+        engine.dispose()
+    if as_json:
+        print_json({"encrypted": done, "unreadable": unreadable})
+    if unreadable:
+        some = ", ".join(unreadable[:3])
+        fail(
+            f"TOKEN_ENCRYPTION_KEYS: no key decrypts {len(unreadable)} of {total} tokens "
+            f"(of {some}); they are left as they are: add the key they were encrypted with."
+        )
+    if not as_json:
+        console.print(f"{done} tokens are encrypted with the first key.")
+
+
+def erase(session_id: str, *, as_json: bool) -> None:
+    """Remove a payment session wholly: its rows, and its events from the stream."""
+    settings = load(Settings)
+    engine = _engine(settings)
+    try:
+        with engine.begin() as connection:
+            rows = connection.execute(_ERASE, {"session_id": session_id}).rowcount
+    except sqlalchemy.exc.OperationalError:
+        fail("DATABASE_URL: Postgres cannot be reached; see `session-worker check`.")
+    finally:
+        engine.dispose()
+    try:
+        with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+            entries = _erase_from_stream(client, settings.event_stream, session_id)
+    except redis.RedisError:
+        fail("REDIS_URL: Redis cannot be reached: its stream may hold events; erase again.")
+    if as_json:
+        print_json({"session_id": session_id, "sessions": rows, "stream_entries": entries})
+    elif not rows and not entries:
+        fail(f"{session_id} is not stored: nothing to erase.")
+    else:
+        console.print(f"Erased {session_id}, and {entries} of its events from the stream.")
+
+
+def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noqa: ANN401 - redis-py's types are of two minds
+    erased, start = 0, "-"
+    while entries := client.xrange(stream, start, "+", count=ENTRIES_PER_READ):
+        subject = session_id.encode()
+        own = [entry_id for entry_id, fields in entries if fields.get(b"subject") == subject]
+        if own:
+            erased += client.xdel(stream, *own)
+        start = f"({entries[-1][0].decode()}"
+    return erased
+
+
+def _engine(settings: Settings) -> Engine:
+    return create_engine(settings.database_url.get_secret_value(), hide_parameters=True)
