@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError
 
 from worker.services.ports import PollTask, UnavailableError
 
@@ -33,6 +33,8 @@ class CeleryPublisher:
             *broker.recoverable_connection_errors,
             *broker.recoverable_channel_errors,
             OperationalError,
+            # What kombu makes of any error while a batch is written, a broken connection too.
+            BatchPublishError,
             OSError,
         )
 
