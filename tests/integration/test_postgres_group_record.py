@@ -1,0 +1,121 @@
+"""Many polls that changed nothing are recorded in one statement; each answers for itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+import anyio
+import pytest
+import sqlalchemy.exc
+
+from tests.support.leases import CLAIMS, claim_and_load, decision_on, documented_url
+from tests.support.stored import Stored
+from worker.adapters.postgres.sessions import PostgresSessions
+from worker.domain.errors import ServerError
+from worker.domain.tracking import TrackRequest
+from worker.services.ports import LeasedSession, Recorded
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("count", [1, 20, 510], ids=["alone", "a group", "more than a group holds"])
+async def test_quiet_records_at_once_are_all_written(
+    sessions: PostgresSessions, stored: Stored, count: int
+):
+    stored.rows(
+        "INSERT INTO payment_sessions (session_id, account, kind, session_url)"
+        " SELECT 's' || n, 'default', 'hpp', 'u' FROM generate_series(1, %s) AS n",
+        count,
+    )
+    loaded = await claim_and_load(sessions)
+    recorded: list[Recorded | None] = []
+
+    async def record(leased: LeasedSession) -> None:
+        recorded.append(await sessions.record(leased, decision_on(leased, ServerError())))
+
+    async with anyio.create_task_group() as group:
+        for leased in loaded.values():
+            group.start_soon(record, leased)
+
+    assert recorded == [Recorded(nudged=False)] * count
+    assert (
+        stored.value(
+            "SELECT count(*) FROM payment_sessions"
+            " WHERE poll_count = 1 AND consecutive_failures = 1 AND lease_id IS NULL"
+        )
+        == count
+    )
+
+
+async def test_each_of_a_group_is_told_what_became_of_its_own_row(
+    sessions: PostgresSessions, stored: Stored
+):
+    for session_id in ("kept", "lost", "nudged"):
+        stored.add_session(session_id)
+    loaded = await claim_and_load(sessions)
+    await sessions.track(TrackRequest(session_id="nudged"), documented_url, CLAIMS)
+    stored.rows("UPDATE payment_sessions SET lease_id = %s WHERE session_id = 'lost'", uuid4())
+    told: dict[str, Recorded | None] = {}
+
+    async def record(leased: LeasedSession) -> None:
+        told[leased.session.session_id] = await sessions.record(
+            leased, decision_on(leased, ServerError())
+        )
+
+    async with anyio.create_task_group() as group:
+        for leased in loaded.values():
+            group.start_soon(record, leased)
+
+    assert told == {"kept": Recorded(nudged=False), "lost": None, "nudged": Recorded(nudged=True)}
+
+
+async def test_a_row_that_the_table_refuses_harms_no_other_of_its_group(
+    sessions: PostgresSessions, stored: Stored
+):
+    for number in range(5):
+        stored.add_session(f"s{number}")
+    loaded = await claim_and_load(sessions)
+    refused: list[str] = []
+
+    async def record(leased: LeasedSession) -> None:
+        decision = decision_on(leased, ServerError())
+        if leased.session.session_id == "s2":
+            decision = replace(decision, session=replace(decision.session, next_poll_at=None))
+        try:
+            await sessions.record(leased, decision)
+        except sqlalchemy.exc.IntegrityError:
+            refused.append(leased.session.session_id)
+
+    async with anyio.create_task_group() as group:
+        for leased in loaded.values():
+            group.start_soon(record, leased)
+
+    assert refused == ["s2"]
+    polled = stored.rows("SELECT session_id FROM payment_sessions WHERE poll_count = 1")
+    assert sorted(row["session_id"] for row in polled) == ["s0", "s1", "s3", "s4"]
+
+
+async def test_a_poll_that_is_cancelled_while_its_group_gathers_harms_no_other(
+    sessions: PostgresSessions, stored: Stored
+):
+    for number in range(3):
+        stored.add_session(f"s{number}")
+    first, *others = (await claim_and_load(sessions)).values()
+    recorded: list[Recorded | None] = []
+
+    async def record(leased: LeasedSession) -> None:
+        recorded.append(await sessions.record(leased, decision_on(leased, ServerError())))
+
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as leader:
+            async with anyio.create_task_group() as leading:
+                leading.start_soon(record, first)
+                await anyio.lowlevel.checkpoint()
+                for leased in others:
+                    group.start_soon(record, leased)
+                await anyio.lowlevel.checkpoint()
+                leader.cancel()
+
+    assert recorded == [Recorded(nudged=False)] * 2
+    assert stored.session(first.session.session_id)["poll_count"] == 0

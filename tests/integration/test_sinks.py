@@ -1,0 +1,242 @@
+"""Where events go: what a consumer of the stream and the shop's own worker find there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+import redis
+from celery import Celery
+from kombu import Connection
+from redis.asyncio import Redis
+
+from worker.adapters.sinks.celery_task import CeleryTaskSink
+from worker.adapters.sinks.redis_stream import RedisStreamSink
+from worker.services.ports import DeliveryError, UnavailableError
+
+pytestmark = pytest.mark.anyio
+
+STREAM = "the-events"
+ENVELOPE = {
+    "specversion": "1.0",
+    "id": "0a3f0a3f-0000-4000-8000-000000000001",
+    "type": "payment_session.authorized",
+    "subject": "s1",
+    "data": {"session_id": "s1", "authorization_token": "canary-token", "reference": "Ä"},
+}
+# A port that nothing listens on: reserved, and refused at once on every machine.
+NOBODY = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def reader(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def sink(redis_url: str) -> AsyncIterator[RedisStreamSink]:
+    async with Redis.from_url(redis_url) as client:
+        yield RedisStreamSink(client, stream=STREAM, retention=timedelta(hours=1))
+
+
+@pytest.fixture
+async def sink_without_server() -> AsyncIterator[RedisStreamSink]:
+    async with Redis.from_url(NOBODY, retry=None) as client:
+        yield RedisStreamSink(client, stream=STREAM, retention=timedelta(hours=1))
+
+
+# --- the stream
+
+
+async def test_an_entry_names_its_event_and_holds_the_cloud_event(
+    sink: RedisStreamSink, reader: redis.Redis
+):
+    await sink.deliver(ENVELOPE)
+
+    ((_, entry),) = reader.xrange(STREAM)
+    assert {name: entry[name] for name in entry if name != b"event"} == {
+        b"id": ENVELOPE["id"].encode(),
+        b"type": b"payment_session.authorized",
+        b"subject": b"s1",
+    }
+    assert json.loads(entry[b"event"]) == ENVELOPE
+
+
+async def test_entries_stand_in_the_order_of_their_delivery(
+    sink: RedisStreamSink, reader: redis.Redis
+):
+    for number in range(5):
+        await sink.deliver(ENVELOPE | {"id": str(number)})
+
+    assert [entry[b"id"] for _, entry in reader.xrange(STREAM)] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_entries_older_than_the_retention_are_trimmed_and_younger_ones_are_not(
+    sink: RedisStreamSink, reader: redis.Redis
+):
+    seconds, _ = reader.time()
+    two_hours_ago, half_an_hour_ago = (seconds - 7200) * 1000, (seconds - 1800) * 1000
+    # Trimming is approximate: it drops whole nodes of a hundred entries.
+    for number in range(150):
+        reader.xadd(STREAM, {"id": "old"}, id=f"{two_hours_ago + number}-0")
+    reader.xadd(STREAM, {"id": "young"}, id=f"{half_an_hour_ago}-0")
+
+    await sink.deliver(ENVELOPE)
+
+    left = [entry[b"id"] for _, entry in reader.xrange(STREAM)]
+    assert left.count(b"old") < 150
+    assert left[-2:] == [b"young", ENVELOPE["id"].encode()]
+
+
+async def test_a_stream_bears_the_mark_it_was_given(sink: RedisStreamSink, reader: redis.Redis):
+    assert await sink.generation() is None
+
+    await sink.set_generation("one")
+
+    assert await sink.generation() == "one"
+    assert reader.xlen(STREAM) == 0
+    assert reader.xinfo_groups(STREAM) == []
+
+
+async def test_marking_keeps_what_is_in_the_stream_and_its_consumers(
+    sink: RedisStreamSink, reader: redis.Redis
+):
+    await sink.deliver(ENVELOPE)
+    reader.xgroup_create(STREAM, "shop", id="0")
+
+    await sink.set_generation("one")
+    await sink.set_generation("two")
+
+    assert await sink.generation() == "two"
+    assert reader.xlen(STREAM) == 1
+    assert [group["name"] for group in reader.xinfo_groups(STREAM)] == [b"shop"]
+
+
+@pytest.mark.parametrize("loss", ["flushall", "stream", "mark"])
+async def test_a_lost_stream_or_mark_is_noticed(
+    sink: RedisStreamSink, reader: redis.Redis, loss: str
+):
+    await sink.set_generation("one")
+    await sink.deliver(ENVELOPE)
+
+    match loss:
+        case "flushall":
+            reader.flushdb()
+        case "stream":
+            reader.delete(STREAM)
+        case _:
+            reader.delete(f"{STREAM}:generation")
+
+    assert await sink.generation() is None
+
+
+async def test_a_stream_that_was_lost_and_made_anew_has_lost_its_mark(
+    sink: RedisStreamSink, reader: redis.Redis
+):
+    await sink.set_generation("one")
+    reader.flushdb()
+
+    await sink.deliver(ENVELOPE)
+
+    assert await sink.generation() is None
+
+
+async def test_a_stream_whose_server_is_away_takes_nothing_and_says_so(
+    sink_without_server: RedisStreamSink,
+):
+    with pytest.raises(DeliveryError, match="redis: ConnectionError") as raised:
+        await sink_without_server.deliver(ENVELOPE)
+    assert "canary" not in str(raised.value)
+
+    with pytest.raises(UnavailableError, match="redis: ConnectionError"):
+        await sink_without_server.generation()
+    with pytest.raises(UnavailableError, match="redis: ConnectionError"):
+        await sink_without_server.set_generation("one")
+
+
+async def test_a_key_of_another_type_takes_nothing(sink: RedisStreamSink, reader: redis.Redis):
+    reader.set(STREAM, "no stream")
+
+    with pytest.raises(DeliveryError, match="redis: "):
+        await sink.deliver(ENVELOPE)
+
+
+# --- the shop's task
+
+
+def celery_sink(broker_url: str, **transport_options: object) -> CeleryTaskSink:
+    return CeleryTaskSink(
+        broker_url,
+        task="shop.payment_event",
+        queue="shop-queue",
+        transport_options=transport_options,
+    )
+
+
+async def test_the_shops_task_gets_the_cloud_event_as_its_one_argument(redis_url: str):
+    sink = celery_sink(redis_url)
+
+    await sink.deliver(ENVELOPE)
+    sink.close()
+
+    with Connection(redis_url) as connection:
+        message = connection.SimpleQueue("shop-queue").get(block=False)
+        message.ack()
+    args, kwargs, _ = message.payload
+    assert (message.headers["task"], message.content_type) == (
+        "shop.payment_event",
+        "application/json",
+    )
+    assert (args, kwargs) == ([ENVELOPE], {})
+
+
+async def test_what_monitors_show_of_the_shops_task_is_the_events_id(redis_url: str):
+    sink = celery_sink(redis_url)
+
+    await sink.deliver(ENVELOPE)
+    sink.close()
+
+    with Connection(redis_url) as connection:
+        message = connection.SimpleQueue("shop-queue").get(block=False)
+        message.ack()
+    assert message.headers["argsrepr"] == f"('{ENVELOPE['id']}',)"
+    assert message.headers["kwargsrepr"] == "{}"
+    assert "canary" not in json.dumps(message.headers, default=str)
+
+
+async def test_our_own_workers_never_come_to_consume_the_shops_queue(redis_url: str):
+    """Publishing makes a queue known to the app that publishes, so it must not be ours."""
+    with Celery("worker", broker=redis_url) as ours:
+        ours.set_current()
+        before = set(ours.amqp.queues)
+        sink = celery_sink(redis_url)
+
+        await sink.deliver(ENVELOPE)
+        sink.close()
+
+        assert set(ours.amqp.queues) == before
+        assert "shop-queue" not in ours.amqp.queues
+
+
+async def test_a_broker_that_is_away_takes_nothing_and_says_so():
+    sink = celery_sink(NOBODY, socket_connect_timeout=1)
+
+    with pytest.raises(DeliveryError, match="broker: OperationalError") as raised:
+        await sink.deliver(ENVELOPE)
+    sink.close()
+
+    assert "canary" not in str(raised.value)
+
+
+async def test_a_broker_that_refuses_the_message_takes_nothing_and_says_so(
+    redis_url: str, reader: redis.Redis
+):
+    reader.set("shop-queue", "no list: as good as out of memory, or a read-only replica")
+    sink = celery_sink(redis_url)
+
+    with pytest.raises(DeliveryError, match="broker: "):
+        await sink.deliver(ENVELOPE)
+    sink.close()
