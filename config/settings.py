@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -22,7 +23,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 DEFAULT_ACCOUNT = "default"
 KLARNA_LIVE = "https://api.klarna.com"
@@ -38,12 +39,18 @@ KLARNA_ORIGINS = (
 # A lease must outlast the request it guards, with time to load and to record.
 LEASE_MARGIN_SECONDS = 5
 
+_ORIGIN = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]]+)(:(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+_HIGHEST_PORT = 65_535
+
 SinkName = Literal["redis_stream", "celery"]
 
 
 def _comma_list(value: object) -> object:
+    """The parts of a comma list, each once: a sink named twice would be delivered to twice."""
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
     return value
 
 
@@ -53,12 +60,12 @@ def _nothing_if_blank(value: object) -> object:
 
 
 def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must look like https://host or https://host:port")
-    if value != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
-        raise ValueError("must be an origin only: no path, no query, no user info")
-    _ = parts.port  # raises ValueError on a port that is none
+    # Not urlsplit: its errors repeat what they choke on, which may be a password.
+    match = _ORIGIN.fullmatch(value)
+    if match is None or int(match["port"] or 0) > _HIGHEST_PORT:
+        raise ValueError(
+            "must look like https://host or https://host:port: no path, no query, no user info"
+        )
     return value
 
 
@@ -76,8 +83,20 @@ def _postgres_url(value: object) -> object:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss"}:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        # Not its own text: that repeats what it chokes on, which may be the password.
+        raise ValueError("is no URL: a password's special characters must be escaped") from None
+    if parts.scheme not in {"redis", "rediss"}:
         raise ValueError("must start with redis:// or rediss://")
+    return value
+
+
+def _proxy_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
     return value
 
 
@@ -148,7 +167,9 @@ class Settings(DatabaseSettings, BrokerSettings):
     klarna_password: Annotated[SecretStr | None, BeforeValidator(_nothing_if_blank)] = None
     klarna_base_url: HttpUrl = KLARNA_LIVE
     klarna_accounts: dict[str, KlarnaAccount] = Field(default_factory=dict)
-    klarna_proxy_url: Annotated[SecretStr | None, BeforeValidator(_nothing_if_blank)] = None
+    klarna_proxy_url: Annotated[
+        Annotated[SecretStr, AfterValidator(_proxy_url)] | None, BeforeValidator(_nothing_if_blank)
+    ] = None
     klarna_allowed_origins: Annotated[
         tuple[Origin, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
     ] = KLARNA_ORIGINS
@@ -240,6 +261,10 @@ def parse(kind: type[SettingsT]) -> SettingsT:
         return kind()
     except ValidationError as error:
         raise InvalidSettingsError([_fault(detail) for detail in error.errors()]) from None
+    except SettingsError:
+        # Of all variables only this one, set by itself, would be read as JSON.
+        fault = "KLARNA_ACCOUNTS: is not set by itself: use KLARNA_ACCOUNTS__<NAME>__USERNAME"
+        raise InvalidSettingsError([fault]) from None
 
 
 def load(kind: type[SettingsT]) -> SettingsT:
