@@ -12,7 +12,7 @@ from tests.support.builders import NOW, ago, ahead
 from worker.domain.schedule import FLOOR, PollLimits, backoff_ceiling, next_poll_at, retry_at
 
 FAR = ahead(days=2)
-EXAMPLES = settings(max_examples=200, deadline=None, database=None)
+EXAMPLES = settings(max_examples=100, deadline=None, database=None)
 NEARLY_ONE = 1 - 2**-53
 
 jitters = st.floats(min_value=0, max_value=NEARLY_ONE)

@@ -83,7 +83,7 @@ def tracked_again(session: PaymentSession) -> PaymentSession:
     )[0]
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(sessions, steps)
 def test_a_sessions_history_keeps_its_promises(
     session: PaymentSession, answered: list[tuple[Observation | ObservationError, int]]
