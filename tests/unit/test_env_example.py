@@ -1,0 +1,77 @@
+"""`.env.example` names every setting, with the defaults of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from honcho.environ import parse as parse_as_honcho
+
+from config.settings import KlarnaAccount, Settings, parse
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = (ROOT / ".env.example").read_text()
+# Read by Flower itself.
+FLOWER = {"FLOWER_BASIC_AUTH"}
+FILLED = {
+    "DATABASE_URL": "postgresql://localhost/klarna",
+    "REDIS_URL": "redis://localhost",
+    "KLARNA_USERNAME": "user",
+    "KLARNA_PASSWORD": "password",
+    "TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+}
+
+
+def written(*, optional: bool) -> dict[str, str]:
+    """The lines `NAME=value`, or those behind a `#`, as they stand."""
+    mark = "#" if optional else ""
+    return dict(re.findall(rf"^{mark}([A-Z][A-Z_]*)=(.*)$", EXAMPLE, re.MULTILINE))
+
+
+def settings_of(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What the code makes of this environment and nothing else."""
+    with monkeypatch.context() as patch:
+        for name in Settings.model_fields:
+            patch.delenv(name.upper(), raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return parse(Settings)
+
+
+def test_it_names_exactly_the_variables_that_are_read():
+    read = {name.upper() for name in Settings.model_fields} - {"KLARNA_ACCOUNTS"}
+    accounts = {f"KLARNA_ACCOUNTS__NORDIC__{name.upper()}" for name in KlarnaAccount.model_fields}
+    compose = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
+
+    assert set(written(optional=False) | written(optional=True)) == (
+        read | accounts | FLOWER | compose
+    )
+
+
+def test_required_come_first_and_are_what_nothing_starts_without():
+    required = list(written(optional=False))
+
+    assert set(required) == FILLED.keys() | FLOWER | {"POSTGRES_PASSWORD"}
+    assert EXAMPLE.index(f"\n{required[-1]}=") < EXAMPLE.index("\n#KLARNA_BASE_URL=")
+
+
+def test_the_defaults_written_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch):
+    shown = {name: value for name, value in written(optional=True).items() if "__" not in name}
+
+    assert settings_of(FILLED | shown, monkeypatch) == settings_of(FILLED, monkeypatch)
+    silent = {name.lower() for name, value in shown.items() if not value}
+    assert {n for n in silent if Settings.model_fields[n].default is not None} == set()
+
+
+def test_copied_and_filled_it_is_right_for_honcho_too(monkeypatch: pytest.MonkeyPatch):
+    """Honcho reads .env in its own way: it must see the same values."""
+    text = EXAMPLE
+    for name, value in FILLED.items():
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+
+    read = parse_as_honcho(text)
+
+    assert {name: read[name] for name in FILLED} == FILLED
+    settings_of({name: read[name] for name in FILLED}, monkeypatch)
