@@ -128,6 +128,7 @@ def test_flower_does_not_start_without_a_login(redis_url: str, login: str | None
         capture_output=True,
         text=True,
         timeout=30,
+        check=False,
     )
 
     assert ended.returncode == 2
