@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,10 +68,12 @@ class Deployment:
         return started
 
     def close(self) -> None:
-        """Stop every process, beats first, as an operator would."""
-        for process in sorted(self._processes, key=lambda p: p.role):
-            if process.process.poll() is None:
-                process.stop()
+        """Stop every process, all at a time."""
+        running = [process for process in self._processes if process.process.poll() is None]
+        for process in running:
+            process.signal(signal.SIGTERM)
+        for process in running:
+            process.wait_for_end()
         self.shop.close()
 
     def logs(self) -> str:

@@ -74,6 +74,10 @@ class CeleryProcess:
         """SIGTERM, and answer its exit code."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
+        return self.wait_for_end(within=within)
+
+    def wait_for_end(self, *, within: float = 30) -> int:
+        """Answer its exit code; it is killed, and the test fails, if it does not end in time."""
         try:
             return self.process.wait(within)
         except subprocess.TimeoutExpired:

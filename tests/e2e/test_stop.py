@@ -1,0 +1,64 @@
+"""A deploy in mid-poll: processes end in time, and what they had in hand goes on elsewhere."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.support.deployment import Deployment
+from tests.support.eventually import eventually
+from worker.sandbox.server import SandboxClient
+
+HTTP_TIMEOUT_SECONDS = 2
+# Far longer than the tests wait: nothing here is healed by a lease that runs out.
+LEASE_SECONDS = 60
+# One task each: more than a worker has threads, so that some are received and not begun.
+IN_FLIGHT = 100
+THREADS = 64
+
+
+@pytest.fixture
+def in_flight(deployment: Deployment, sandbox: SandboxClient) -> list[str]:
+    """Paid sessions whose polls are due; the reply to each one's first request will be held."""
+    deployment.environment |= {
+        "POLL_MAX_INTERVAL_SECONDS": "1",
+        "HTTP_TIMEOUT_SECONDS": str(HTTP_TIMEOUT_SECONDS),
+        "POLL_LEASE_SECONDS": str(LEASE_SECONDS),
+        "POLL_TASKS_PER_TICK": str(IN_FLIGHT),
+    }
+    hold = {"steps": [[0, "COMPLETED"]], "faults": [{"kind": "hold", "times": 1}]}
+    return [s["session_id"] for s in sandbox.create_sessions([hold] * IN_FLIGHT)]
+
+
+def test_a_worker_told_to_stop_ends_in_time_and_another_goes_on_at_once(
+    deployment: Deployment, sandbox: SandboxClient, in_flight: list[str]
+):
+    first, beat = deployment.start_all("worker", "beat")
+    deployment.insert(*in_flight)
+    sandbox.wait_for_held(THREADS)
+    second = deployment.start("worker", wait=False)
+
+    assert first.stop(within=HTTP_TIMEOUT_SECONDS + 3) == 0
+
+    second.wait_until_ready()
+    assert set(deployment.wait_for_outcomes(*in_flight, within=15).values()) == {"completed"}
+    assert beat.stop(within=5) == 0
+    deployment.assert_invariants()
+
+
+def test_a_worker_interrupted_twice_hands_back_and_closes_as_well(
+    deployment: Deployment, sandbox: SandboxClient, in_flight: list[str]
+):
+    worker, _ = deployment.start_all("worker", "beat")
+    deployment.insert(*in_flight)
+    sandbox.wait_for_held(THREADS)
+
+    worker.signal(signal.SIGINT)
+    eventually(lambda: "Hitting Ctrl+C again" in worker.log(), because="the first one is heard")
+    worker.signal(signal.SIGINT)
+    assert worker.wait_for_end(within=HTTP_TIMEOUT_SECONDS + 3) == 1
+
+    deployment.start("worker")
+    assert set(deployment.wait_for_outcomes(*in_flight, within=15).values()) == {"completed"}
+    deployment.assert_invariants()
