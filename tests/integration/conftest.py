@@ -58,6 +58,11 @@ def outbox(engine: AsyncEngine) -> PostgresOutbox:
 
 
 @pytest.fixture
+def sandbox_url(sandbox_server: SandboxServer) -> str:
+    return sandbox_server.url
+
+
+@pytest.fixture
 def services(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> OpenServices:
     """Opens the services in the environment, with these changes to it."""
     return lambda **changes: opened_services(environment | changes, monkeypatch)

@@ -9,14 +9,10 @@ from uuid import uuid4
 import pytest
 import redis
 from celery import Celery
-from kombu import Connection
 
+from tests.support.queues import EVENTS, POLLS, taken
 from tests.support.wired import deployed
-from worker.adapters.celery_publisher import (
-    EVENTS_QUEUE,
-    POLLS_QUEUE,
-    CeleryPublisher,
-)
+from worker.adapters.celery_publisher import CeleryPublisher
 from worker.embedded import EmbeddedServers
 from worker.services.ports import PollTask, UnavailableError
 
@@ -42,21 +38,12 @@ def publisher(app: Celery) -> CeleryPublisher:
     return CeleryPublisher(app)
 
 
-def taken(redis_url: str, queue: str) -> list[Any]:
-    with Connection(redis_url) as connection:
-        waiting = connection.SimpleQueue(queue)
-        messages = [waiting.get(block=False) for _ in range(waiting.qsize())]
-        for message in messages:
-            message.ack()
-        return messages
-
-
 async def test_a_poll_is_sent_as_ids_and_its_lease(publisher: CeleryPublisher, redis_url: str):
     other = PollTask(account="other", lease_id=uuid4(), session_ids=("s3",))
 
     await publisher.send_polls([TASK, other])
 
-    messages = taken(redis_url, POLLS_QUEUE)
+    messages = taken(redis_url, POLLS)
     assert {message.headers["task"] for message in messages} == {"payment_sessions.poll"}
     assert [message.payload[:2] for message in messages] == [
         [[["s1", "s2"], str(TASK.lease_id)], {}],
@@ -71,7 +58,7 @@ async def test_a_relay_is_sent_as_the_ids_of_its_sessions(
 ):
     await publisher.send_relay(["s1", "s2"])
 
-    (message,) = taken(redis_url, EVENTS_QUEUE)
+    (message,) = taken(redis_url, EVENTS)
     assert message.headers["task"] == "payment_sessions.relay"
     assert message.payload[:2] == [[["s1", "s2"]], {}]
 
@@ -104,7 +91,7 @@ async def test_a_broker_that_refuses_is_unavailable(
     call: Callable[[CeleryPublisher], Coroutine[Any, Any, object]],
 ):
     with redis.Redis.from_url(redis_url) as client:
-        for queue in (POLLS_QUEUE, EVENTS_QUEUE):
+        for queue in (POLLS, EVENTS):
             client.set(queue, "no list: as good as out of memory, or a read-only replica")
 
     with pytest.raises(UnavailableError, match=r"^broker: \w+$"):
@@ -128,4 +115,4 @@ async def test_a_broker_that_goes_away_between_two_batches_is_unavailable_and_th
         await publisher.send_polls([TASK])
         app.close()
 
-        assert len(taken(servers.redis_url, POLLS_QUEUE)) >= 1
+        assert len(taken(servers.redis_url, POLLS)) >= 1
