@@ -1,0 +1,51 @@
+"""A process with wrong settings says so in one line per fault and ends: no traceback, no secret."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.support.processes import BIN
+
+SECRET = "secret-9f8e7d"
+
+
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_wrong_settings_end_a_process_with_a_line_for_each_fault(
+    environment: dict[str, str], role: str
+):
+    wrong = {
+        "DATABASE_URL": f"mysql://app:{SECRET}@db/shop",
+        "KLARNA_BASE_URL": f"ftp://{SECRET}",
+        "TOKEN_ENCRYPTION_KEYS": f"{SECRET},{environment['TOKEN_ENCRYPTION_KEYS']}",
+        "POLL_TASKS_PER_TICK": "none",
+        "EVENT_SINKS": "pigeon",
+    }
+
+    ended = _start(role, environment | wrong)
+
+    assert ended.returncode == 2
+    title, *faults = ended.stderr[ended.stderr.index("Wrong settings:") :].strip().splitlines()
+    assert title == "Wrong settings:"
+    assert sorted(line.strip().partition(":")[0] for line in faults) == sorted(wrong)
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert SECRET not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_a_missing_broker_ends_a_process_before_it_begins(environment: dict[str, str], role: str):
+    ended = _start(role, {name: v for name, v in environment.items() if name != "REDIS_URL"})
+
+    assert (ended.returncode, ended.stderr) == (2, "Wrong settings:\n  REDIS_URL: is missing\n")
+
+
+def _start(role: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "celery", "-A", "worker", role],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
