@@ -12,6 +12,8 @@ from worker.services.ports import UnavailableError
 
 POOL_SIZE = 10
 CONNECT_TIMEOUT_SECONDS = 5
+# A burst waits its turn: giving up would drop what Klarna has just answered.
+POOL_TIMEOUT_SECONDS = 10
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 # Bytes sent and not acknowledged for this long: the peer is gone although nothing was closed.
@@ -31,7 +33,7 @@ def create_engine(url: str) -> AsyncEngine:
         url,
         pool_size=POOL_SIZE,
         max_overflow=0,
-        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "keepalives_idle": 10,
