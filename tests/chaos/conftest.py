@@ -1,0 +1,82 @@
+"""Trials: a deployment with short waits, proxies before its servers, and figures kept of each."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.deployment import Deployment
+from tests.support.deployment import deployment as deploy
+from tests.support.figures import write_line
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.trial import Trial
+from worker.sandbox.accounts import DEFAULT_REQUESTS_PER_SECOND
+from worker.sandbox.server import SandboxClient
+
+FAULTS_WAITS = {
+    "HTTP_TIMEOUT_SECONDS": "5",
+    "POLL_LEASE_SECONDS": "10",
+    "POLL_MAX_INTERVAL_SECONDS": "1",
+}
+_TRIAL = pytest.StashKey[Trial]()
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """Everybody's environment, with the waits that decide how long a recovery takes."""
+    return environment | FAULTS_WAITS
+
+
+@pytest.fixture
+def klarna(sandbox: SandboxClient) -> Iterator[SandboxClient]:
+    """The Klarna stand-in without a rate limit: only a fault slows it."""
+    sandbox.set_limiter(0)
+    yield sandbox
+    sandbox.set_limiter(DEFAULT_REQUESTS_PER_SECOND)
+
+
+@pytest.fixture
+def deployment(environment: dict[str, str], tmp_path: Path) -> Iterator[Deployment]:
+    with deploy(environment, tmp_path) as deployed:
+        yield deployed
+
+
+@pytest.fixture
+def trial(deployment: Deployment, klarna: SandboxClient, request: pytest.FixtureRequest) -> Trial:
+    made = Trial(deployment, klarna)
+    request.node.stash[_TRIAL] = made
+    return made
+
+
+@pytest.fixture
+def postgres(environment: dict[str, str]) -> Iterator[TcpProxy]:
+    """A proxy before Postgres, for processes that are given its address."""
+    with TcpProxy(environment["DATABASE_URL"]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def valkey(environment: dict[str, str]) -> Iterator[TcpProxy]:
+    """A proxy before Redis, for processes that are given its address."""
+    with TcpProxy(environment["REDIS_URL"]) as proxy:
+        yield proxy
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+    call: pytest.CallInfo[None],  # noqa: ARG001 - the hook's signature
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the figures of each test that was run."""
+    report = yield
+    if report.when == "call" or report.failed:
+        trial = item.stash.get(_TRIAL, None)
+        write_line(
+            item.name.removeprefix("test_").replace("_", " "),
+            test=item.nodeid,
+            passed=report.passed,
+            figures=trial.figures if trial else None,
+        )
+    return report
