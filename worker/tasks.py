@@ -28,6 +28,11 @@ class ScrubbedRequest(Request):
         self._argsrepr = self._request_dict["argsrepr"] = f"({shown})"
         self._kwargsrepr = self._request_dict["kwargsrepr"] = "{}"
 
+    def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: ARG002, FBT001, FBT002 - Celery's
+        """What `celery inspect` and Flower are told of a task under way; never its arguments."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown
+
 
 def _shown_ids(args: Any, kwargs: Any) -> list[str]:  # noqa: ANN401 - anything may be sent
     """The session ids in the first argument, whichever task it is; a question mark for others."""
