@@ -122,7 +122,10 @@ def _fernet_key(value: SecretStr) -> SecretStr:
 Origin = Annotated[str, AfterValidator(_origin)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 FernetKey = Annotated[SecretStr, AfterValidator(_fernet_key)]
-Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
+# A year is longer than anything here may take, and short enough for later arithmetic.
+Seconds = Annotated[
+    timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0), le=timedelta(days=365))
+]
 
 
 class _Environment(BaseSettings):
@@ -181,7 +184,7 @@ class Settings(DatabaseSettings, BrokerSettings):
     poll_tasks_per_tick: Annotated[int, Field(ge=1, le=1000)] = 16
     poll_in_flight_per_account: Annotated[int, Field(ge=1, le=100_000)] = 500
     poll_expiry_grace_seconds: Annotated[
-        timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))
+        timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(days=365))
     ] = timedelta(seconds=30)
     poll_max_interval_seconds: Seconds = timedelta(seconds=2400)
     poll_max_lifetime_seconds: Seconds = timedelta(seconds=172_800)

@@ -51,7 +51,7 @@ def interval(
         ("ERROR", timedelta(minutes=10), 90),
         ("MANUAL_ID_CHECK", timedelta(minutes=10), 90),
         ("UNHEARD_OF", timedelta(minutes=10), 90),
-        ("WAITING", timedelta(hours=40), 2400),
+        ("WAITING", timedelta(hours=40), 2400 / 1.1),  # so that jitter ends at the cap
     ],
 )
 def test_an_open_session_is_read_again_after_a_share_of_its_statuss_age(
@@ -74,7 +74,14 @@ def test_healthy_reads_are_spread_by_a_tenth_either_way(jitter: float, share: fl
 def test_the_longest_interval_beats_the_floor():
     short = PollLimits(max_interval=timedelta(milliseconds=100))
 
-    assert interval("WAITING", timedelta(0), limits=short) == timedelta(milliseconds=100)
+    assert interval("WAITING", timedelta(0), limits=short) <= timedelta(milliseconds=100)
+
+
+def test_at_the_longest_interval_too_not_everybody_comes_at_once():
+    early, late = (interval("WAITING", timedelta(hours=40), jitter=j) for j in (0.0, 0.999))
+
+    assert late - early > timedelta(minutes=5)
+    assert late <= PollLimits().max_interval
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,7 @@ def test_no_read_is_out_of_bounds(
     if final_read_at > NOW:
         assert at <= final_read_at
     else:
-        assert at >= NOW + min(FLOOR * 0.9, limits.max_interval)
+        assert at >= NOW + min(FLOOR * 0.9, limits.max_interval * 0.8)
 
 
 @EXAMPLES

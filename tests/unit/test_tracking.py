@@ -113,15 +113,48 @@ def test_what_was_never_said_is_filled_in(existing: PaymentSession):
     ],
 )
 def test_a_session_never_read_may_be_corrected(arguments: dict[str, object], url: str):
-    """Its documented URL follows the account and the kind; earlier failures say nothing now."""
+    """Its documented URL follows the account and the kind."""
     session, effect = tracked_again(a_session(reference="old", **FAILED_BEFORE), **arguments)
 
     assert effect is TrackEffect.NUDGED
     assert session.session_url == url
     for field, value in arguments.items():
         assert getattr(session, field) == value
-    assert (session.consecutive_failures, session.last_error) == (0, None)
-    assert (session.not_found_count, session.not_found_since) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forgotten"),
+    [
+        pytest.param({"account": "us"}, True, id="account"),
+        pytest.param({"session_url": OWN_URL}, True, id="url"),
+        pytest.param({"reference": "new"}, False, id="reference"),
+    ],
+)
+def test_failures_are_forgotten_with_the_address_they_happened_at(
+    arguments: dict[str, object],
+    forgotten: bool,  # noqa: FBT001 - a column of the table
+):
+    session, _ = tracked_again(a_session(reference="old", **FAILED_BEFORE), **arguments)
+
+    assert (session.consecutive_failures == 0, session.last_error is None) == (forgotten, forgotten)
+    assert (session.not_found_count == 0, session.not_found_since is None) == (forgotten, forgotten)
+
+
+def test_a_guess_made_at_another_address_is_not_confirmed_but_made_anew():
+    guessed = a_session(outcome=Outcome.NOT_FOUND, finished_at=NOW, next_poll_at=None)
+
+    same, _ = tracked_again(guessed)
+    moved, _ = tracked_again(guessed, account="us")
+
+    assert (same.guessed_outcome, moved.guessed_outcome) == (Outcome.NOT_FOUND, None)
+
+
+def test_a_time_cut_off_to_the_second_contradicts_nothing():
+    read = a_session(status="WAITING", expires_at=ahead(hours=9, milliseconds=507))
+
+    _, effect = tracked_again(read, expires_at=ahead(hours=9))
+
+    assert effect is TrackEffect.NUDGED
 
 
 def test_a_url_that_the_shop_gave_stays_when_the_account_is_corrected():

@@ -189,3 +189,10 @@ def test_a_kp_session_still_incomplete_after_its_end_is_expired():
 
     assert decision.session.outcome is Outcome.EXPIRED
     assert [event.type for event in decision.events] == ["payment_session.expired"]
+
+
+@pytest.mark.parametrize("status", ["IN_PROGRESS", "FAILED", "CANCELLED"])
+def test_a_token_that_no_event_will_announce_is_not_stored(status: str):
+    decision = decided(a_read_session(), an_observation(status, **TOKEN))
+
+    assert decision.session.authorization_token is None

@@ -30,7 +30,8 @@ class AccountState:
     def refused(self, now: datetime) -> AccountState:
         """After a 401 or 403: pause 5 s, doubling, 5 min at most; then one probe at a time."""
         pause = min(FIRST_PAUSE * float(2 ** min(self.refusals, 10)), LONGEST_PAUSE)
-        return replace(self, paused_until=now + pause, refusals=self.refusals + 1)
+        until = max(now + pause, self.paused_until or now)
+        return replace(self, paused_until=until, refusals=self.refusals + 1)
 
     def throttled(self, now: datetime, retry_after: timedelta | None) -> AccountState:
         """After a 429: wait as long as Klarna asks, else back off."""

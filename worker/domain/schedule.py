@@ -49,8 +49,10 @@ def next_poll_at(
     """
     age = max(now - since, timedelta(0))
     interval = max(FLOOR, age * _SHARE_OF_AGE.get(status, _SHARE_OF_AGE_OTHERWISE))
+    # Capped before it is spread: at the cap, too, not everybody comes at once.
+    capped = min(interval, limits.max_interval / (1 + JITTER_SHARE))
     spread = 1 - JITTER_SHARE + 2 * JITTER_SHARE * jitter
-    return _not_past(final_read_at, now + min(interval * spread, limits.max_interval), now=now)
+    return _not_past(final_read_at, now + capped * spread, now=now)
 
 
 def retry_at(

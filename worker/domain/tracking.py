@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -109,7 +109,10 @@ def apply_track(
     nudged = replace(_correct(existing, request, session_url_for), nudged_at=now, next_poll_at=now)
     if existing.outcome is None:
         return nudged, TrackEffect.NUDGED
-    reopened = replace(nudged, outcome=None, finished_at=None, guessed_outcome=existing.outcome)
+    # A guess is confirmed where it was made; at another address it would be a new one.
+    moved = (nudged.account, nudged.session_url) != (existing.account, existing.session_url)
+    guessed = None if moved else existing.outcome
+    reopened = replace(nudged, outcome=None, finished_at=None, guessed_outcome=guessed)
     return reopened, TrackEffect.REOPENED
 
 
@@ -122,26 +125,36 @@ def _correct(
     if not given:
         return existing
     corrected = replace(existing, **given)
-    moved = not given.keys().isdisjoint({"account", "kind"})
+    if given.keys().isdisjoint({"session_url", "account", "kind"}):
+        return corrected
     # Asked only where it matters: the account tracked first may be configured no longer.
-    if moved and "session_url" not in given:
+    if "session_url" not in given:
         documented = session_url_for(existing.account, existing.kind)
         if existing.session_url == documented:
             url = session_url_for(corrected.account, corrected.kind)
             corrected = replace(corrected, session_url=url)
-    if existing.status is not None:
-        return corrected
     # Another address: what failed at the old one says nothing about it.
     return replace(
-        corrected, consecutive_failures=0, not_found_count=0, not_found_since=None, last_error=None
+        corrected,
+        consecutive_failures=0,
+        not_found_count=0,
+        not_found_since=None,
+        last_error=None,
     )
+
+
+def _says_the_same(given: object, known: object) -> bool:
+    """Times to the second: a shop may have cut off Klarna's fractions."""
+    if isinstance(given, datetime) and isinstance(known, datetime):
+        return abs(given - known) < timedelta(seconds=1)
+    return given == known
 
 
 def _contradictions(existing: PaymentSession, request: TrackRequest) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for field in ("session_url", "expires_at", "account", "kind", "reference"):
         value, known = getattr(request, field), getattr(existing, field)
-        if value is None or value == known:
+        if value is None or _says_the_same(value, known):
             continue
         if existing.status is not None and known is not None:
             raise ConflictError(field, "contradicts what this session was tracked with")

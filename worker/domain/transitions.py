@@ -123,15 +123,17 @@ class _Context:
         transition = self._transition(seen)
         after = self._observed(read, seen, transition)
         if outcome is not None:
+            if outcome is Outcome.COMPLETED:
+                after = replace(after, authorization_token=seen.authorization_token)
             return self._finish_by_klarna(after, transition, outcome, older=stale)
         finding = Finding.CHANGED if transition else Finding.UNCHANGED
         return self._continue(after, finding, transition)
 
     def _is_stale(self, seen: Observation) -> bool:
-        """An `updated_at` before the recorded one; one in the future counts as now."""
+        """An `updated_at` before the recorded one, which counts as seen at the latest."""
         if seen.updated_at is None or self.before.status_updated_at is None:
             return False
-        return min(seen.updated_at, self.now) < self.before.status_since
+        return seen.updated_at < self.before.status_since
 
     def _transition(self, seen: Observation) -> Transition | None:
         before = self.before
@@ -154,7 +156,6 @@ class _Context:
             expires_at=seen.expires_at or read.expires_at,
             order_id=seen.order_id or read.order_id,
             klarna_reference=seen.klarna_reference or read.klarna_reference,
-            authorization_token=seen.authorization_token,
         )
         if transition is None:
             return after
