@@ -185,7 +185,7 @@ def _number(text: str) -> float | None:
 def _seconds_between(earlier: str, later: str) -> float | None:
     try:
         span = parsedate_to_datetime(later) - parsedate_to_datetime(earlier)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return span.total_seconds()
 
