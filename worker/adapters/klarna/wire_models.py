@@ -31,6 +31,11 @@ def _printable(value: str) -> str:
     return value
 
 
+def _printable_secret(value: SecretStr) -> SecretStr:
+    _printable(value.get_secret_value())
+    return value
+
+
 def _date_text(value: object) -> object:
     # Left alone, pydantic would take a number for seconds since 1970.
     if not isinstance(value, str) or value.strip("+-.0123456789") == "":
@@ -52,8 +57,10 @@ def _none_if_empty(value: object) -> object:
 Text = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
 OptionalText = Annotated[Text | None, BeforeValidator(_none_if_empty)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_date_text), AfterValidator(_sane)]
+# Printable too: what is no Unicode text could not be encrypted, and shops write tokens into URLs.
 Token = Annotated[
-    Annotated[SecretStr, Field(max_length=4096)] | None, BeforeValidator(_none_if_empty)
+    Annotated[SecretStr, Field(max_length=4096), AfterValidator(_printable_secret)] | None,
+    BeforeValidator(_none_if_empty),
 ]
 # Taken so that a wrong type is noticed, kept nowhere, shown nowhere.
 Private = Annotated[dict[str, Any] | None, Field(repr=False, exclude=True)]
