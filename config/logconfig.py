@@ -6,10 +6,11 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 # Two lines a task, at thousands of tasks a minute, would say less than ours and cost more.
 _QUIETED = ("celery.worker.strategy", "celery.app.trace", "httpx", "httpcore", "alembic")
+_OF_MANY_LINES = {"exception", "stack"}
 
 
 def configure(level: int | str | None = None) -> None:
@@ -50,11 +51,34 @@ def configure(level: int | str | None = None) -> None:
 
 
 def _rendering() -> list[Processor]:
-    if sys.stderr.isatty():
-        return [structlog.dev.ConsoleRenderer()]
     # No locals in tracebacks: they would hold tokens.
+    if sys.stderr.isatty():
+        return [
+            structlog.processors.format_exc_info,
+            _escape_control_characters,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
     formatter = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return [
         structlog.processors.ExceptionRenderer(formatter),
         structlog.processors.JSONRenderer(default=str),
     ]
+
+
+def _escape_control_characters(_: object, __: str, event: EventDict) -> EventDict:
+    """What came from outside neither steers a terminal nor begins a line of its own."""
+    return {
+        name: _escaped(value, kept="\n" if name in _OF_MANY_LINES else "")
+        if isinstance(value, str)
+        else value
+        for name, value in event.items()
+    }
+
+
+def _escaped(value: str, *, kept: str) -> str:
+    return "".join(
+        character
+        if character.isprintable() or character in kept
+        else character.encode("unicode_escape").decode()
+        for character in value
+    )
