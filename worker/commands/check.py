@@ -10,11 +10,12 @@ import redis
 import sqlalchemy.exc
 from celery import Celery
 from kombu.exceptions import OperationalError
+from rich.text import Text
 
 from config.settings import InvalidSettingsError, Settings, load, parse
 from worker.adapters.postgres.reports import Reports
 from worker.commands.migrating import head_revision
-from worker.commands.output import FAILED, WRONG_USAGE, console, print_json
+from worker.commands.output import FAILED, WRONG_USAGE, console, print_json, printable
 from worker.commands.reading import reports
 
 
@@ -148,8 +149,9 @@ def _print(findings: list[Finding], *, as_json: bool) -> None:
         )
         return
     for finding in findings:
-        mark = "[green]ok[/green]   " if finding.fault is None else "[red]fault[/red]"
-        console.print(mark, f"{finding.subject}: {finding.fault or finding.detail or 'right'}")
+        mark = Text("ok   ", "green") if finding.fault is None else Text("fault", "red")
+        said = printable(f"{finding.subject}: {finding.fault or finding.detail or 'right'}")
+        console.print(mark, Text(said))
 
 
 def _code(findings: list[Finding]) -> int:

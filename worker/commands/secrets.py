@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 from config.settings import Settings, load
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.tokens import count_tokens, rotate
-from worker.commands.output import console, fail, print_json
+from worker.commands.output import console, fail, print_json, say
 
 _ERASE = text("DELETE FROM payment_sessions WHERE session_id = :session_id")
 ENTRIES_PER_READ = 1000
@@ -67,7 +67,7 @@ def erase(session_id: str, *, as_json: bool) -> None:
     elif not rows and not entries:
         fail(f"{session_id} is not stored: nothing to erase.")
     else:
-        console.print(f"Erased {session_id}, and {entries} of its events from the stream.")
+        say(f"Erased {session_id}, and {entries} of its events from the stream.")
 
 
 def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noqa: ANN401 - redis-py's types are of two minds

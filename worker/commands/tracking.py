@@ -6,7 +6,7 @@ from kombu.exceptions import OperationalError
 
 from config.settings import Settings, load
 from worker.celery import app
-from worker.commands.output import WRONG_USAGE, console, fail, print_json
+from worker.commands.output import WRONG_USAGE, fail, print_json, say
 from worker.commands.reading import reports
 from worker.domain.errors import InvalidArgumentError
 from worker.services.track import TrackArguments, check_arguments
@@ -56,4 +56,4 @@ def _confirm(session_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"session_id": session_id, "enqueued": True})
         return
-    console.print(f"Enqueued {session_id}. `session-worker show {session_id}` tells how it goes.")
+    say(f"Enqueued {session_id}. `session-worker show {session_id}` tells how it goes.")
