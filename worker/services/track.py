@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import anyio
 import structlog
@@ -151,8 +151,10 @@ def _check_kind(value: object) -> Kind | None:
 def _check_moment(value: object) -> datetime | None:
     if value is None:
         return None
+    if not isinstance(value, (str, datetime)):
+        raise InvalidArgumentError("expires_at", "must be an ISO 8601 time")
     try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
         offset = moment.utcoffset()
     except ValueError:
         raise InvalidArgumentError("expires_at", "must be an ISO 8601 time") from None
@@ -160,7 +162,8 @@ def _check_moment(value: object) -> datetime | None:
         raise InvalidArgumentError("expires_at", "must name its time zone, such as a final Z")
     if not 1970 <= moment.year < 2200:  # noqa: PLR2004 - what later arithmetic can bear
         raise InvalidArgumentError("expires_at", "must lie between 1970 and 2200")
-    return moment
+    # ISO 8601 knows zones that Postgres does not: fractions of a second off UTC.
+    return moment.astimezone(UTC)
 
 
 def _check_reference(value: object) -> str | None:
