@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
@@ -59,12 +60,28 @@ _TRACK = {"acks_late": True, "throws": (TrackError,), "Request": ScrubbedRequest
 _INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": ScrubbedRequest}
 
 
-def _refuse_others(surplus: tuple[object, ...], unknown: dict[str, object]) -> None:
+_TRACK_ARGUMENTS = tuple(field.name for field in fields(TrackArguments))
+_CREATED_ARGUMENTS = ("response", "account", "reference")
+_LONGEST_NAME = 64
+
+
+def _named(
+    names: tuple[str, ...], given: tuple[object, ...], named: dict[str, object]
+) -> dict[str, object]:
     """A mistyped argument is a shop's mistake like any other, not a TypeError of ours."""
-    if unknown:
-        raise InvalidArgumentError(min(unknown), "is not an argument of this task")
-    if surplus:
-        raise InvalidArgumentError("arguments", f"are {len(surplus)} too many")
+    for name in sorted(named):
+        if name not in names:
+            raise InvalidArgumentError(_shown_name(name), "is not an argument of this task")
+        if name in names[: len(given)]:
+            raise InvalidArgumentError(name, "is given twice")
+    if len(given) > len(names):
+        raise InvalidArgumentError("arguments", f"are {len(given) - len(names)} too many")
+    return dict(zip(names, given, strict=False)) | named
+
+
+def _shown_name(name: str) -> str:
+    """The name of an unknown argument, where it is one: it goes to logs and to Flower."""
+    return name if name.isidentifier() and len(name) <= _LONGEST_NAME else "arguments"
 
 
 def _track(arguments: TrackArguments) -> None:
@@ -75,49 +92,30 @@ def _track(arguments: TrackArguments) -> None:
 
 
 @app.task(name="payment_sessions.track", **_TRACK)
-def track(
-    session_id: object = None,
-    session_url: object = None,
-    expires_at: object = None,
-    account: object = None,
-    kind: object = None,
-    reference: object = None,
-    *surplus: object,
-    **unknown: object,
-) -> None:
-    """Follow a payment session, or poll it now where it is followed already."""
-    _refuse_others(surplus, unknown)
-    _track(
-        TrackArguments(
-            session_id=session_id,
-            session_url=session_url,
-            expires_at=expires_at,
-            account=account,
-            kind=kind,
-            reference=reference,
-        )
-    )
+def track(*given: object, **named: object) -> None:
+    """Follow a payment session, or poll it now where it is followed already.
+
+    Arguments, in order: session_id, and optionally session_url, expires_at, account, kind,
+    reference.
+    """
+    _track(TrackArguments(**_named(_TRACK_ARGUMENTS, given, named)))
 
 
 @app.task(name="payment_sessions.track_created", **_TRACK)
-def track_created(
-    response: object = None,
-    account: object = None,
-    reference: object = None,
-    *surplus: object,
-    **unknown: object,
-) -> None:
-    """Follow the HPP session of Klarna's create-session answer, as it came."""
-    _refuse_others(surplus, unknown)
-    created = parse_creation(response)
+def track_created(*given: object, **named: object) -> None:
+    """Follow the HPP session of Klarna's create-session answer, as it came.
+
+    Arguments, in order: response, and optionally account, reference.
+    """
+    arguments = _named(_CREATED_ARGUMENTS, given, named)
+    created = parse_creation(arguments.pop("response", None))
     _track(
         TrackArguments(
             session_id=created.session_id,
             session_url=created.session_url,
             expires_at=created.expires_at,
-            account=account,
             kind="hpp",
-            reference=reference,
+            **arguments,
         )
     )
 
