@@ -17,6 +17,8 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _DOTS = {".", ".."}
 LONGEST_REFERENCE = 255
+# Klarna's own have 100; many servers refuse a request line of more than 8,000.
+LONGEST_URL = 2048
 
 
 class TrackEffect(StrEnum):
@@ -67,6 +69,8 @@ def check_session_url(value: object, *, session_id: str, allowed_origins: Collec
     """
     if not isinstance(value, str):
         raise InvalidArgumentError("session_url", "must be text")
+    if len(value) > LONGEST_URL:
+        raise InvalidArgumentError("session_url", f"must have at most {LONGEST_URL} characters")
     origin = next((o for o in allowed_origins if value.startswith(f"{o}/")), None)
     if origin is None:
         raise InvalidArgumentError(
