@@ -53,6 +53,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown kind": ({"kind": "checkout"}, "kind"),
     "a naive time": ({"expires_at": "2030-01-01T00:00:00"}, "expires_at"),
     "an unreadable time": ({"expires_at": "tomorrow"}, "expires_at"),
+    "a time that is no text": ({"expires_at": ["2030"]}, "expires_at"),
     "a time too far": ({"expires_at": "9999-01-01T00:00:00Z"}, "expires_at"),
     "a reference with control characters": ({"reference": "a\nb"}, "reference"),
 }
