@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from pydantic import (
@@ -25,6 +23,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from config.urls import BrokerUrl, HttpUrl, Origin, PostgresUrl, ProxyUrl, RedisUrl, utf_8
+
 DEFAULT_ACCOUNT = "default"
 KLARNA_LIVE = "https://api.klarna.com"
 # Klarna's six API hosts: docs.klarna.com, API URLs.
@@ -38,11 +38,8 @@ KLARNA_ORIGINS = (
 )
 # A lease must outlast the request it guards, with time to load and to record.
 LEASE_MARGIN_SECONDS = 5
-
-_ORIGIN = re.compile(
-    r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]]+)(:(?P<port>[0-9]{1,5}))?", re.ASCII
-)
-_HIGHEST_PORT = 65_535
+# A hundred years: what dates can be reckoned with.
+LONGEST_RETENTION_DAYS = 36_500
 
 SinkName = Literal["redis_stream", "celery"]
 
@@ -59,44 +56,8 @@ def _nothing_if_blank(value: object) -> object:
     return None if value == "" else value
 
 
-def _origin(value: str) -> str:
-    # Not urlsplit: its errors repeat what they choke on, which may be a password.
-    match = _ORIGIN.fullmatch(value)
-    if match is None or int(match["port"] or 0) > _HIGHEST_PORT:
-        raise ValueError(
-            "must look like https://host or https://host:port: no path, no query, no user info"
-        )
-    return value
-
-
-def _http_url(value: str) -> str:
-    return _origin(value.rstrip("/"))
-
-
-def _postgres_url(value: object) -> object:
-    """Any spelling of a Postgres URL becomes SQLAlchemy's, with the psycopg driver."""
-    text = str(value)
-    for prefix in ("postgres://", "postgresql://", "postgresql+psycopg://"):
-        if text.startswith(prefix):
-            return "postgresql+psycopg://" + text.removeprefix(prefix)
-    raise ValueError("must start with postgresql:// or postgres://")
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        _ = parts.port
-    except ValueError:
-        # Not its own text: that repeats what it chokes on, which may be the password.
-        raise ValueError("is no URL: a password's special characters must be escaped") from None
-    if parts.scheme not in {"redis", "rediss"}:
-        raise ValueError("must start with redis:// or rediss://")
-    return value
-
-
-def _proxy_url(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("http://", "https://")):
-        raise ValueError("must start with http:// or https://")
+def _secret_text(value: SecretStr) -> SecretStr:
+    utf_8(value.get_secret_value())
     return value
 
 
@@ -119,8 +80,8 @@ def _fernet_key(value: SecretStr) -> SecretStr:
     return value
 
 
-Origin = Annotated[str, AfterValidator(_origin)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Text = Annotated[str, AfterValidator(utf_8)]
+SecretText = Annotated[SecretStr, AfterValidator(_secret_text)]
 FernetKey = Annotated[SecretStr, AfterValidator(_fernet_key)]
 # A year is longer than anything here may take, and short enough for later arithmetic.
 Seconds = Annotated[
@@ -137,14 +98,14 @@ class _Environment(BaseSettings):
 class DatabaseSettings(_Environment):
     """What migrations need."""
 
-    database_url: Annotated[SecretStr, BeforeValidator(_postgres_url)]
+    database_url: PostgresUrl
 
 
 class BrokerSettings(_Environment):
     """What Celery's own commands need, Flower among them: no Klarna secret."""
 
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)]
-    broker_url: Annotated[SecretStr | None, BeforeValidator(_nothing_if_blank)] = None
+    redis_url: RedisUrl
+    broker_url: Annotated[BrokerUrl | None, BeforeValidator(_nothing_if_blank)] = None
     http_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
 
     @property
@@ -158,21 +119,19 @@ class KlarnaAccount(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    username: Annotated[str, Field(min_length=1)]
-    password: Annotated[SecretStr, Field(min_length=1)]
+    username: Annotated[Text, Field(min_length=1)]
+    password: Annotated[SecretText, Field(min_length=1)]
     base_url: HttpUrl = KLARNA_LIVE
 
 
 class Settings(DatabaseSettings, BrokerSettings):
     """Everything a worker or beat process runs with."""
 
-    klarna_username: Annotated[str | None, BeforeValidator(_nothing_if_blank)] = None
-    klarna_password: Annotated[SecretStr | None, BeforeValidator(_nothing_if_blank)] = None
+    klarna_username: Annotated[Text | None, BeforeValidator(_nothing_if_blank)] = None
+    klarna_password: Annotated[SecretText | None, BeforeValidator(_nothing_if_blank)] = None
     klarna_base_url: HttpUrl = KLARNA_LIVE
     klarna_accounts: dict[str, KlarnaAccount] = Field(default_factory=dict)
-    klarna_proxy_url: Annotated[
-        Annotated[SecretStr, AfterValidator(_proxy_url)] | None, BeforeValidator(_nothing_if_blank)
-    ] = None
+    klarna_proxy_url: Annotated[ProxyUrl | None, BeforeValidator(_nothing_if_blank)] = None
     klarna_allowed_origins: Annotated[
         tuple[Origin, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
     ] = KLARNA_ORIGINS
@@ -193,10 +152,10 @@ class Settings(DatabaseSettings, BrokerSettings):
         tuple[SinkName, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
     ] = ("redis_stream",)
     event_stream: Annotated[str, Field(min_length=1)] = "payment-session-events"
-    event_stream_retention_hours: Annotated[int, Field(ge=1)] = 72
+    event_stream_retention_hours: Annotated[int, Field(ge=1, le=24 * LONGEST_RETENTION_DAYS)] = 72
     celery_event_task: Annotated[str, Field(min_length=1)] = "payment_session.event"
     celery_event_queue: Annotated[str, Field(min_length=1)] = "celery"
-    retention_days: Annotated[int, Field(ge=1)] = 30
+    retention_days: Annotated[int, Field(ge=1, le=LONGEST_RETENTION_DAYS)] = 30
 
     @property
     def accounts(self) -> Mapping[str, KlarnaAccount]:

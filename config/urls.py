@@ -1,0 +1,101 @@
+"""Addresses in the environment, checked by the same code that will connect to them.
+
+No fault repeats an address: it may hold a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from redis.connection import parse_url
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+_ORIGIN = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]]+)(:(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+_HIGHEST_PORT = 65_535
+
+
+def utf_8(value: str) -> str:
+    """Bytes of the environment that are no UTF-8 come as surrogates, and could not be sent."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be text in UTF-8") from None
+    return value
+
+
+def _origin(value: str) -> str:
+    # Not urlsplit: its errors repeat what they choke on, which may be a password.
+    match = _ORIGIN.fullmatch(value)
+    if match is None or int(match["port"] or 0) > _HIGHEST_PORT:
+        raise ValueError(
+            "must look like https://host or https://host:port: no path, no query, no user info"
+        )
+    return value
+
+
+def _http_url(value: str) -> str:
+    return _origin(value.rstrip("/"))
+
+
+def _postgres_url(value: object) -> object:
+    """Any spelling of a Postgres URL becomes SQLAlchemy's, with the psycopg driver."""
+    text = str(value)
+    for prefix in ("postgres://", "postgresql://", "postgresql+psycopg://"):
+        if text.startswith(prefix):
+            return _readable_url("postgresql+psycopg://" + text.removeprefix(prefix), make_url)
+    raise ValueError("must start with postgresql:// or postgres://")
+
+
+def _readable_url(value: str, read: Callable[[str], object]) -> str:
+    """The URL, where whoever is to connect can read it."""
+    try:
+        read(utf_8(value))
+    except (ValueError, ArgumentError):
+        # Not its own text: that repeats what it chokes on, which may be the password.
+        raise ValueError("is no URL: a password's special characters must be escaped") from None
+    return value
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text.startswith(("redis://", "rediss://")):
+        raise ValueError("must start with redis:// or rediss://")
+    _readable_url(text, _port_of)
+    _readable_url(text, parse_url)
+    return value
+
+
+def _broker_url(value: SecretStr) -> SecretStr:
+    """Any transport of kombu's, or several addresses between semicolons."""
+    for url in value.get_secret_value().split(";"):
+        _readable_url(url, _port_of)
+    return value
+
+
+def _port_of(url: str) -> int | None:
+    return urlsplit(url).port
+
+
+def _proxy_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    _readable_url(text, _port_of)
+    if not urlsplit(text).hostname:
+        raise ValueError("names no host")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PostgresUrl = Annotated[SecretStr, BeforeValidator(_postgres_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
+ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy_url)]
