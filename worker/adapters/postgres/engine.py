@@ -18,9 +18,16 @@ STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 # Bytes sent and not acknowledged for this long: the peer is gone although nothing was closed.
 TCP_USER_TIMEOUT_MS = 10_000
+# The server's own view of a worker that is gone without a word. Unbounded, a transaction cut off
+# before its commit would keep its rows locked for hours, and a locked row is never claimed.
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
+SERVER_KEEPALIVE = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
+)
 
-# Serialization failure, deadlock, lock not available: the same statement may succeed next time.
-_TRANSIENT_STATES = {"40001", "40P01", "55P03"}
+# Serialization failure, deadlock, lock not available, transaction left idle too long: the same
+# work may succeed next time.
+_TRANSIENT_STATES = {"40001", "40P01", "55P03", "25P03"}
 # Undefined table or column: this release's migrations are still to come. A shop's message waits.
 _NOT_MIGRATED_STATES = {"42P01", "42703"}
 # Connection, insufficient resources (disk full too), operator intervention, system error.
@@ -42,7 +49,9 @@ def create_engine(url: str) -> AsyncEngine:
             "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
             "application_name": "klarna-session-worker",
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC",
+            f"-c lock_timeout={LOCK_TIMEOUT_MS} "
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} "
+            f"{SERVER_KEEPALIVE} -c timezone=UTC",
         },
         hide_parameters=True,
     )
