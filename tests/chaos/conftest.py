@@ -23,6 +23,20 @@ FAULTS_WAITS = {
 _TRIAL = pytest.StashKey[Trial]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Register this folder's marker, for runs of this folder alone."""
+    config.addinivalue_line("markers", "slow: takes over ten seconds; `bin/chaos` runs it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests out, unless `-m` says what to run."""
+    if config.getoption("markexpr"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
+
+
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
     """Everybody's environment, with the waits that decide how long a recovery takes."""

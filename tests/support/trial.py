@@ -1,0 +1,226 @@
+"""A trial by fault: payment sessions put in flight, a fault, and then what it cost, in figures."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import psycopg
+import redis
+
+from tests.support.deployment import Deployment
+from tests.support.eventually import eventually
+from tests.support.figures import LEAST_IN_FLIGHT, Figures
+from tests.support.processes import CeleryProcess
+from tests.support.shop_consumer import ShopConsumer
+from worker.sandbox.server import SandboxClient
+
+# DESIGN 6 and issue 3: recovery within the lease and this much more.
+RECOVERY_MARGIN_SECONDS = 5.0
+EVENT_OF = {"completed": "payment_session.authorized"}
+
+
+class Trial:
+    """One fault in one deployment.
+
+    `overrides` are what the processes get instead of the environment, such as a proxy's address:
+    the test itself looks past the proxy.
+    """
+
+    def __init__(self, deployment: Deployment, klarna: SandboxClient) -> None:
+        self.deployment = deployment
+        self.klarna = klarna
+        self.consumer = ShopConsumer(deployment.environment["REDIS_URL"])
+        self.overrides: dict[str, str] = {}
+        self.expected: dict[str, str] = {}
+        self.figures: Figures | None = None
+        self._in_flight = 0
+        self._over_at: float | None = None
+        self._polled_before: dict[str, int] = {}
+
+    # --- before the fault
+
+    def start(self, *roles: str, **overrides: str) -> list[CeleryProcess]:
+        """Start several processes side by side, and wait until each is ready."""
+        given = self.overrides | overrides
+        started = [self.deployment.start(role, wait=False, **given) for role in roles]
+        for process in started:
+            process.wait_until_ready()
+        return started
+
+    def create(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
+        """Make sessions at Klarna that will be paid at the end at the latest; answers their ids."""
+        created = self.klarna.create_sessions([script] * count)
+        ids = [session["session_id"] for session in created]
+        self.expected |= dict.fromkeys(ids, "completed")
+        return ids
+
+    def put_in_flight(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
+        """Follow new sessions until the reply to each one's request is held; answers their ids.
+
+        Every other reply says COMPLETED already: the fault meets a paid session that is not told.
+        """
+        ids = self.create(count, **script)
+        for session_id in ids[::2]:
+            self.klarna.set_status(session_id, "COMPLETED")
+        holds = [self.klarna.add_fault("hold", session_id=session_id) for session_id in ids]
+        self.deployment.insert(*ids, account=str(script.get("account", "default")))
+        self.klarna.wait_for_held(count, timeout_seconds=30)
+        for hold in holds:
+            self.klarna.clear_faults(fault_id=hold)
+        self._in_flight += count
+        return ids
+
+    def follow(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
+        """Follow new sessions until each was read once; answers their ids."""
+        ids = self.create(count, **script)
+        self.deployment.insert(*ids, account=str(script.get("account", "default")))
+        self.wait_for_polls(*ids)
+        self._in_flight += count
+        return ids
+
+    def count_in_flight(self, count: int) -> None:
+        """Count sessions that the test itself put in flight."""
+        self._in_flight += count
+
+    def wait_for_polls(self, *session_ids: str, more: int = 1, within: float = 30) -> None:
+        """Wait until each was polled `more` times from now on, or is finished."""
+        before = self._polls(*session_ids)
+        eventually(
+            lambda: not self._unpolled(before, more=more),
+            within=within,
+            because="every session is polled",
+        )
+
+    # --- after it
+
+    def fault_over(self) -> None:
+        """Start the recovery clock: every open session is owed a poll."""
+        self._over_at = time.monotonic()  # noqa: TID251 - a recovery time is measured
+        self._polled_before = {}
+        rows = self.deployment.query(
+            "SELECT session_id, poll_count FROM payment_sessions WHERE outcome IS NULL"
+        )
+        self._polled_before = {row["session_id"]: row["poll_count"] for row in rows}
+
+    def end(self, *, within: float = 45) -> Figures:
+        """Let everything be paid, and wait for it; fails unless every figure is at its target."""
+        assert self._over_at is not None, "no fault was over"
+        recovery = self._recovery(within)
+        self.klarna.clear_faults()
+        self.klarna.release()
+        for session_id, outcome in self.expected.items():
+            if outcome == "completed" and not self._is_finished_at_klarna(session_id):
+                self.klarna.set_status(session_id, "COMPLETED")
+        unfinished = self._wait_for_ends(within)
+        broken = self._broken_promises()
+        once = Counter((event["subject"], event["type"]) for event in self.consumer.once())
+        wanted = [
+            (id_, EVENT_OF.get(o, f"payment_session.{o}")) for id_, o in self.expected.items()
+        ]
+        self.figures = Figures(
+            in_flight=self._in_flight,
+            recovery_seconds=recovery,
+            target_seconds=self.lease_seconds + RECOVERY_MARGIN_SECONDS,
+            lost_sessions=len(unfinished),
+            lost_events=sum(not once[event] for event in wanted),
+            repeated_events=sum(count - 1 for count in once.values()),
+            broken_chains=self._broken_chains(),
+            broken_promises=broken,
+        )
+        missed = self.figures.misses()
+        assert not missed, "; ".join(missed)
+        return self.figures
+
+    @property
+    def lease_seconds(self) -> float:
+        """The deployment's lease."""
+        return float(self.deployment.environment["POLL_LEASE_SECONDS"])
+
+    def _recovery(self, within: float) -> float | None:
+        try:
+            eventually(lambda: not self._unpolled(self._polled_before), within=within)
+        except AssertionError:
+            return None
+        return time.monotonic() - self._over_at  # noqa: TID251 - a recovery time is measured
+
+    def _wait_for_ends(self, within: float) -> list[str]:
+        """Wait until each session ended as expected and is told; answers those that did not."""
+        try:
+            eventually(lambda: not self._unfinished(), within=within)
+        except AssertionError:
+            return self._unfinished()
+        return []
+
+    def _broken_promises(self) -> list[str]:
+        try:
+            self.deployment.assert_invariants()
+        except AssertionError as error:
+            return [str(error)]
+        return []
+
+    def _is_finished_at_klarna(self, session_id: str) -> bool:
+        return self.klarna.session(session_id)["status"] in {"COMPLETED", "CANCELLED", "DISABLED"}
+
+    def _polls(self, *session_ids: str) -> dict[str, int]:
+        rows = self.deployment.query(
+            "SELECT session_id, poll_count FROM payment_sessions WHERE session_id = ANY(%s)",
+            list(session_ids),
+        )
+        return {row["session_id"]: row["poll_count"] for row in rows}
+
+    def _unpolled(self, before: dict[str, int], *, more: int = 1) -> list[dict[str, Any]]:
+        return self.deployment.query(
+            "SELECT s.session_id, poll_count, last_error, next_poll_at, lease_expires_at"
+            " FROM unnest(%s::text[], %s::int[]) AS b(session_id, polls)"
+            " JOIN payment_sessions AS s USING (session_id)"
+            " WHERE s.outcome IS NULL AND s.poll_count < b.polls + %s",
+            list(before),
+            list(before.values()),
+            more,
+        )
+
+    def _unfinished(self) -> list[str]:
+        rows = self.deployment.query("SELECT session_id, outcome FROM payment_sessions")
+        outcomes = {row["session_id"]: row["outcome"] for row in rows}
+        return [id_ for id_, wanted in self.expected.items() if outcomes.get(id_) != wanted]
+
+    def _broken_chains(self) -> int:
+        rows = self.deployment.query(
+            "SELECT session_id, from_status, to_status FROM status_transitions"
+            " ORDER BY session_id, sequence"
+        )
+        stands: dict[str, str | None] = {}
+        broken = set()
+        for row in rows:
+            if row["from_status"] != stands.get(row["session_id"]):
+                broken.add(row["session_id"])
+            stands[row["session_id"]] = row["to_status"]
+        return len(broken)
+
+
+def break_connections(redis_url: str) -> int:
+    """End every other connection to this database of the server, as a failover would."""
+    with redis.Redis.from_url(redis_url) as client:
+        own = client.client_id()
+        database = int(client.connection_pool.connection_kwargs.get("db", 0))
+        others = [
+            connection["id"]
+            for connection in client.client_list()
+            if int(connection["db"]) == database and int(connection["id"]) != own
+        ]
+        return sum(client.client_kill_filter(_id=number) for number in others)
+
+
+def terminate_backends(database_url: str, *, limit: int | None = None) -> int:
+    """End the worker's own connections to this database, the oldest first; answers how many."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM ("
+            "  SELECT pid FROM pg_stat_activity"
+            "  WHERE datname = current_database() AND application_name = 'klarna-session-worker'"
+            "  ORDER BY backend_start LIMIT %s) AS oldest",
+            [limit],
+        ).fetchall()
+        return len(rows)
