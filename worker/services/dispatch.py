@@ -25,6 +25,7 @@ FIRST_BACKOFF_SLEEP = 0.25
 LONGEST_BACKOFF_SLEEP = 2.0
 SWEEP_EVERY = 1.0
 STREAM_CHECK_EVERY = 5.0
+STREAM_CHECK_SECONDS = 3.0
 # Each tick waits on the database and the broker this long at most.
 TICK_SECONDS = 15.0
 SWEPT_SESSIONS = 800
@@ -86,12 +87,14 @@ class DispatchService:
     async def _tick(self) -> float:
         waiting = await self._publisher.waiting()
         room = self._tasks_per_tick * TICKS_WAITING
+        backed_up = waiting["polls"] >= room
+        sent = False if backed_up else await self._dispatch()
         if waiting["events"] < room:
             await self._sweep()
         await self._check_streams()
-        if waiting["polls"] >= room:
+        if backed_up:
             return LONGEST_SLEEP
-        if await self._dispatch():
+        if sent:
             return SHORTEST_SLEEP
         wait = await self._sessions.next_due_in(self._accounts)
         seconds = LONGEST_SLEEP if wait is None else wait.total_seconds()
@@ -142,7 +145,12 @@ class DispatchService:
             await self._publisher.send_relay(due[start : start + SESSIONS_PER_RELAY])
 
     async def _check_streams(self) -> None:
+        """Send lost streams again; their server being away holds up nothing else."""
         if self._monotonic() - self._checked_at < STREAM_CHECK_EVERY:
             return
         self._checked_at = self._monotonic()
-        await self._relay.resend_lost_streams()
+        try:
+            with anyio.fail_after(STREAM_CHECK_SECONDS):
+                await self._relay.resend_lost_streams()
+        except (UnavailableError, TimeoutError) as error:
+            log.warning("streams_not_checked", error=str(error) or "timeout")
