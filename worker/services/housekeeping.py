@@ -56,10 +56,10 @@ class HousekeepingService:
 
     async def _give_up(self) -> None:
         """A paused account keeps its sessions from being read, but not for ever."""
-        batch = await self._sessions.overdue_ends(
+        while batch := await self._sessions.overdue_ends(
             max_lifetime=self._limits.max_lifetime, limit=BATCH
-        )
-        for leased in batch:
-            decision = give_up(leased.session, now=leased.loaded_at, limits=self._limits)
-            if decision is not None and await self._sessions.record(leased, decision):
-                log.warning("gave_up", session_id=leased.session.session_id)
+        ):
+            for leased in batch:
+                decision = give_up(leased.session, now=leased.loaded_at, limits=self._limits)
+                if decision is not None and await self._sessions.record(leased, decision):
+                    log.warning("gave_up", session_id=leased.session.session_id)
