@@ -55,7 +55,10 @@ class CeleryPublisher:
     def _send(self, name: str, queue: str, messages: Sequence[tuple[Any, ...]]) -> None:
         with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
             for arguments in messages:
-                self._app.send_task(name, args=arguments, queue=queue, producer=producer)
+                # No retry of kombu's: a batch cannot change its connection half-way.
+                self._app.send_task(
+                    name, args=arguments, queue=queue, producer=producer, retry=False
+                )
 
     def _count_waiting(self) -> dict[str, int]:
         with self._app.pool.acquire(block=True) as connection:

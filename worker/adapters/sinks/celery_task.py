@@ -31,7 +31,7 @@ class CeleryTaskSink:
     async def deliver(self, envelope: dict[str, Any]) -> None:
         """Send the task; what Flower and logs show of its argument is the event's id."""
         try:
-            await anyio.to_thread.run_sync(self._send, envelope)
+            await anyio.to_thread.run_sync(self._send, envelope, abandon_on_cancel=True)
         except (OperationalError, OSError) as error:
             raise DeliveryError(f"broker: {type(error).__name__}") from None
 
@@ -44,6 +44,7 @@ class CeleryTaskSink:
             self._task,
             args=(envelope,),
             queue=self._queue,
+            retry=False,
             argsrepr=f"({envelope['id']!r},)",
             kwargsrepr="{}",
         )
