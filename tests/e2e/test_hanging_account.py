@@ -51,7 +51,7 @@ def test_an_account_that_hangs_leaves_the_sessions_of_another_on_time(
     for session_id in on_time:
         starts = [r["started_monotonic"] for r in sandbox.requests(session_id=session_id)]
         # Loose: due every half second, and a hanging reply would have cost twenty.
-        assert max(later - earlier for earlier, later in pairwise(starts)) < 3
+        assert max((later - earlier for earlier, later in pairwise(starts)), default=0) < 8
     assert held <= {reply["session_id"] for reply in sandbox.held(account="slow")}
 
     sandbox.clear_faults()

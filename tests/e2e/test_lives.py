@@ -123,7 +123,7 @@ def test_a_session_expires_by_its_last_status_as_by_a_404(
     deployment: Deployment, klarna: SandboxClient
 ):
     created = {
-        after: klarna.create_session(expires_in=2.5, after_expiry=after)
+        after: klarna.create_session(expires_in=4, after_expiry=after)
         for after in ("last_status", "not_found")
     }
     ids = [session["session_id"] for session in created.values()]

@@ -11,10 +11,10 @@ from tests.support.deployment import Deployment, deployment, environment_of
 from worker.embedded import EmbeddedServers
 from worker.sandbox.server import SandboxClient
 
-# The shortest lease that a request of three seconds allows, and polls in quick succession.
+# The shortest lease that a request of five seconds allows, and polls in quick succession.
 QUICK = {
-    "POLL_LEASE_SECONDS": "8",
-    "HTTP_TIMEOUT_SECONDS": "3",
+    "POLL_LEASE_SECONDS": "10",
+    "HTTP_TIMEOUT_SECONDS": "5",
     "POLL_MAX_INTERVAL_SECONDS": "1",
 }
 
