@@ -10,7 +10,12 @@ import pytest
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
-from worker.sandbox.server import SandboxClient
+from worker.sandbox.server import (
+    DEFAULT_PASSWORD,
+    DEFAULT_USERNAME,
+    SandboxClient,
+    SandboxServer,
+)
 
 # By name: the first two reads of a paid session meet this.
 FAULTS: dict[str, dict[str, Any]] = {
@@ -41,12 +46,26 @@ OTHERS = {name: f"{name}-user" for name in ("refused", "forbidden", "throttled")
 
 
 @pytest.fixture(scope="module")
+def elsewhere() -> Iterator[SandboxServer]:
+    """A stand-in of one account, down until a test starts it; its address stays the same."""
+    server = SandboxServer().start()
+    server.stop()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
 def followed(
     shared_environment: dict[str, str],
     klarna: SandboxClient,
+    elsewhere: SandboxServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Deployment]:
     environment = shared_environment | {
+        "KLARNA_ACCOUNTS__ELSEWHERE__USERNAME": DEFAULT_USERNAME,
+        "KLARNA_ACCOUNTS__ELSEWHERE__PASSWORD": DEFAULT_PASSWORD,
+        "KLARNA_ACCOUNTS__ELSEWHERE__BASE_URL": elsewhere.url,
+        "KLARNA_ALLOWED_ORIGINS": f"{klarna.url},{elsewhere.url}",
         "POLL_MAX_INTERVAL_SECONDS": "0.5",
         "HTTP_TIMEOUT_SECONDS": "2",
         "POLL_LEASE_SECONDS": "7",
@@ -94,6 +113,41 @@ def test_every_fault_is_survived_and_the_paid_session_is_completed(
     told = {name: [e["type"] for e in deployment.received_of(s)] for name, s in sessions.items()}
     assert told == {name: ["payment_session.authorized"] for name in FAULTS}
     assert not klarna.requests(session_id="elsewhere")
+
+
+def test_a_session_whose_host_refuses_connections_is_read_when_it_is_back(
+    deployment: Deployment, elsewhere: SandboxServer
+):
+    deployment.track("of-elsewhere", account="elsewhere")
+    eventually(
+        lambda: (
+            "connection_failed" in str((deployment.session("of-elsewhere") or {}).get("last_error"))
+        ),
+        because="the connection is refused",
+    )
+
+    elsewhere.start().client.create_session(session_id="of-elsewhere", steps=[[0, "COMPLETED"]])
+
+    assert deployment.wait_for_outcomes("of-elsewhere") == {"of-elsewhere": "completed"}
+
+
+def test_an_answer_older_than_the_recorded_one_changes_nothing(
+    deployment: Deployment, klarna: SandboxClient
+):
+    session_id = klarna.create_session(steps=[[0, "IN_PROGRESS"]])["session_id"]
+    deployment.track(session_id)
+    eventually(lambda: deployment.transitions(session_id) == ["IN_PROGRESS"], because="it is read")
+
+    fault = klarna.add_fault("stale", session_id=session_id, status="WAITING")
+    eventually(
+        lambda: next(f["hits"] for f in klarna.faults() if f["fault_id"] == fault) >= 2,
+        because="old answers come",
+    )
+    klarna.clear_faults(fault_id=fault)
+    klarna.set_status(session_id, "COMPLETED")
+
+    assert deployment.wait_for_outcomes(session_id) == {session_id: "completed"}
+    assert deployment.transitions(session_id) == ["IN_PROGRESS", "COMPLETED"]
 
 
 def test_a_refused_account_pauses_and_another_goes_on_unharmed(
