@@ -1,4 +1,4 @@
-"""`.env.example` names every setting, with the defaults of the code."""
+"""`.env.example` and the README's table name every setting, with the defaults of the code."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from config.settings import KlarnaAccount, Settings, parse
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text()
+README = (ROOT / "README.md").read_text()
 # Read by Flower itself.
 FLOWER = {"FLOWER_BASIC_AUTH"}
 FILLED = {
@@ -75,3 +76,14 @@ def test_copied_and_filled_it_is_right_for_honcho_too(monkeypatch: pytest.Monkey
 
     assert {name: read[name] for name in FILLED} == FILLED
     settings_of({name: read[name] for name in FILLED}, monkeypatch)
+
+
+def test_the_readme_says_the_same():
+    """One row a variable: | `NAME` | meaning | `default` |."""
+    rows = dict(re.findall(r"^\| `([A-Z][A-Z_]*)` \| .* \| (.*) \|$", README, re.MULTILINE))
+    optional = {n: v for n, v in written(optional=True).items() if "__" not in n}
+
+    assert set(rows) == set(written(optional=False)) | set(optional)
+    for name, value in optional.items():
+        shown = rows[name].replace("`", "").replace(", ", ",")
+        assert shown in {value or "none", "Klarna's six hosts"}, name
