@@ -7,18 +7,35 @@ from collections import Counter
 from typing import Any
 
 import psycopg
-import redis
+from sqlalchemy import create_engine
 
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.figures import LEAST_IN_FLIGHT, Figures
 from tests.support.processes import CeleryProcess
 from tests.support.shop_consumer import ShopConsumer
+from worker.adapters.postgres.invariants import (
+    broken_delivery_invariants,
+    broken_state_invariants,
+)
 from worker.sandbox.server import SandboxClient
 
 # DESIGN 6 and issue 3: recovery within the lease and this much more.
 RECOVERY_MARGIN_SECONDS = 5.0
 EVENT_OF = {"completed": "payment_session.authorized"}
+_DUE_COLUMNS = {
+    "payment_sessions": ("next_poll_at", "last_polled_at", "last_read_at", "not_found_since"),
+    "accounts": ("paused_until", "last_read_at"),
+    "outbox_deliveries": ("next_attempt_at",),
+}
+# What somebody has in hand, or will claim with beat's next tick.
+_WORK_AT_HAND = """
+    SELECT s.session_id FROM payment_sessions AS s LEFT JOIN accounts AS a USING (account)
+    WHERE s.outcome IS NULL AND (
+        s.lease_expires_at > now()
+        OR GREATEST(s.next_poll_at, a.paused_until) <= now()
+    )
+"""
 
 
 class Trial:
@@ -35,6 +52,7 @@ class Trial:
         self.overrides: dict[str, str] = {}
         self.expected: dict[str, str] = {}
         self.figures: Figures | None = None
+        self.processes: list[CeleryProcess] = []
         self._in_flight = 0
         self._over_at: float | None = None
         self._polled_before: dict[str, int] = {}
@@ -47,6 +65,7 @@ class Trial:
         started = [self.deployment.start(role, wait=False, **given) for role in roles]
         for process in started:
             process.wait_until_ready()
+        self.processes += started
         return started
 
     def create(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
@@ -93,6 +112,37 @@ class Trial:
             because="every session is polled",
         )
 
+    # --- time
+
+    def outage(self, seconds: float) -> None:
+        """Let a fault last; that no process ends of it is looked at all the while."""
+        until = time.monotonic() + seconds  # noqa: TID251 - the fault's own length
+        eventually(
+            lambda: self._all_run() and time.monotonic() > until,  # noqa: TID251 - likewise
+            within=seconds + 5,
+            because="the fault has lasted",
+        )
+
+    def let_pass(self, seconds: float) -> None:
+        """Bring what is due later so much nearer, as if the time had gone by."""
+        span = f"interval '{seconds} seconds'"
+        for table, columns in _DUE_COLUMNS.items():
+            shifted = ", ".join(f"{column} = {column} - {span}" for column in columns)
+            self.deployment.query(f"UPDATE {table} SET {shifted}")  # noqa: S608 - constants
+
+    def live_through(self, minutes: float, *, step: float = 30) -> None:
+        """Let minutes go by, in steps: in each, everything that comes due is polled."""
+        for _ in range(int(minutes * 60 / step)):
+            self.let_pass(step)
+            eventually(
+                lambda: not self.deployment.query(_WORK_AT_HAND), within=60, because="all is quiet"
+            )
+
+    def _all_run(self) -> bool:
+        for process in self.processes:
+            assert process.process.poll() is None, process.log()[-2000:]
+        return True
+
     # --- after it
 
     def fault_over(self) -> None:
@@ -114,7 +164,7 @@ class Trial:
             if outcome == "completed" and not self._is_finished_at_klarna(session_id):
                 self.klarna.set_status(session_id, "COMPLETED")
         unfinished = self._wait_for_ends(within)
-        broken = self._broken_promises()
+        broken = self._broken_promises(within)
         once = Counter((event["subject"], event["type"]) for event in self.consumer.once())
         wanted = [
             (id_, EVENT_OF.get(o, f"payment_session.{o}")) for id_, o in self.expected.items()
@@ -153,12 +203,24 @@ class Trial:
             return self._unfinished()
         return []
 
-    def _broken_promises(self) -> list[str]:
-        try:
-            self.deployment.assert_invariants()
-        except AssertionError as error:
-            return [str(error)]
-        return []
+    def _broken_promises(self, within: float) -> list[str]:
+        """The design's promises, as `Deployment.assert_invariants` has them, by the shop's view."""
+        eventually(
+            lambda: (
+                not self.deployment.query(
+                    "SELECT * FROM outbox_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL"
+                )
+            ),
+            within=within,
+            because="the outbox is empty",
+        )
+        url = self.deployment.environment["DATABASE_URL"]
+        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+        with engine.connect() as connection:
+            broken = broken_state_invariants(connection)
+            broken += broken_delivery_invariants(connection, self.consumer.read())
+        engine.dispose()
+        return broken
 
     def _is_finished_at_klarna(self, session_id: str) -> bool:
         return self.klarna.session(session_id)["status"] in {"COMPLETED", "CANCELLED", "DISABLED"}
@@ -198,19 +260,6 @@ class Trial:
                 broken.add(row["session_id"])
             stands[row["session_id"]] = row["to_status"]
         return len(broken)
-
-
-def break_connections(redis_url: str) -> int:
-    """End every other connection to this database of the server, as a failover would."""
-    with redis.Redis.from_url(redis_url) as client:
-        own = client.client_id()
-        database = int(client.connection_pool.connection_kwargs.get("db", 0))
-        others = [
-            connection["id"]
-            for connection in client.client_list()
-            if int(connection["db"]) == database and int(connection["id"]) != own
-        ]
-        return sum(client.client_kill_filter(_id=number) for number in others)
 
 
 def terminate_backends(database_url: str, *, limit: int | None = None) -> int:

@@ -1,0 +1,86 @@
+"""SIGKILL of a worker at the three points where a program is easily wrong."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.tcp_proxy import TcpProxy, Trap
+from tests.support.trial import Trial
+
+
+def test_a_worker_is_killed_while_its_transactions_are_open(trial: Trial):
+    worker, _ = trial.start("worker", "beat")
+    ids = trial.put_in_flight()
+    trial.start("worker")
+
+    with psycopg.connect(trial.deployment.environment["DATABASE_URL"]) as connection:
+        connection.execute(
+            "SELECT FROM payment_sessions WHERE session_id = ANY(%s) FOR UPDATE", [ids]
+        )
+        trial.klarna.release()
+        eventually(
+            lambda: len(trial.deployment.query(_WAITING_FOR_LOCKS)) >= 5,
+            because="records wait within their transactions",
+        )
+        worker.kill()
+
+    trial.fault_over()
+    trial.end()
+
+
+_WAITING_FOR_LOCKS = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+def test_a_worker_is_killed_after_its_commits_and_before_it_wakes_the_relay(
+    trial: Trial, valkey: TcpProxy
+):
+    (worker,) = trial.start("worker", REDIS_URL=valkey.url)
+    trial.start("beat")
+    ids = trial.put_in_flight()
+    trial.start("worker")
+
+    valkey.trap("payment_sessions.relay", Trap.FREEZE_BEFORE)
+    trial.klarna.release()
+    eventually(
+        lambda: len(trial.deployment.query(_COMPLETED)) == len(ids) // 2,
+        because="every paid session is committed",
+    )
+    valkey.wait_for_frozen()
+    worker.kill()
+
+    trial.fault_over()
+    trial.end()
+
+
+_COMPLETED = "SELECT session_id FROM payment_sessions WHERE outcome = 'completed'"
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_after_its_deliveries_and_before_it_marks_them(
+    trial: Trial, valkey: TcpProxy
+):
+    broker = {"BROKER_URL": trial.deployment.environment["REDIS_URL"]}
+    (worker,) = trial.start("worker", REDIS_URL=valkey.url, **broker)
+    trial.start("beat")
+    ids = trial.put_in_flight()
+
+    valkey.trap("XADD", Trap.FREEZE_AFTER)
+    trial.klarna.release()
+    eventually(
+        lambda: len(trial.consumer.read()) == len(ids) // 2,
+        because="every paid session's event is in the stream",
+    )
+    assert not trial.deployment.query(
+        "SELECT * FROM outbox_deliveries WHERE delivered_at IS NOT NULL"
+    )
+    worker.kill()
+    trial.start("worker")
+
+    trial.fault_over()
+    trial.end()
+    assert len(trial.consumer.read()) > len(trial.consumer.once()), "delivered twice, told once"
