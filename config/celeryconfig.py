@@ -65,6 +65,7 @@ task_store_errors_even_if_ignored = False
 task_publish_retry_policy = {"max_retries": 2, "interval_start": 0, "interval_max": 0.2}
 
 worker_pool = "threads"
+worker_consumer = "worker.tasks:CarefulConsumer"
 worker_concurrency = 64
 worker_prefetch_multiplier = 1
 worker_hijack_root_logger = False

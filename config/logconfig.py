@@ -9,7 +9,11 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 # Two lines a task, at thousands of tasks a minute, would say less than ours and cost more.
-_QUIETED = ("celery.worker.strategy", "celery.app.trace", "httpx", "httpcore", "alembic")
+_QUIETED = (
+    *("celery.worker.strategy", "celery.app.trace", "httpx", "httpcore", "alembic"),
+    # Each task's message as the shop wrote it: no level may show that.
+    "celery.pool",
+)
 _OF_MANY_LINES = {"exception", "stack"}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
+import structlog
 from celery.exceptions import Reject
+from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
 from worker.adapters.klarna.wire_models import parse_creation
@@ -15,6 +18,75 @@ from worker.domain.errors import InvalidArgumentError, TrackError
 from worker.domain.tracking import check_session_id
 from worker.services.ports import UnavailableError
 from worker.services.track import TrackArguments
+
+log = structlog.get_logger(__name__)
+
+
+class CarefulConsumer(Consumer):
+    """Discards what is no task of ours without a word of what it holds.
+
+    Celery logs the whole body of such a message, and ends the worker over one of another shape;
+    the next worker is then given it.
+    """
+
+    def create_task_handler(self, *args: object, **kwargs: object) -> Callable[[Any], None]:
+        """Answer what takes each message; Celery's own takes those that are whole."""
+        take = super().create_task_handler(*args, **kwargs)
+
+        def take_whole(message: Any) -> None:  # noqa: ANN401 - kombu is untyped
+            try:
+                whole = _is_whole(message.headers, message.payload)
+            except Exception as error:  # noqa: BLE001 - decoders raise what they like
+                self.on_decode_error(message, error)
+                return
+            if whole:
+                take(message)
+            else:
+                self.on_unknown_message(None, message)
+
+        return take_whole
+
+    def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ARG002, ANN401 - Celery's
+        """It is no task message."""
+        self._discard(message, "message_not_a_task")
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:  # noqa: ANN401 - Celery's
+        """It cannot be read."""
+        self._discard(message, "message_unreadable", error=type(exc).__name__)
+
+    def on_invalid_task(self, body: object, message: Any, exc: Exception) -> None:  # noqa: ARG002, ANN401 - Celery's
+        """Its headers are wrong, such as a time that is none."""
+        self._discard(message, "message_invalid", error=type(exc).__name__)
+
+    def on_unknown_task(self, body: object, message: Any, exc: Exception) -> None:  # noqa: ARG002, ANN401 - Celery's
+        """No task has that name; Flower shows it as failed."""
+        properties = message.headers if "task" in (message.headers or {}) else message.payload
+        name, task_id = properties["task"], properties["id"]
+        self._discard(message, "task_unknown", task=name, task_id=task_id)
+        if self.event_dispatcher:
+            failed = f"NotRegistered({name!r})"
+            self.event_dispatcher.send("task-failed", uuid=task_id, exception=failed)
+
+    def _discard(self, message: Any, event: str, **details: str) -> None:  # noqa: ANN401 - kombu's
+        log.error(event, **details)
+        message.reject_log_error(log, self.connection_errors)
+
+
+def _is_whole(headers: Any, payload: Any) -> bool:  # noqa: ANN401 - anything may be sent
+    """Whether it has the shape of a task message, of Celery's protocol 2 or 1."""
+    if not isinstance(headers, dict) or "task" not in headers:
+        headers = payload if isinstance(payload, dict) else {}
+    if isinstance(payload, dict):
+        payload = [payload.get("args", []), payload.get("kwargs", {}), None]
+    return (
+        isinstance(headers.get("task"), str)
+        and isinstance(headers.get("id"), str)
+        and isinstance(payload, list)
+        and len(payload) == 3  # noqa: PLR2004 - arguments, keyword arguments, options
+        and isinstance(payload[0], list)
+        and isinstance(payload[1], dict)
+        and isinstance(payload[2], (dict, type(None)))
+    )
 
 
 class ScrubbedRequest(Request):
