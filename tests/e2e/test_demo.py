@@ -1,0 +1,107 @@
+"""bin/demo as a newcomer runs it: right, in time, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.processes import BIN
+
+# What a machine has, and nothing of a deployment: the demo must not need it.
+ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """Where the demo may put its one folder; reachable for the account Postgres runs as."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for each in (folder, *folder.parents):
+        if each.is_relative_to("/tmp") and each != Path("/tmp"):  # noqa: S108 - where pytest works
+            each.chmod(each.stat().st_mode | 0o011)
+    return folder
+
+
+def _left_over(folder: Path) -> list[str]:
+    """Processes that were started with this folder as their temporary one."""
+    left = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes()
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"TMPDIR={folder}".encode() in environment or str(folder).encode() in command:
+            left.append(command.replace(b"\0", b" ").decode())
+    return left
+
+
+def test_the_demo_shows_every_invariant_holding_and_leaves_nothing(temporary: Path):
+    ran = subprocess.run(
+        [BIN / "session-worker", "demo"],
+        env=ENVIRONMENT | {"TMPDIR": str(temporary)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "All invariants hold" in ran.stdout
+    assert list(temporary.iterdir()) == []
+    assert _left_over(temporary) == []
+
+
+def test_ctrl_c_stops_and_removes_everything(temporary: Path):
+    out = temporary.parent / "out"
+    with (
+        out.open("wb") as written,
+        subprocess.Popen(
+            [BIN / "session-worker", "demo"],
+            env=ENVIRONMENT | {"TMPDIR": str(temporary)},
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+        ) as demo,
+    ):
+        eventually(lambda: "WAITING" in out.read_text(), within=60, because="the demo plays")
+        demo.send_signal(signal.SIGINT)
+        code = demo.wait(30)
+
+    assert (code, "Interrupted" in out.read_text()) == (130, True)
+    assert list(temporary.iterdir()) == []
+    assert _left_over(temporary) == []
+
+
+def test_up_runs_everything_and_stops_in_order(temporary: Path):
+    state = temporary / "state"
+    environment = ENVIRONMENT | {
+        "TMPDIR": str(temporary),
+        "KLARNA_USERNAME": "user",
+        "KLARNA_PASSWORD": "password",
+    }
+    out = temporary.parent / "out"
+    with (
+        out.open("wb") as written,
+        subprocess.Popen(
+            [BIN / "session-worker", "up", "--state", state, "--flower-port", "0"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            cwd=temporary,
+        ) as up,
+    ):
+        eventually(lambda: " ready." in out.read_text(), within=60, because="the worker is ready")
+        up.send_signal(signal.SIGTERM)
+        code = up.wait(40)
+
+    assert (code, "Stopping." in out.read_text()) == (0, True)
+    assert (state / "token-key").stat().st_mode & 0o777 == 0o600
+    assert _left_over(temporary) == []
