@@ -113,7 +113,7 @@ def _consume_the_stream(deployment: Deployment, folder: Path) -> None:
     ):
         _eventually_told(log, times=1)
         eventually(lambda: server.xpending(stream, "shop")["pending"] == 0)
-        server.delete(stream, f"{stream}:generation")
+        server.delete(stream)
         _eventually_told(log, times=2)
         eventually(lambda: server.xpending(stream, "shop")["pending"] == 0)
 

@@ -216,10 +216,10 @@ class LossySink(Sink, Protocol):
     retention: timedelta
 
     async def generation(self) -> str | None:
-        """Answer the mark beside the stream, None where mark or stream is gone."""
+        """Answer the mark on the stream, None where mark or stream is gone."""
 
     async def set_generation(self, generation: str) -> None:
-        """Put the mark beside the stream."""
+        """Put the mark on the stream."""
 
 
 class TokenCipher(Protocol):

@@ -1,4 +1,4 @@
-"""Events into a Redis Stream, trimmed by age, with a mark beside it that shows when it was lost."""
+"""Events into a Redis Stream, trimmed by age, with a mark in it that is lost when it is lost."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.typing import EncodableT, FieldT
 
 from worker.services.ports import DeliveryError, UnavailableError
+
+_MARK = "generation:"
 
 
 class RedisStreamSink:
@@ -22,7 +24,6 @@ class RedisStreamSink:
         self._redis = redis
         self.stream = stream
         self.retention = retention
-        self._generation_key = f"{stream}:generation"
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
         """Append one entry: `id`, `type`, `subject` and the CloudEvent as `event`."""
@@ -40,24 +41,29 @@ class RedisStreamSink:
             raise DeliveryError(f"redis: {type(error).__name__}") from None
 
     async def generation(self) -> str | None:
-        """Answer the mark beside the stream, None where mark or stream is gone."""
-        try:
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.get(self._generation_key)
-                pipeline.exists(self.stream)
-                mark, exists = await pipeline.execute()
-        except (RedisError, OSError) as error:
-            raise UnavailableError(f"redis: {type(error).__name__}") from None
-        return mark.decode() if mark and exists else None
+        """Answer the mark on the stream, None where there is none.
+
+        The mark is a consumer group that nobody reads by: it lives in the stream's own key, so it
+        goes with it whatever takes it, and no consumer that makes the key anew brings it back.
+        """
+        marks = await self._marks()
+        return marks[0].removeprefix(_MARK) if marks else None
 
     async def set_generation(self, generation: str) -> None:
-        """Put the mark beside the stream, and make the stream where there is none."""
+        """Put the mark on the stream instead of any other; make the stream where there is none."""
         try:
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                # A consumer group made and taken back leaves an empty stream: there, not lost.
-                pipeline.set(self._generation_key, generation)
-                pipeline.xgroup_create(self.stream, generation, mkstream=True)
-                pipeline.xgroup_destroy(self.stream, generation)
-                await pipeline.execute()
+            for mark in await self._marks():
+                await self._redis.xgroup_destroy(self.stream, mark)
+            await self._redis.xgroup_create(self.stream, f"{_MARK}{generation}", mkstream=True)
         except (RedisError, OSError) as error:
             raise UnavailableError(f"redis: {type(error).__name__}") from None
+
+    async def _marks(self) -> list[str]:
+        try:
+            groups = await self._redis.xinfo_groups(self.stream)
+        except ResponseError:
+            return []  # no such key
+        except (RedisError, OSError) as error:
+            raise UnavailableError(f"redis: {type(error).__name__}") from None
+        names = [group["name"].decode() for group in groups]
+        return [name for name in names if name.startswith(_MARK)]
