@@ -18,6 +18,8 @@ from worker.commands.migrating import head_revision
 from worker.commands.output import FAILED, WRONG_USAGE, console, print_json, printable
 from worker.commands.reading import reports
 
+INSUFFICIENT_PRIVILEGE = "42501"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -64,8 +66,11 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
                 fault = f"is at migration {revision}, not {head}: run `alembic upgrade head`"
             yield Finding("postgres", fault, detail=f"migrated to {revision}")
             yield from _accounts_of_open_sessions(opened, settings)
-    except sqlalchemy.exc.ProgrammingError:
-        yield Finding("postgres", fault="is not migrated: run `alembic upgrade head`")
+    except sqlalchemy.exc.ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", "") == INSUFFICIENT_PRIVILEGE:
+            yield Finding("postgres", fault="does not let DATABASE_URL's role read: docs/roles.sql")
+        else:
+            yield Finding("postgres", fault="is not migrated: run `alembic upgrade head`")
     except sqlalchemy.exc.SQLAlchemyError:
         yield Finding("postgres", fault="cannot be reached: DATABASE_URL")
 

@@ -23,20 +23,36 @@ _LISTED = (
     "reference",
 )
 
+_NOT_ALLOWED = "DATABASE_URL: its role is not allowed to do this; docs/roles.sql says which is."
+# By SQLSTATE: undefined table, insufficient privilege, read-only transaction.
+_FAULTS = {
+    "42P01": "The database has no tables yet: run `alembic upgrade head`.",
+    "42501": _NOT_ALLOWED,
+    "25006": _NOT_ALLOWED,
+}
+
 
 @contextmanager
 def reports() -> Iterator[Reports]:
-    """Open the database for reading; a database that is away ends the command with one line."""
+    """Open the database for reading; one that cannot be read ends the command with one line."""
     settings = load(DatabaseSettings)
+    with (
+        database_faults_in_one_line(),
+        Reports(settings.database_url.get_secret_value()) as opened,
+    ):
+        yield opened
+
+
+@contextmanager
+def database_faults_in_one_line() -> Iterator[None]:
+    """End the command with one line where the database is away, not migrated or not its to use."""
     try:
-        with Reports(settings.database_url.get_secret_value()) as opened:
-            yield opened
-    except sqlalchemy.exc.ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", "") != "42P01":
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        fault = _FAULTS.get(getattr(error.orig, "sqlstate", None) or "")
+        if fault is None and not isinstance(error, sqlalchemy.exc.OperationalError):
             raise
-        fail("The database has no tables yet: run `alembic upgrade head`.")
-    except sqlalchemy.exc.OperationalError:
-        fail("DATABASE_URL: Postgres cannot be reached; see `session-worker check`.")
+        fail(fault or "DATABASE_URL: Postgres cannot be reached; see `session-worker check`.")
 
 
 def show(session_id: str, *, as_json: bool) -> None:

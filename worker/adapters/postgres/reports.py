@@ -13,13 +13,17 @@ from typing import Any, Self
 from sqlalchemy import Engine, create_engine, text
 
 from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
+from worker.adapters.postgres.tables import payment_sessions
 
-_SESSION = text("""
-    SELECT s.*, s.authorization_token IS NOT NULL AS has_token,
-        clock_timestamp() AS asked_at
-    FROM payment_sessions AS s
+# By name, not by `*`: who may only read is not let at the token, not even at whether there is one.
+_SHOWN = ", ".join(
+    column.name for column in payment_sessions.columns if column.name != "authorization_token"
+)
+_SESSION = text(f"""
+    SELECT {_SHOWN}, clock_timestamp() AS asked_at
+    FROM payment_sessions
     WHERE session_id = :session_id
-""")
+""")  # noqa: S608 - constants of this module
 _TRANSITIONS = text("""
     SELECT sequence, from_status, to_status, occurred_at, observed_at,
         EXTRACT(epoch FROM observed_at - occurred_at)::float AS detection_delay_seconds
@@ -101,7 +105,6 @@ _DELAYS = text("""
     ORDER BY 1
 """)
 _REVISION = text("SELECT version_num FROM alembic_version")
-_HIDDEN = {"authorization_token"}
 
 Row = dict[str, Any]
 
@@ -197,5 +200,4 @@ class Reports:
 
     def _rows(self, statement: Any, **values: object) -> list[Row]:  # noqa: ANN401 - a clause
         with self._engine.connect() as connection:
-            rows = connection.execute(statement, values).mappings()
-            return [{k: v for k, v in row.items() if k not in _HIDDEN} for row in rows]
+            return [dict(row) for row in connection.execute(statement, values).mappings()]
