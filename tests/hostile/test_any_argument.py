@@ -1,0 +1,139 @@
+"""Whatever a shop's message holds: the tasks' arguments are taken, or refused with a TrackError."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from datetime import UTC
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import strategies as st
+
+from tests.hostile import wild
+from tests.hostile.cases import parts, run_cases
+from tests.support.builders import SESSION_ID, SESSION_URL
+from worker.domain.errors import TrackError
+from worker.domain.session import Kind
+from worker.domain.tracking import LONGEST_URL, TrackRequest, check_session_url
+from worker.services.track import TrackArguments, check_arguments
+
+ORIGINS = ["https://api.klarna.com"]
+ACCOUNTS = {"default", "us_east"}
+# As long as a line of a log may be, whatever was sent.
+LONGEST_REFUSAL = 250
+
+urls = st.builds(
+    lambda origin, path, end: origin + path + end,
+    st.sampled_from([*ORIGINS, "https://api.klarna.com:443", "https://api.klarna.com@x", "//"]),
+    st.lists(st.sampled_from(["/", "hpp", "..", "%2e", "\\", "?", "#", "\n"]), max_size=4).map(
+        "".join
+    ),
+    st.sampled_from([f"/{SESSION_ID}", SESSION_ID, "/", "", "/a" * 2_000 + f"/{SESSION_ID}"]),
+)
+ARGUMENTS = {
+    "session_id": st.just(SESSION_ID),
+    "session_url": st.just(SESSION_URL) | urls,
+    "expires_at": wild.dates,
+    "account": st.sampled_from(["default", "US_East", "\u0130", "unknown"]),
+    "kind": st.sampled_from(["hpp", "kp", "HPP"]),
+    "reference": wild.texts,
+}
+CREATED = {
+    "session_id": st.just(SESSION_ID),
+    "session_url": st.just(SESSION_URL) | urls,
+    "expires_at": wild.dates,
+    "redirect_url": wild.texts,
+    "distribution_module": wild.documents,
+}
+nested = st.sampled_from([10, 200, 900]).map(lambda depth: json.loads("[" * depth + "]" * depth))
+anything = wild.documents | wild.long_texts | nested
+calls_of_track = st.tuples(
+    st.just("track"),
+    st.lists(st.just(SESSION_ID) | anything, max_size=7) | st.just([SESSION_ID]) | st.just([]),
+    wild.with_something_wild(ARGUMENTS),
+)
+calls_of_track_created = st.tuples(
+    st.just("track_created"),
+    st.lists(wild.with_something_wild(CREATED) | anything, max_size=4),
+    st.dictionaries(
+        st.sampled_from(["response", "account", "reference", "kind"]) | wild.texts,
+        wild.with_something_wild(CREATED) | anything,
+        max_size=2,
+    ),
+)
+
+
+class FakeRuntime:
+    """Runs the task's service at once: its argument checking, and nothing behind it."""
+
+    def __init__(self) -> None:
+        self.services = SimpleNamespace(track=SimpleNamespace(track=self._track))
+        self.taken: list[TrackRequest] = []
+
+    def call(self, service: Callable[[TrackArguments], None], arguments: TrackArguments) -> None:
+        """As the runtime's own, in this thread."""
+        service(arguments)
+
+    def _track(self, arguments: TrackArguments) -> None:
+        request = check_arguments(arguments, accounts=ACCOUNTS, allowed_origins=ORIGINS)
+        self.taken.append(request)
+
+
+@pytest.fixture
+def fake_runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1")
+    from worker import tasks  # noqa: PLC0415 - Celery reads the environment when it is imported
+
+    runtime = FakeRuntime()
+    monkeypatch.setattr(tasks, "runtime", runtime)
+    return runtime
+
+
+@pytest.mark.parametrize("part", parts("task arguments"))
+def test_any_argument_is_taken_or_refused_by_name(
+    fake_runtime: FakeRuntime, part: int, record_property: Callable[[str, object], None]
+):
+    from worker import tasks  # noqa: PLC0415 - as above
+
+    def check_call(call: tuple[str, list[object], dict[str, object]]) -> None:
+        name, given, named = call
+        fake_runtime.taken.clear()
+        try:
+            getattr(tasks, name).run(*given, **named)
+        except TrackError as error:
+            check_refusal(error)
+            assert fake_runtime.taken == []
+        else:
+            check_taken(*fake_runtime.taken)
+        shown = tasks._shown_ids(given, named)  # noqa: SLF001 - what Flower is shown
+        assert all(text.isascii() and text.isprintable() and len(text) <= 130 for text in shown)
+
+    calls = calls_of_track | calls_of_track | calls_of_track_created
+    run_cases("task arguments", part, calls, check_call, record_property)
+
+
+def check_refusal(error: TrackError) -> None:
+    assert error.field.isidentifier()
+    assert str(error).isprintable()
+    assert len(str(error)) <= LONGEST_REFUSAL
+    # Celery carries the errors of failed tasks so.
+    rebuilt = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (type(rebuilt), str(rebuilt)) == (type(error), str(error))
+
+
+def check_taken(request: TrackRequest) -> None:
+    assert request.session_id.isascii()
+    assert request.account in {None, *ACCOUNTS}
+    assert request.kind in {None, *Kind}
+    assert request.reference is None or request.reference.isprintable()
+    assert (request.reference or "").encode() is not None
+    if request.session_url is not None:
+        assert len(request.session_url) <= LONGEST_URL
+        check_session_url(
+            request.session_url, session_id=request.session_id, allowed_origins=ORIGINS
+        )
+    if request.expires_at is not None:
+        assert request.expires_at.tzinfo is UTC
+        assert 1969 <= request.expires_at.year <= 2200
