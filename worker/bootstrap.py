@@ -1,18 +1,16 @@
-"""The one place that builds adapters from settings, and the event loop that they live in."""
+"""The one place that builds adapters and services from settings."""
 
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from celery import Celery
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config.settings import Settings
 from worker.adapters import clock
@@ -30,11 +28,9 @@ from worker.domain.schedule import PollLimits
 from worker.services.dispatch import DispatchService
 from worker.services.housekeeping import HousekeepingService
 from worker.services.poll import PollService
-from worker.services.ports import ClaimLimits, Sink
+from worker.services.ports import ClaimLimits, LossySink, Sink
 from worker.services.relay import RelayService
 from worker.services.track import TrackService
-
-Result = TypeVar("Result")
 
 SESSIONS_PER_TASK = 50
 # Half of the worker's 64 threads: one account that hangs leaves the others the other half.
@@ -52,82 +48,126 @@ class Services:
     housekeeping: HousekeepingService
 
 
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """The adapters, built once a process."""
+
+    engine: AsyncEngine
+    klarna: HttpxKlarna
+    cipher: FernetTokenCipher
+    sessions: PostgresSessions
+    outbox: PostgresOutbox
+    publisher: CeleryPublisher
+    sinks: Sequence[Sink]
+    lossy: Sequence[LossySink]
+
+
 @asynccontextmanager
 async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Services]:
     """Build everything inside the running event loop; close it all at the end."""
     async with AsyncExitStack() as stack:
-        engine = create_engine(settings.database_url.get_secret_value())
-        stack.push_async_callback(engine.dispose)
-        redis = Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=5,
-            socket_connect_timeout=5,
-            health_check_interval=10,
-        )
-        stack.push_async_callback(redis.aclose)
-        klarna = _klarna(settings)
-        stack.push_async_callback(klarna.aclose)
-        cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
-        sessions = PostgresSessions(engine, cipher=cipher, sinks=settings.event_sinks)
-        outbox = PostgresOutbox(engine)
-        publisher = CeleryPublisher(app)
-        stream = RedisStreamSink(
-            redis,
-            stream=settings.event_stream,
-            retention=timedelta(hours=settings.event_stream_retention_hours),
-        )
-        sinks: dict[str, Sink] = {"redis_stream": stream}
-        if "celery" in settings.event_sinks:
-            shop_tasks = _shop_tasks(settings, app)
-            stack.callback(shop_tasks.close)
-            sinks["celery"] = shop_tasks
+        outside = _open_outside(stack, settings, app)
         relay = RelayService(
-            outbox,
-            cipher,
-            [sinks[name] for name in settings.event_sinks],
-            lossy=[stream] if "redis_stream" in settings.event_sinks else [],
-            chance=random.random,
-        )
-        limits = _poll_limits(settings)
-        claims = _claim_limits(settings)
-        poll = PollService(
-            sessions,
-            klarna,
-            publisher,
-            limits=limits,
-            lease=settings.poll_lease_seconds,
-            monotonic=clock.monotonic,
+            outside.outbox,
+            outside.cipher,
+            outside.sinks,
+            lossy=outside.lossy,
             chance=random.random,
         )
         yield Services(
-            track=TrackService(
-                sessions,
-                publisher,
-                base_urls={name: a.base_url for name, a in settings.accounts.items()},
-                allowed_origins=settings.klarna_allowed_origins,
-                limits=claims,
-                monotonic=clock.monotonic,
-            ),
-            poll=poll,
-            dispatch=DispatchService(
-                sessions,
-                outbox,
-                publisher,
-                relay,
-                accounts=sorted(settings.accounts),
-                tasks_per_tick=settings.poll_tasks_per_tick,
-                limits=claims,
-                monotonic=clock.monotonic,
-            ),
+            track=_track_service(outside, settings),
+            poll=_poll_service(outside, settings),
+            dispatch=_dispatch_service(outside, relay, settings),
             relay=relay,
             housekeeping=HousekeepingService(
-                sessions,
-                PostgresTokens(engine),
-                PostgresPurge(engine),
-                limits=limits,
+                outside.sessions,
+                PostgresTokens(outside.engine),
+                PostgresPurge(outside.engine),
+                limits=_poll_limits(settings),
                 retention=timedelta(days=settings.retention_days),
             ),
         )
+
+
+def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Outside:
+    engine = create_engine(settings.database_url.get_secret_value())
+    stack.push_async_callback(engine.dispose)
+    klarna = _klarna(settings)
+    stack.push_async_callback(klarna.aclose)
+    cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
+    sinks: dict[str, Sink] = {}
+    lossy: list[LossySink] = []
+    if "redis_stream" in settings.event_sinks:
+        stream = _stream(stack, settings)
+        sinks[stream.name] = stream
+        lossy.append(stream)
+    if "celery" in settings.event_sinks:
+        shop_tasks = _shop_tasks(settings, app)
+        stack.callback(shop_tasks.close)
+        sinks[shop_tasks.name] = shop_tasks
+    return _Outside(
+        engine=engine,
+        klarna=klarna,
+        cipher=cipher,
+        sessions=PostgresSessions(engine, cipher=cipher, sinks=settings.event_sinks),
+        outbox=PostgresOutbox(engine),
+        publisher=CeleryPublisher(app),
+        sinks=list(sinks.values()),
+        lossy=lossy,
+    )
+
+
+def _track_service(outside: _Outside, settings: Settings) -> TrackService:
+    return TrackService(
+        outside.sessions,
+        outside.publisher,
+        base_urls={name: account.base_url for name, account in settings.accounts.items()},
+        allowed_origins=settings.klarna_allowed_origins,
+        limits=_claim_limits(settings),
+        monotonic=clock.monotonic,
+    )
+
+
+def _poll_service(outside: _Outside, settings: Settings) -> PollService:
+    return PollService(
+        outside.sessions,
+        outside.klarna,
+        outside.publisher,
+        limits=_poll_limits(settings),
+        lease=settings.poll_lease_seconds,
+        monotonic=clock.monotonic,
+        chance=random.random,
+    )
+
+
+def _dispatch_service(
+    outside: _Outside, relay: RelayService, settings: Settings
+) -> DispatchService:
+    return DispatchService(
+        outside.sessions,
+        outside.outbox,
+        outside.publisher,
+        relay,
+        accounts=sorted(settings.accounts),
+        tasks_per_tick=settings.poll_tasks_per_tick,
+        limits=_claim_limits(settings),
+        monotonic=clock.monotonic,
+    )
+
+
+def _stream(stack: AsyncExitStack, settings: Settings) -> RedisStreamSink:
+    redis = Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=5,
+        socket_connect_timeout=5,
+        health_check_interval=10,
+    )
+    stack.push_async_callback(redis.aclose)
+    return RedisStreamSink(
+        redis,
+        stream=settings.event_stream,
+        retention=timedelta(hours=settings.event_stream_retention_hours),
+    )
 
 
 def _klarna(settings: Settings) -> HttpxKlarna:
@@ -167,54 +207,3 @@ def _claim_limits(settings: Settings) -> ClaimLimits:
         tasks_in_flight=settings.poll_tasks_per_tick * TICKS_IN_FLIGHT,
         sessions_per_task=SESSIONS_PER_TASK,
     )
-
-
-class Runtime:
-    """This process's event loop with the services in it, for threads that only wait."""
-
-    def __init__(self) -> None:
-        self._stack: ExitStack | None = None
-        self._portal: BlockingPortal | None = None
-        self._services: Services | None = None
-        # Reentrant: a second signal may interrupt a close under way in the same thread.
-        self._closing = threading.RLock()
-
-    @property
-    def services(self) -> Services:
-        """The services; only after `start`."""
-        if self._services is None:
-            raise RuntimeError("the runtime is not started: tasks run in a Celery worker only")
-        return self._services
-
-    def start(self, settings: Settings, app: Celery) -> None:
-        """Start the loop and build the services in it."""
-        with ExitStack() as stack:
-            self._portal = stack.enter_context(start_blocking_portal(name="payment-sessions"))
-            self._services = stack.enter_context(
-                self._portal.wrap_async_context_manager(open_services(settings, app))
-            )
-            self._stack = stack.pop_all()
-
-    def call(self, function: Callable[..., Awaitable[Result]], *arguments: object) -> Result:
-        """Run `function` in the loop and wait for what it answers."""
-        if self._portal is None:
-            raise RuntimeError("the runtime is not started: tasks run in a Celery worker only")
-        return self._portal.call(function, *arguments)
-
-    def stop(self) -> None:
-        """Take on nothing new; safe in a signal handler."""
-        if self._services is not None:
-            self._services.poll.stop()
-            self._services.track.stop()
-
-    def close(self) -> None:
-        """Give leases back and close everything; however often and wherever it is called from."""
-        with self._closing:
-            stack, self._stack = self._stack, None
-            if stack is None:
-                return
-            try:
-                self.call(self.services.dispatch.close)
-                self.call(self.services.poll.close)
-            finally:
-                stack.close()

@@ -8,8 +8,8 @@ from celery import Celery, bootsteps, signals
 
 from config import logconfig
 from config.settings import Settings, load
-from worker.bootstrap import Runtime
 from worker.flower_login import refuse_open_flower
+from worker.runtime import Runtime
 
 app = Celery("worker", include=["worker.tasks"])
 app.config_from_object("config.celeryconfig")

@@ -18,8 +18,8 @@ from tests.support.databases import Databases
 from tests.support.processes import BIN
 from tests.support.queues import polls, taken
 from tests.support.stored import Stored
-from worker.bootstrap import Runtime
 from worker.domain.errors import InvalidArgumentError
+from worker.runtime import Runtime
 from worker.sandbox.server import SandboxClient
 
 CANARY = "canary-secret"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from worker.domain.account import AccountState
+from worker.domain.decision import Decision, Finding
+from worker.domain.endings import end, is_anomalous
 from worker.domain.errors import ObservationError, RateLimitedError, Verdict
-from worker.domain.events import Event, EventType, build_event
+from worker.domain.events import Event
 from worker.domain.schedule import PollLimits, next_poll_at, retry_at
 from worker.domain.session import (
-    AUTHORIZATION_LIFETIME,
-    KP_COMPLETE,
     Kind,
     Observation,
     Outcome,
@@ -26,42 +25,6 @@ NOT_FOUND_ANSWERS = 5
 NOT_FOUND_WINDOW = timedelta(minutes=15)
 # How long past its end a session is still tried while its reads fail.
 GIVE_UP_AFTER = timedelta(hours=24)
-
-
-class Finding(StrEnum):
-    """What a poll found, as one word for logs and counters."""
-
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
-    STALE = "stale"
-    FINISHED = "finished"
-    FAILED = "failed"
-    # Anomalies: finished, and worth somebody's attention.
-    FINISHED_BY_OLDER_ANSWER = "finished_by_older_answer"
-    COMPLETED_EMPTY = "completed_empty"
-    GAVE_UP = "gave_up"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What to record: the session afterwards, what happened to it, and what to tell the shop.
-
-    `account` differs from `account_before`, which the decision was made on, only where the
-    account's row is to be written.
-    """
-
-    session: PaymentSession
-    account_before: AccountState
-    account: AccountState
-    finding: Finding
-    decided_at: datetime
-    transition: Transition | None = None
-    events: tuple[Event, ...] = field(default=())
-
-    @property
-    def is_quiet(self) -> bool:
-        """Nothing happened that must be durable at once: only the schedule moved."""
-        return self.transition is None and self.session.outcome is None
 
 
 def decide(
@@ -265,16 +228,14 @@ class _Context:
         *,
         older: bool,
     ) -> Decision:
-        types = _events_of(after, outcome)
         finding = Finding.FINISHED_BY_OLDER_ANSWER if older else Finding.FINISHED
-        if after.kind is Kind.HPP and types == (EventType.COMPLETED,):
+        if is_anomalous(after, outcome):
             finding = Finding.COMPLETED_EMPTY
         return self.finish(
             after,
             outcome,
             finding,
-            types=types,
-            time=transition.occurred_at if transition else self.now,
+            occurred_at=transition.occurred_at if transition else self.now,
             transition=transition,
             account=self.account.read(self.now),
         )
@@ -285,52 +246,20 @@ class _Context:
         outcome: Outcome,
         finding: Finding,
         *,
-        types: tuple[EventType, ...] | None = None,
-        time: datetime | None = None,
+        occurred_at: datetime | None = None,
         transition: Transition | None = None,
         account: AccountState | None = None,
     ) -> Decision:
-        """End the session as `outcome`; a guess that was made before tells nothing new."""
-        if types is None:
-            types = (EventType(f"payment_session.{outcome}"),)
-        if outcome.is_guess and outcome is after.guessed_outcome:
-            types = ()
-        if time is None:
-            time = self._guess_time(after, outcome)
-        done = replace(
+        """End the session as `outcome`, which came at `occurred_at` where Klarna said when."""
+        done, events = end(
+            self.before,
             after,
-            outcome=outcome,
-            finished_at=self.now,
-            next_poll_at=None,
-            event_count=after.event_count + len(types),
-        )
-        events = tuple(
-            build_event(
-                event_type,
-                done,
-                sequence=after.event_count + number,
-                time=time,
-                observed_at=self.now,
-                authorization_expires_at=self._authorization_expires_at(event_type, done),
-            )
-            for number, event_type in enumerate(types, start=1)
+            outcome,
+            now=self.now,
+            occurred_at=occurred_at,
+            max_lifetime=self.limits.max_lifetime,
         )
         return self._decision(done, finding, transition=transition, events=events, account=account)
-
-    def _guess_time(self, after: PaymentSession, outcome: Outcome) -> datetime:
-        if outcome is Outcome.EXPIRED:
-            return after.deadline(self.limits.max_lifetime)
-        return self.now
-
-    def _authorization_expires_at(
-        self, event_type: EventType, done: PaymentSession
-    ) -> datetime | None:
-        """60 minutes from the authorization; where its time is not told, from the read before."""
-        if event_type is not EventType.AUTHORIZED:
-            return None
-        if done.kind is Kind.HPP and done.status_updated_at is not None:
-            return done.status_since + AUTHORIZATION_LIFETIME
-        return (self.before.last_read_at or self.before.tracked_at) + AUTHORIZATION_LIFETIME
 
     def _decision(
         self,
@@ -357,17 +286,3 @@ def _settled_by(seen: Observation, kind: Kind) -> Outcome | None:
     if kind is Kind.KP and seen.authorization_token is not None:
         return Outcome.COMPLETED
     return final_outcome(kind, seen.status)
-
-
-def _events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
-    """The events a final status tells, in order: the token first, it has an hour to live."""
-    if outcome is not Outcome.COMPLETED:
-        return (EventType(f"payment_session.{outcome}"),)
-    types: list[EventType] = []
-    if after.authorization_token is not None:
-        types.append(EventType.AUTHORIZED)
-    if after.order_id is not None:
-        types.append(EventType.ORDER_PLACED)
-    if not types or (after.kind is Kind.KP and after.status == KP_COMPLETE):
-        types.append(EventType.COMPLETED)
-    return tuple(types)

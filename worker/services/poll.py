@@ -9,10 +9,11 @@ from uuid import UUID
 import anyio
 import structlog
 
+from worker.domain.decision import Decision, Finding
 from worker.domain.errors import ObservationError
 from worker.domain.schedule import PollLimits
 from worker.domain.session import Observation
-from worker.domain.transitions import Decision, Finding, decide
+from worker.domain.transitions import decide
 from worker.services.ports import (
     Klarna,
     LeasedSession,

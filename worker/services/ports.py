@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from worker.domain.account import AccountState
+from worker.domain.decision import Decision
 from worker.domain.session import Kind, Observation, PaymentSession
 from worker.domain.tracking import TrackEffect, TrackRequest
-from worker.domain.transitions import Decision
 
 
 class UnavailableError(Exception):

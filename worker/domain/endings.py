@@ -1,0 +1,89 @@
+"""How following a payment session ends: the last state, and what the shop is told. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from worker.domain.events import Event, EventType, build_event
+from worker.domain.session import (
+    AUTHORIZATION_LIFETIME,
+    KP_COMPLETE,
+    Kind,
+    Outcome,
+    PaymentSession,
+)
+
+
+def end(
+    before: PaymentSession,
+    after: PaymentSession,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    occurred_at: datetime | None,
+    max_lifetime: timedelta,
+) -> tuple[PaymentSession, tuple[Event, ...]]:
+    """Answer `after` ended as `outcome`, and its events.
+
+    `before` is the session before this answer; `occurred_at` is None for what Klarna never says.
+    A guess that was made before, and is only confirmed, tells nothing new.
+    """
+    confirmed = outcome.is_guess and outcome is after.guessed_outcome
+    types = () if confirmed else events_of(after, outcome)
+    time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=max_lifetime)
+    done = replace(
+        after,
+        outcome=outcome,
+        finished_at=now,
+        next_poll_at=None,
+        event_count=after.event_count + len(types),
+    )
+    events = tuple(
+        build_event(
+            event_type,
+            done,
+            sequence=after.event_count + number,
+            time=time,
+            observed_at=now,
+            authorization_expires_at=_authorization_expires_at(event_type, before, done),
+        )
+        for number, event_type in enumerate(types, start=1)
+    )
+    return done, events
+
+
+def events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
+    """Answer what an outcome tells, in order: the token first, it has an hour to live."""
+    if outcome is not Outcome.COMPLETED:
+        return (EventType(f"payment_session.{outcome}"),)
+    types: list[EventType] = []
+    if after.authorization_token is not None:
+        types.append(EventType.AUTHORIZED)
+    if after.order_id is not None:
+        types.append(EventType.ORDER_PLACED)
+    if not types or (after.kind is Kind.KP and after.status == KP_COMPLETE):
+        types.append(EventType.COMPLETED)
+    return tuple(types)
+
+
+def is_anomalous(after: PaymentSession, outcome: Outcome) -> bool:
+    """Whether an HPP session completed with neither a token nor an order."""
+    return after.kind is Kind.HPP and events_of(after, outcome) == (EventType.COMPLETED,)
+
+
+def _guessed_time(
+    after: PaymentSession, outcome: Outcome, *, now: datetime, max_lifetime: timedelta
+) -> datetime:
+    return after.deadline(max_lifetime) if outcome is Outcome.EXPIRED else now
+
+
+def _authorization_expires_at(
+    event_type: EventType, before: PaymentSession, done: PaymentSession
+) -> datetime | None:
+    """60 minutes from the authorization; where its time is not told, from the read before."""
+    if event_type is not EventType.AUTHORIZED:
+        return None
+    if done.kind is Kind.HPP and done.status_updated_at is not None:
+        return done.status_since + AUTHORIZATION_LIFETIME
+    return (before.last_read_at or before.tracked_at) + AUTHORIZATION_LIFETIME
