@@ -25,13 +25,15 @@ SERVER_KEEPALIVE = (
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
 )
 
-# Serialization failure, deadlock, lock not available, transaction left idle too long: the same
-# work may succeed next time.
-_TRANSIENT_STATES = {"40001", "40P01", "55P03", "25P03"}
-# Undefined table or column: this release's migrations are still to come. A shop's message waits.
-_NOT_MIGRATED_STATES = {"42P01", "42703"}
-# Connection, insufficient resources (disk full too), operator intervention, system error.
-_AWAY_CLASSES = {"08", "53", "57", "58"}
+# Serialization failure, deadlock, lock not available, a prepared statement older than the table
+# it reads: the same work may succeed next time.
+_TRANSIENT_STATES = {"40001", "40P01", "55P03", "0A000"}
+# Undefined table or column, a right not granted: this release's migrations are still to come. A
+# shop's message waits.
+_NOT_MIGRATED_STATES = {"42P01", "42703", "42501"}
+# Connection, transaction state (read-only after a failover, left idle too long), authorization,
+# insufficient resources (disk full too), operator intervention, system error, internal error.
+_AWAY_CLASSES = {"08", "25", "28", "53", "57", "58", "XX"}
 
 
 def create_engine(url: str) -> AsyncEngine:
