@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import TextClause, text
 
+from worker.adapters.postgres import tables
 from worker.adapters.postgres.session_rows import RECORDED_COLUMNS
 
 # How much more the account may have under way. An account that was refused sends one probe.
@@ -60,6 +61,9 @@ def _claim(condition: str) -> TextClause:
 CLAIM_DUE = _claim("")
 CLAIM_ONE = _claim("AND session_id = :session_id")
 
+# By name: a prepared statement that says `*` fails once the table has got another column.
+_SESSION = ", ".join(f"p.{column.name}" for column in tables.payment_sessions.columns)
+
 _WITH_ACCOUNT = """
     SELECT s.*, clock_timestamp() AS loaded_at,
         a.version AS account_version, a.paused_until AS account_paused_until,
@@ -72,13 +76,13 @@ _WITH_ACCOUNT = """
 # The lease changes hands here: a second delivery of the same message finds nothing.
 LOAD = text(f"""
     WITH loaded AS (
-        UPDATE payment_sessions
+        UPDATE payment_sessions AS p
         SET lease_id = :renewed_id, lease_expires_at = statement_timestamp() + :lease
         WHERE session_id = ANY(CAST(:session_ids AS text[]))
             AND lease_id = :lease_id
             AND lease_expires_at > statement_timestamp()
             AND outcome IS NULL
-        RETURNING *
+        RETURNING {_SESSION}
     )
     {_WITH_ACCOUNT.format(source="loaded")}
 """)  # noqa: S608 - constants of this module
@@ -123,7 +127,7 @@ OVERDUE_ENDS = text(f"""
         SET lease_id = :lease_id, lease_expires_at = statement_timestamp() + interval '60 seconds'
         FROM over
         WHERE p.session_id = over.session_id
-        RETURNING p.*
+        RETURNING {_SESSION}
     )
     {_WITH_ACCOUNT.format(source="leased")}
 """)  # noqa: S608 - constants of this module
