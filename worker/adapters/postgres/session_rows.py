@@ -71,6 +71,16 @@ def recorded_row(
     }
 
 
+def leased_from_row(row: RowMapping) -> LeasedSession:
+    """Answer what the load statement found: session, account, lease and time."""
+    return LeasedSession(
+        session=session_from_row(row),
+        account=account_from_row(row),
+        lease_id=row["lease_id"],
+        loaded_at=row["loaded_at"],
+    )
+
+
 def account_from_row(row: RowMapping) -> AccountState:
     """Answer the account's state from columns labelled `account_…`, nulls where it has no row."""
     return AccountState(

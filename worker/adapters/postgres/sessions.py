@@ -16,7 +16,7 @@ from worker.adapters.postgres import statements, tables
 from worker.adapters.postgres.engine import transaction
 from worker.adapters.postgres.group_write import GroupWrite
 from worker.adapters.postgres.session_rows import (
-    account_from_row,
+    leased_from_row,
     recorded_row,
     session_from_row,
     session_values,
@@ -69,6 +69,16 @@ class PostgresSessions:
     async def _upsert(
         self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
     ) -> tuple[PaymentSession, TrackEffect]:
+        while True:
+            if row := await self._insert(connection, request, session_urls):
+                return session_from_row(row), TrackEffect.CREATED
+            if applied := await self._apply(connection, request, session_urls):
+                return applied
+            # It was purged or erased between the two: it is new after all.
+
+    async def _insert(
+        self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
+    ) -> RowMapping | None:
         account = request.account or DEFAULT_ACCOUNT
         kind = request.kind or Kind.HPP
         session_id = request.session_id
@@ -85,19 +95,21 @@ class PostgresSessions:
             .on_conflict_do_nothing()
             .returning(_T)
         )
-        if row := inserted.mappings().one_or_none():
-            return session_from_row(row), TrackEffect.CREATED
-        return await self._apply(connection, request, session_urls)
+        row: RowMapping | None = inserted.mappings().one_or_none()
+        return row
 
     async def _apply(
         self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
-    ) -> tuple[PaymentSession, TrackEffect]:
+    ) -> tuple[PaymentSession, TrackEffect] | None:
+        """Answer what tracking makes of a known session, None where it is gone."""
         locked = await connection.execute(
             select(_T, func.clock_timestamp().label("locked_at"))
             .where(_T.c.session_id == request.session_id)
             .with_for_update()
         )
-        row = locked.mappings().one()
+        row = locked.mappings().one_or_none()
+        if row is None:
+            return None
         session, effect = apply_track(
             session_from_row(row),
             request,
@@ -182,7 +194,7 @@ class PostgresSessions:
                     "lease": lease,
                 },
             )
-            return [_leased(row) for row in rows.mappings()]
+            return [leased_from_row(row) for row in rows.mappings()]
 
     async def record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
         """Write the decision with its transition, events and deliveries; None: lease lost."""
@@ -266,7 +278,7 @@ class PostgresSessions:
                 statements.OVERDUE_ENDS,
                 {"max_lifetime": max_lifetime, "limit": limit, "lease_id": uuid4()},
             )
-            return [_leased(row) for row in rows.mappings()]
+            return [leased_from_row(row) for row in rows.mappings()]
 
 
 async def _need_not_be_durable(connection: AsyncConnection) -> None:
@@ -285,12 +297,3 @@ async def _write(connection: AsyncConnection, rows: list[dict[str, Any]]) -> lis
         else None
         for row in rows
     ]
-
-
-def _leased(row: RowMapping) -> LeasedSession:
-    return LeasedSession(
-        session=session_from_row(row),
-        account=account_from_row(row),
-        lease_id=row["lease_id"],
-        loaded_at=row["loaded_at"],
-    )
