@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import redis
-import sqlalchemy.exc
 from rich.progress import track as progress
 from sqlalchemy import Engine, create_engine, text
 
@@ -13,7 +13,17 @@ from config.settings import Settings, load
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.tokens import count_tokens, rotate
 from worker.commands.output import console, fail, print_json, say
+from worker.commands.reading import database_faults_in_one_line
+from worker.services.relay import DELIVERY_LEASE
 
+# Locked, so that nobody claims a delivery meanwhile; one that is claimed may still be on its way.
+_LOCK = text("SELECT FROM payment_sessions WHERE session_id = :session_id FOR UPDATE")
+_UNDER_WAY = text("""
+    SELECT EXTRACT(epoch FROM next_attempt_at - clock_timestamp())::float AS seconds
+    FROM outbox_deliveries
+    WHERE session_id = :session_id AND attempts > 0 AND delivered_at IS NULL AND dead_at IS NULL
+    FOR UPDATE
+""")
 _ERASE = text("DELETE FROM payment_sessions WHERE session_id = :session_id")
 ENTRIES_PER_READ = 1000
 
@@ -25,13 +35,12 @@ def rotate_keys(*, as_json: bool) -> None:
     engine = _engine(settings)
     unreadable: list[str] = []
     try:
-        total = count_tokens(engine)
-        done = 0
-        for batch in progress(rotate(engine, cipher), "Encrypting", disable=as_json):
-            done += batch.looked_at - len(batch.unreadable)
-            unreadable += batch.unreadable
-    except sqlalchemy.exc.OperationalError:
-        fail("DATABASE_URL: Postgres cannot be reached; see `session-worker check`.")
+        with database_faults_in_one_line():
+            total = count_tokens(engine)
+            done = 0
+            for batch in progress(rotate(engine, cipher), "Encrypting", disable=as_json):
+                done += batch.looked_at - len(batch.unreadable)
+                unreadable += batch.unreadable
     finally:
         engine.dispose()
     if as_json:
@@ -49,17 +58,14 @@ def rotate_keys(*, as_json: bool) -> None:
 def erase(session_id: str, *, as_json: bool) -> None:
     """Remove a payment session wholly: its rows, and its events from the stream."""
     settings = load(Settings)
-    engine = _engine(settings)
-    try:
-        with engine.begin() as connection:
-            rows = connection.execute(_ERASE, {"session_id": session_id}).rowcount
-    except sqlalchemy.exc.OperationalError:
-        fail("DATABASE_URL: Postgres cannot be reached; see `session-worker check`.")
-    finally:
-        engine.dispose()
+    rows, under_way = _erase_rows(settings, session_id)
     try:
         with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
             entries = _erase_from_stream(client, settings.event_stream, session_id)
+            if under_way:
+                # What a worker was delivering when the rows went may have come in since.
+                time.sleep(under_way)
+                entries += _erase_from_stream(client, settings.event_stream, session_id)
     except redis.RedisError:
         fail("REDIS_URL: Redis cannot be reached: its stream may hold events; erase again.")
     if as_json:
@@ -68,6 +74,22 @@ def erase(session_id: str, *, as_json: bool) -> None:
         fail(f"{session_id} is not stored: nothing to erase.")
     else:
         say(f"Erased {session_id}, and {entries} of its events from the stream.")
+
+
+def _erase_rows(settings: Settings, session_id: str) -> tuple[int, float]:
+    """Delete them; answers how many sessions, and for how long a delivery may be under way yet."""
+    engine = _engine(settings)
+    wanted = {"session_id": session_id}
+    try:
+        with database_faults_in_one_line(), engine.begin() as connection:
+            connection.execute(_LOCK, wanted)
+            seconds = connection.execute(_UNDER_WAY, wanted).scalars().all()
+            rows = connection.execute(_ERASE, wanted).rowcount
+    finally:
+        engine.dispose()
+    # A failed delivery that waits longer for its next try is not under way.
+    longest = DELIVERY_LEASE.total_seconds()
+    return rows, max(0.0, *(min(wait, longest) for wait in seconds), 0.0)
 
 
 def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noqa: ANN401 - redis-py's types are of two minds

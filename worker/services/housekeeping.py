@@ -49,10 +49,10 @@ class HousekeepingService:
     async def _erase_tokens(self) -> None:
         """A token is good for an hour; kept longer it could only leak."""
         while spent := await self._tokens.erase_spent(limit=BATCH):
-            log.info("tokens_erased", count=len(spent))
-            for token in spent:
-                if token.undelivered:
-                    log.warning("token_expired_undelivered", session_id=token.session_id)
+            undelivered = [token.session_id for token in spent if token.undelivered]
+            log.info("tokens_erased", count=len(spent), undelivered=len(undelivered))
+            for session_id in undelivered:
+                log.warning("token_expired_undelivered", session_id=session_id)
 
     async def _give_up(self) -> None:
         """A paused account keeps its sessions from being read, but not for ever."""
