@@ -46,7 +46,7 @@ def test_what_happens_while_the_database_is_away_is_made_up_for_when_it_is_back(
         for session_id in tracked:
             deployment.track(session_id)
         eventually(
-            lambda: "poll_dropped" in worker.log() and "track_waits" in worker.log(),
+            lambda: "record_waits" in worker.log() and "track_waits" in worker.log(),
             because="the worker meets the outage with polls and with track messages",
         )
         eventually(lambda: "tick_failed" in beat.log(), because="beat meets it, too")

@@ -109,12 +109,33 @@ async def test_a_poll_that_finds_no_database_sends_nothing_and_says_so(
     assert sandbox.requests() == []
 
 
-async def test_an_answer_that_finds_no_database_is_read_again_when_its_lease_is_over(
+async def test_an_answer_that_finds_the_database_restarting_waits_for_it(
+    services: OpenServices, private: EmbeddedServers, sandbox: SandboxClient
+):
+    """Killed, it may forget the lease that was taken last: then the answer is dropped."""
+    created = sandbox.create_session(steps=[[0, "COMPLETED"]], faults=[{"kind": "hold"}])
+    session_id = created["session_id"]
+    async with services() as opened:
+        await opened.track.track(TrackArguments(session_id=session_id))
+        ((session_ids, lease_id),) = polls(private.redis_url)
+        async with anyio.create_task_group() as group:
+            group.start_soon(opened.poll.poll, session_ids, lease_id)
+            await anyio.to_thread.run_sync(sandbox.wait_for_held)
+            private.restart("postgres")
+            sandbox.release()
+
+    back = Stored(private.database_url)
+    assert back.session(session_id)["outcome"] == "completed"
+    assert len(sandbox.requests(session_id=session_id)) == 1
+    back.close()
+
+
+async def test_an_answer_that_finds_no_database_within_its_lease_is_read_again(
     services: OpenServices, private: EmbeddedServers, sandbox: SandboxClient
 ):
     created = sandbox.create_session(steps=[[0, "COMPLETED"]], faults=[{"kind": "hold"}])
     session_id = created["session_id"]
-    async with services() as opened:
+    async with services(HTTP_TIMEOUT_SECONDS="1", POLL_LEASE_SECONDS="6") as opened:
         await opened.track.track(TrackArguments(session_id=session_id))
         ((session_ids, lease_id),) = polls(private.redis_url)
         async with anyio.create_task_group() as group:

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 # Load and record each have this long; with the HTTP timeout they stay within the lease.
 STORAGE_SECONDS = 12.0
+RECORD_AGAIN_SECONDS = 0.5
 _ANOMALIES = {Finding.COMPLETED_EMPTY, Finding.FINISHED_BY_OLDER_ANSWER, Finding.GAVE_UP}
 
 
@@ -142,8 +143,17 @@ class PollService:
         return answer, leased.loaded_at + timedelta(seconds=self._monotonic() - started)
 
     async def _record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
-        with anyio.fail_after(STORAGE_SECONDS):
-            return await self._sessions.record(leased, decision)
+        """Record, and try again as long as the lease may last: the answer is in hand already."""
+        patient_until = self._monotonic() + self._lease.total_seconds()
+        while True:
+            try:
+                with anyio.fail_after(STORAGE_SECONDS):
+                    return await self._sessions.record(leased, decision)
+            except (UnavailableError, TimeoutError) as error:
+                if self._stopping or self._monotonic() > patient_until:
+                    raise
+                log.warning("record_waits", session_id=leased.session.session_id, error=str(error))
+                await anyio.sleep(RECORD_AGAIN_SECONDS)
 
     async def _announce(self, session_id: str) -> None:
         """Wake the relay; should that fail, beat's sweep finds the message."""
