@@ -10,6 +10,9 @@ from datetime import timedelta
 
 from celery import Celery
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config.settings import Settings
@@ -33,8 +36,8 @@ from worker.services.relay import RelayService
 from worker.services.track import TrackService
 
 SESSIONS_PER_TASK = 50
-# Half of the worker's 64 threads: one account that hangs leaves the others the other half.
-TICKS_IN_FLIGHT = 2
+# Half of a worker's threads: one account that hangs leaves the others the other half.
+TASKS_IN_FLIGHT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,9 @@ def _stream(stack: AsyncExitStack, settings: Settings) -> RedisStreamSink:
         socket_timeout=5,
         socket_connect_timeout=5,
         health_check_interval=10,
+        # One more try, at once: the pool's connections do not outlive a restart of the server.
+        retry=Retry(NoBackoff(), 1),
+        retry_on_error=[RedisConnectionError],
     )
     stack.push_async_callback(redis.aclose)
     return RedisStreamSink(
@@ -204,6 +210,6 @@ def _claim_limits(settings: Settings) -> ClaimLimits:
     return ClaimLimits(
         lease=settings.poll_lease_seconds,
         sessions_in_flight=settings.poll_in_flight_per_account,
-        tasks_in_flight=settings.poll_tasks_per_tick * TICKS_IN_FLIGHT,
+        tasks_in_flight=TASKS_IN_FLIGHT,
         sessions_per_task=SESSIONS_PER_TASK,
     )
