@@ -1,0 +1,101 @@
+"""Servers on loopback ports that keep every byte they are sent and answer as hostilely as told."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+# Says something on a connection whose request is read; the connection is closed after it.
+Saying = Callable[[socket.socket], None]
+_PIECE = 65_536
+_PROBE = b"are you there?\r\n\r\n"
+
+
+def say(answer: bytes) -> Saying:
+    """Answer with these bytes, then close."""
+    return lambda connection: connection.sendall(answer)
+
+
+def answer(body: bytes, *headers: str, code: int = 200) -> bytes:
+    """A sound answer with these bytes as its body."""
+    head = [f"HTTP/1.1 {code} Some Reason", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+class Listener:
+    """Listens while the context is open; `requests` holds what each connection was sent."""
+
+    def __init__(self, saying: Saying, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._server = socket.create_server((host, port), family=family, backlog=256)
+        self._connections: set[socket.socket] = set()
+        self._accepting = threading.Thread(target=self._accept, name="listener", daemon=True)
+        self._closed = False
+        self.host = f"[{host}]" if ":" in host else host
+        self.port: int = self._server.getsockname()[1]
+        self.saying = saying
+        self.requests: list[bytearray] = []
+
+    @property
+    def origin(self) -> str:
+        """Where it listens."""
+        return f"http://{self.host}:{self.port}"
+
+    def heard(self) -> list[bytes]:
+        """What was sent on each connection since the last call, one that said nothing included.
+
+        Connections are taken in their order: an answered probe means that none is still waiting.
+        """
+        with socket.create_connection(self._server.getsockname()[:2]) as probe:
+            probe.sendall(_PROBE)
+            while probe.recv(_PIECE):
+                pass
+        requests, self.requests = self.requests, []
+        return [bytes(request) for request in requests if request != _PROBE]
+
+    def __enter__(self) -> Self:
+        self._accepting.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closed = True
+        # A connection of its own ends the wait for another.
+        with contextlib.suppress(OSError), socket.create_connection(self._server.getsockname()[:2]):
+            pass
+        self._accepting.join(10)
+        self._server.close()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._server.accept()
+            if self._closed:
+                connection.close()
+                return
+            self._connections.add(connection)
+            request = bytearray()
+            self.requests.append(request)
+            threading.Thread(target=self._converse, args=[connection, request], daemon=True).start()
+
+    def _converse(self, connection: socket.socket, request: bytearray) -> None:
+        """Whoever hangs up in the middle is of no interest: the requests are."""
+        with contextlib.suppress(OSError), connection:
+            while b"\r\n\r\n" not in request and (piece := connection.recv(_PIECE)):
+                request += piece
+            if request != _PROBE:
+                self.saying(connection)
+            connection.shutdown(socket.SHUT_WR)
+            while piece := connection.recv(_PIECE):
+                request += piece
+        self._connections.discard(connection)
