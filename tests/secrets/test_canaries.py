@@ -1,0 +1,194 @@
+"""Secrets and personal data through whole lives and every error, then looked for everywhere.
+
+One run for all of it: a worker and a beat with the least database role, at DEBUG, and Flower.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.canaries import Canaries
+from tests.support.canary_run import CanaryRun
+from tests.support.canary_scene import SHOP_QUEUE, STREAM, UNDECRYPTABLE, Scene, secret_environment
+from tests.support.commands import run_commands
+from tests.support.deployment import deployment as deploy
+from tests.support.eventually import eventually
+from tests.support.flower import flower
+from tests.support.places import Place, command_lines, database_places, log_places, redis_places
+from tests.support.processes import CeleryProcess
+from tests.support.roles import Roles
+from tests.support.stored import Stored
+from tests.support.tokens import decrypted
+from worker.sandbox.server import SandboxServer
+
+# What a sink was given holds tokens: that is what it is for.
+GIVEN = (f"Redis key {STREAM}", f"Redis key {SHOP_QUEUE}")
+
+
+@pytest.fixture
+def klarna_server() -> Iterator[SandboxServer]:
+    """A stand-in of the test's own: its accounts get other passwords."""
+    with SandboxServer() as server:
+        yield server
+
+
+@pytest.fixture
+def canaries() -> Canaries:
+    return Canaries()
+
+
+@pytest.fixture
+def run(klarna_server: SandboxServer, canaries: Canaries) -> CanaryRun:
+    return CanaryRun(klarna_server.client, canaries)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def secret(
+    environment: dict[str, str],
+    klarna_server: SandboxServer,
+    canaries: Canaries,
+    roles: Roles,
+    run: CanaryRun,
+) -> dict[str, str]:
+    """The environment of a worker, every secret in it a canary."""
+    url = klarna_server.url
+    own = environment | {"KLARNA_BASE_URL": url, "KLARNA_ALLOWED_ORIGINS": url}
+    return secret_environment(own, canaries, roles, run)
+
+
+@pytest.fixture
+def scene(
+    secret: dict[str, str],
+    run: CanaryRun,
+    stored: Stored,
+    database_url: str,
+    client: redis.Redis,
+    tmp_path: Path,
+) -> Iterator[Scene]:
+    watched = flower(secret, tmp_path / "flower.log")
+    with watched as watching, deploy(secret, tmp_path) as deployed:
+        yield Scene(
+            deployed=deployed,
+            run=run,
+            canaries=run.canaries,
+            stored=stored,
+            owner_url=database_url,
+            watching=watching,
+            client=client,
+        )
+
+
+def test_no_secret_and_nobodys_data_stand_where_they_do_not_belong(
+    scene: Scene, roles: Roles, tmp_path: Path
+):
+    """Tokens stand in what the sinks were given and, encrypted, in their column; nothing else."""
+    places = scene.play()
+    places += command_lines()
+    places += _commands(scene, roles)
+    scene.deployed.close()
+    places += _be_refused(scene, roles, tmp_path)
+    places += log_places(tmp_path)
+    places += redis_places(scene.client)
+    places += database_places(scene.owner_url)
+
+    found = {name: scene.canaries.found_in(text) for name, text in places}
+
+    assert {name: leaked for name, leaked in found.items() if leaked and name not in GIVEN} == {}
+    _assert_the_run_is_told_of(scene, places)
+    _assert_sinks_were_given_the_tokens(scene, found)
+    _assert_columns_decrypt_to_the_tokens(scene)
+
+
+def _commands(scene: Scene, roles: Roles) -> Iterator[Place]:
+    """What an operator reads, with the role that may only read."""
+    environment = scene.deployed.environment | {"DATABASE_URL": roles.url("reader")}
+    session_id = next(iter(scene.run.tokens))
+    reading = (["show", session_id], ["list"], ["stats"], ["check"], ["health"])
+    for name, said in run_commands(environment, *([*words, "--json"] for words in reading)).items():
+        assert name == "besides" or json.loads(said.text)
+        yield f"session-worker {name}", said.text
+
+
+def _be_refused(scene: Scene, roles: Roles, folder: Path) -> Iterator[Place]:
+    """Start with passwords that Postgres and Redis refuse; answers what the commands say to it."""
+    wrong = scene.canaries.make("password: refused")
+    environment = scene.deployed.environment
+    host = environment["REDIS_URL"].rpartition("@")[2]
+    no_database = environment | {"DATABASE_URL": roles.url("worker", password=wrong)}
+    no_broker = environment | {"REDIS_URL": f"redis://:{wrong}@{host}"}
+    refused = {
+        "track_waits": CeleryProcess("worker", no_database, folder / "no-database.log"),
+        "Cannot connect": CeleryProcess("worker", no_broker, folder / "no-broker.log"),
+    }
+    scene.deployed.track("waits-for-ever")
+    for process in refused.values():
+        process.start(wait=False)
+    said = run_commands(no_database, ["check"], ["stats"], ["rotate-keys"])
+    yield "commands without a database", "\n".join(each.text for each in said.values())
+    said = run_commands(no_broker, ["check"], ["nudge", next(iter(scene.run.tokens))])
+    yield "commands without a broker", "\n".join(each.text for each in said.values())
+    for words, process in refused.items():
+        eventually(lambda words=words, p=process: words in p.log(), because=f"{words} is logged")
+        process.stop()
+
+
+def _assert_the_run_is_told_of(scene: Scene, places: list[Place]) -> None:
+    """Each place was read as it is: it names what was run. An empty one would prove nothing."""
+    session_id = next(iter(scene.run.tokens))
+    told = {
+        "worker-0.log": session_id,
+        "beat-1.log": "polls_sent",
+        "flower.log": "payment_sessions.track",
+        "no-database.log": "waits-for-ever",
+        "no-broker.log": "redis://:**@",
+        "commands without a database": "DATABASE_URL",
+        "commands without a broker": "REDIS_URL",
+        "table payment_sessions": session_id,
+        "table outbox_deliveries": UNDECRYPTABLE,
+        "pg_stat_activity": "SELECT",
+        "task events": session_id,
+        "Flower's tasks, rows": session_id,
+        "Flower's API: tasks": session_id,
+        "Flower's worker page": "broker_url",
+        "Flower's metrics": "payment_sessions.poll",
+        "session-worker show": session_id,
+        "session-worker list": session_id,
+        "session-worker stats": "redis_stream",
+        GIVEN[0]: session_id,
+        GIVEN[1]: session_id,
+    }
+    texts = dict(places)
+    assert {name for name, words in told.items() if words not in texts.get(name, "")} == set()
+    assert any(session_id in text for name, text in places if "task page" in name)
+    assert any("celery" in text for name, text in places if name.startswith("process"))
+
+
+def _assert_sinks_were_given_the_tokens(scene: Scene, found: dict[str, set[str]]) -> None:
+    expected = scene.canaries.found_in(" ".join(scene.run.tokens.values()))
+    assert len(expected) == len(scene.run.tokens) > 25
+    assert [found[name] for name in GIVEN] == [expected, expected]
+    received = {
+        event["subject"]: event["data"]["authorization_token"]
+        for event in scene.deployed.received()
+    }
+    assert received == scene.run.tokens
+
+
+def _assert_columns_decrypt_to_the_tokens(scene: Scene) -> None:
+    scene.stored.rows(
+        "UPDATE payment_sessions SET authorization_token = NULL WHERE session_id = %s",
+        UNDECRYPTABLE,
+    )
+    keys = scene.deployed.environment["TOKEN_ENCRYPTION_KEYS"].split(",")
+    assert decrypted(scene.stored, keys=keys) == scene.run.tokens

@@ -1,0 +1,104 @@
+"""Flower as an operator runs it, behind its login, and all that it shows."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.support.eventually import eventually
+from tests.support.places import Place
+from tests.support.processes import BIN
+
+_SORTED = {"order[0][column]": "0", "columns[0][data]": "name", "order[0][dir]": "asc"}
+
+
+class Flower:
+    """A running Flower; `worker` is the name of the worker that it has seen."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def wait_until_it_sees_a_worker(self) -> str:
+        """Wait until it knows a worker by its events and by asking it; answers its name."""
+        eventually(self._answers, within=30, because="Flower answers")
+        return eventually(self._worker, within=30, because="Flower sees a worker")
+
+    def text(self, path: str, **parameters: str | int) -> str:
+        """What it shows there."""
+        return self._client.get(path, params=parameters).raise_for_status().text
+
+    def active(self, worker: str) -> str:
+        """The worker's page with what it is doing just now."""
+        self.text("/api/workers", refresh=1, workername=worker)
+        return self.text(f"/worker/{worker}")
+
+    def places(self, worker: str) -> Iterator[Place]:
+        """Every page, and every answer of its API that reads."""
+        yield "Flower's workers", self.text("/workers")
+        yield "Flower's worker page", self.active(worker)
+        yield "Flower's API: workers", self.text("/api/workers", refresh=1)
+        yield "Flower's broker page", self.text("/broker")
+        yield "Flower's metrics", self.text("/metrics")
+        yield "Flower's API: queues", self.text("/api/queues/length")
+        yield "Flower's API: types", self.text("/api/task/types")
+        yield "Flower's tasks", self.text("/tasks")
+        rows = self.text("/tasks/datatable", draw=1, start=0, length=1000, **_SORTED)
+        yield "Flower's tasks, rows", rows
+        tasks = self._client.get("/api/tasks", params={"limit": 1000}).raise_for_status()
+        yield "Flower's API: tasks", tasks.text
+        for task_id in tasks.json():
+            yield f"Flower's task page {task_id}", self.text(f"/task/{task_id}")
+            yield f"Flower's API: task {task_id}", self.text(f"/api/task/info/{task_id}")
+
+    def _answers(self) -> bool:
+        try:
+            return self._client.get("/healthcheck").is_success
+        except httpx.TransportError:
+            return False
+
+    def _worker(self) -> str | None:
+        known = self._client.get("/api/workers", params={"refresh": 1})
+        return next(iter(known.json()), None) if known.is_success else None
+
+
+def free_port() -> int:
+    """Answer a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@contextmanager
+def start_flower(environment: Mapping[str, str], port: int, log_file: Path) -> Iterator[None]:
+    """Run Flower meanwhile; it says all it can to `log_file`."""
+    command = [BIN / "celery", "-A", "worker", "flower", "--address=127.0.0.1"]
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, f"--port={port}", "--logging=debug"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def flower(environment: Mapping[str, str], log_file: Path) -> Iterator[Flower]:
+    """Run Flower, and log in with FLOWER_BASIC_AUTH."""
+    port = free_port()
+    user, _, password = environment["FLOWER_BASIC_AUTH"].partition(":")
+    client = httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", auth=(user, password), trust_env=False, timeout=30
+    )
+    with start_flower(environment, port, log_file), client:
+        yield Flower(client)
