@@ -6,6 +6,7 @@ Credentials leave only to allowed origins, whatever way a session's URL came to 
 from __future__ import annotations
 
 import re
+import socket
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from importlib.metadata import version
 import aiohttp
 import anyio
 import httpx
+from aiohttp.connector import AddrInfoType
 from httpx_aiohttp import AiohttpTransport
 
 from worker.adapters.klarna.wire_models import parse_session
@@ -39,6 +41,7 @@ USER_AGENT = f"klarna-session-worker/{version('klarna-session-worker')}"
 # Above every in-flight limit a deployment is likely to set; the claim is what limits.
 _CONNECTIONS = 1000
 _DNS_CACHE_SECONDS = 30
+_RECEIVE_BUFFER = 16 * 1024
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # RFC 9110: a number of seconds; longer than a day is no instruction, it is a mistake.
 _LONGEST_WAIT_SECONDS = 86_400.0
@@ -128,12 +131,23 @@ class HttpxKlarna:
     def _aiohttp_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=_CONNECTIONS, ssl=self._ssl, ttl_dns_cache=_DNS_CACHE_SECONDS
+                limit=_CONNECTIONS,
+                ssl=self._ssl,
+                ttl_dns_cache=_DNS_CACHE_SECONDS,
+                socket_factory=_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             proxy=proxy_url,
         )
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    """A socket that takes in little at a time, whatever floods it: what is parsed is far larger."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    return made
 
 
 def _raise_for_status(response: httpx.Response) -> None:
