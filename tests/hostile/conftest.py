@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hostile.cases import PROPERTY
+from tests.hostile.bombs import PEAK
 from tests.hostile.listening import Listener, answer, say
 from tests.hostile.scene import Scene, opened
 from tests.support.databases import Databases
@@ -56,6 +57,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     cases = [count for name, count in figures if name == PROPERTY]
     if cases:
         terminalreporter.write_line(f"hostile: {sum(cases)} cases in {len(cases)} parts")
-    for name, value in figures:
-        if name.startswith("hostile: "):
-            terminalreporter.write_line(f"{name}: {value}")
+    peaks = [mebibytes for name, mebibytes in figures if name == PEAK]
+    if peaks:
+        terminalreporter.write_line(f"hostile: {max(peaks)} MiB above idle with {len(peaks)} bombs")
