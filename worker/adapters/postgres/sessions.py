@@ -21,9 +21,9 @@ from worker.adapters.postgres.session_rows import (
     session_from_row,
     session_values,
 )
+from worker.domain.decision import Decision
 from worker.domain.session import Kind, PaymentSession
 from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
-from worker.domain.transitions import Decision
 from worker.services.ports import (
     ClaimLimits,
     LeasedSession,
