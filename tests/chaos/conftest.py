@@ -52,7 +52,12 @@ def klarna(sandbox: SandboxClient) -> Iterator[SandboxClient]:
 
 
 @pytest.fixture
-def deployment(environment: dict[str, str], tmp_path: Path) -> Iterator[Deployment]:
+def deployment(
+    environment: dict[str, str],
+    tmp_path: Path,
+    postgres: TcpProxy,  # noqa: ARG001 - it outlives the processes that it was given to
+    valkey: TcpProxy,  # noqa: ARG001 - likewise
+) -> Iterator[Deployment]:
     with deploy(environment, tmp_path) as deployed:
         yield deployed
 

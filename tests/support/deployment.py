@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,12 @@ class Deployment:
 
     # --- processes
 
-    def start(self, role: str, *, wait: bool = True, **overrides: str) -> CeleryProcess:
+    def start(
+        self, role: str, *, wait: bool = True, arguments: Sequence[str] = (), **overrides: str
+    ) -> CeleryProcess:
         """Start one more worker or beat; `overrides` are environment variables of its own."""
         log_file = self._folder / f"{role}-{len(self._processes)}.log"
-        process = CeleryProcess(role, self.environment | overrides, log_file)
+        process = CeleryProcess(role, self.environment | overrides, log_file, arguments)
         self._processes.append(process)
         return process.start(wait=wait)
 

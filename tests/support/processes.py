@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,8 +20,15 @@ BIN = Path(sys.executable).parent
 class CeleryProcess:
     """`celery -A worker worker|beat`; its output goes to a file that `log` reads."""
 
-    def __init__(self, role: str, environment: Mapping[str, str], log_file: Path) -> None:
+    def __init__(
+        self,
+        role: str,
+        environment: Mapping[str, str],
+        log_file: Path,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.role = role
+        self._arguments = list(arguments)
         self._environment = dict(environment)
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
@@ -29,6 +36,7 @@ class CeleryProcess:
     def start(self, *, wait: bool = True) -> Self:
         """Start it, and wait until it says that it is ready."""
         command = [str(BIN / "celery"), "-A", "worker", self.role, "--loglevel", "DEBUG"]
+        command += self._arguments
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -108,6 +108,11 @@ class TcpProxy:
         """Let frozen connections go on where they stood: a stall, not a loss."""
         self._call(self._thaw)
 
+    def lead_to(self, target_url: str) -> None:
+        """Let new connections go to another server, and reset those there are."""
+        self._target = self._target._replace(netloc=urlsplit(target_url).netloc)
+        self.cut()
+
     def delay(self, seconds: float) -> None:
         """Carry everything from now on this much later."""
         self._delay = seconds

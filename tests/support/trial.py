@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -59,10 +60,14 @@ class Trial:
 
     # --- before the fault
 
-    def start(self, *roles: str, **overrides: str) -> list[CeleryProcess]:
+    def start(
+        self, *roles: str, arguments: Sequence[str] = (), **overrides: str
+    ) -> list[CeleryProcess]:
         """Start several processes side by side, and wait until each is ready."""
         given = self.overrides | overrides
-        started = [self.deployment.start(role, wait=False, **given) for role in roles]
+        started = [
+            self.deployment.start(role, wait=False, arguments=arguments, **given) for role in roles
+        ]
         for process in started:
             process.wait_until_ready()
         self.processes += started
@@ -146,13 +151,9 @@ class Trial:
     # --- after it
 
     def fault_over(self) -> None:
-        """Start the recovery clock: every open session is owed a poll."""
+        """Start the recovery clock: every session not finished is owed a poll, tracked or not."""
         self._over_at = time.monotonic()  # noqa: TID251 - a recovery time is measured
-        self._polled_before = {}
-        rows = self.deployment.query(
-            "SELECT session_id, poll_count FROM payment_sessions WHERE outcome IS NULL"
-        )
-        self._polled_before = {row["session_id"]: row["poll_count"] for row in rows}
+        self._polled_before = dict.fromkeys(self.expected, 0) | self._polls(*self.expected)
 
     def end(self, *, within: float = 45) -> Figures:
         """Let everything be paid, and wait for it; fails unless every figure is at its target."""
@@ -163,15 +164,20 @@ class Trial:
         for session_id, outcome in self.expected.items():
             if outcome == "completed" and not self._is_finished_at_klarna(session_id):
                 self.klarna.set_status(session_id, "COMPLETED")
+        return self.judge(recovery, within=within)
+
+    def judge(self, recovery_seconds: float | None, *, within: float = 45) -> Figures:
+        """Wait for the ends and count; fails unless every figure is at its target."""
         unfinished = self._wait_for_ends(within)
         broken = self._broken_promises(within)
         once = Counter((event["subject"], event["type"]) for event in self.consumer.once())
         wanted = [
-            (id_, EVENT_OF.get(o, f"payment_session.{o}")) for id_, o in self.expected.items()
+            (session_id, EVENT_OF.get(outcome, f"payment_session.{outcome}"))
+            for session_id, outcome in self.expected.items()
         ]
         self.figures = Figures(
             in_flight=self._in_flight,
-            recovery_seconds=recovery,
+            recovery_seconds=recovery_seconds,
             target_seconds=self.lease_seconds + RECOVERY_MARGIN_SECONDS,
             lost_sessions=len(unfinished),
             lost_events=sum(not once[event] for event in wanted),
@@ -234,10 +240,10 @@ class Trial:
 
     def _unpolled(self, before: dict[str, int], *, more: int = 1) -> list[dict[str, Any]]:
         return self.deployment.query(
-            "SELECT s.session_id, poll_count, last_error, next_poll_at, lease_expires_at"
+            "SELECT session_id, poll_count, last_error, next_poll_at, lease_expires_at"
             " FROM unnest(%s::text[], %s::int[]) AS b(session_id, polls)"
-            " JOIN payment_sessions AS s USING (session_id)"
-            " WHERE s.outcome IS NULL AND s.poll_count < b.polls + %s",
+            " LEFT JOIN payment_sessions AS s USING (session_id)"
+            " WHERE s.outcome IS NULL AND COALESCE(s.poll_count, 0) < b.polls + %s",
             list(before),
             list(before.values()),
             more,
