@@ -1,0 +1,83 @@
+"""A worker told to end, in every way there is: what it had in hand is finished or handed back."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.processes import CeleryProcess
+from tests.support.trial import Trial
+
+# What the environment's POLL_MAX_INTERVAL_SECONDS says, and how late a poll may be at most.
+EVERY, LATE = 1, 5
+# Celery reads settings from its command line, too.
+SOFT = ("--", "worker.soft_shutdown_timeout=3")
+
+
+def end_warmly(worker: CeleryProcess) -> None:
+    worker.signal(signal.SIGTERM)
+
+
+def end_coldly(worker: CeleryProcess) -> None:
+    worker.signal(signal.SIGQUIT)
+
+
+def end_softly(worker: CeleryProcess) -> None:
+    """As coldly, where `SOFT` gives it time to end what it has in hand."""
+    worker.signal(signal.SIGQUIT)
+
+
+def end_impatiently(worker: CeleryProcess) -> None:
+    """Ctrl-C, and again."""
+    worker.signal(signal.SIGINT)
+    eventually(lambda: "Warm shutdown" in worker.log(), because="the first one is heard")
+    worker.signal(signal.SIGINT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [end_warmly, end_coldly, end_softly, end_impatiently])
+def test_a_worker_ends_with_replies_outstanding(trial: Trial, end: Callable[[CeleryProcess], None]):
+    # Far longer than a recovery may take: a lease that runs out heals nothing here.
+    trial.deployment.environment["POLL_LEASE_SECONDS"] = "120"
+    (worker,) = trial.start("worker", arguments=SOFT if end is end_softly else ())
+    trial.start("beat")
+    trial.put_in_flight()
+    trial.start("worker")
+
+    end(worker)
+    worker.wait_for_end(within=20)
+
+    trial.fault_over()
+    figures = trial.end()
+    assert figures.recovery_seconds is not None
+    assert figures.recovery_seconds < 10
+    assert " raised " not in trial.deployment.logs()
+
+
+@pytest.mark.slow
+def test_workers_are_replaced_every_five_seconds_for_a_minute(trial: Trial):
+    worker, _ = trial.start("worker", "beat")
+    ids = trial.follow()
+
+    for _ in range(12):
+        (next_worker,) = trial.start("worker")
+        trial.outage(5)
+        trial.processes.remove(worker)
+        worker.signal(signal.SIGTERM)
+        worker = next_worker
+    trial.fault_over()
+    trial.end()
+
+    assert max(longest_wait(trial, session_id) for session_id in ids) < EVERY + LATE
+    assert " raised " not in trial.deployment.logs(), "no task failed"
+
+
+def longest_wait(trial: Trial, session_id: str) -> float:
+    """The longest time between two requests for a session."""
+    starts = [r["started_monotonic"] for r in trial.klarna.requests(session_id=session_id)]
+    assert len(starts) > 30
+    return max(later - earlier for earlier, later in pairwise(starts))
