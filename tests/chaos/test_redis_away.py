@@ -1,0 +1,69 @@
+"""Redis away: connections refused, connections half-open. Polling must go on by itself after."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.trial import Trial
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """The default lease: Celery alone waits up to half a minute before it connects again."""
+    return environment | {"POLL_LEASE_SECONDS": "30"}
+
+
+@pytest.fixture
+def trial(trial: Trial, valkey: TcpProxy) -> Trial:
+    trial.overrides["REDIS_URL"] = valkey.url
+    return trial
+
+
+def test_redis_refuses_connections_for_30_seconds_while_the_shop_tracks(
+    trial: Trial, valkey: TcpProxy
+):
+    trial.start("worker", "beat")
+    trial.put_in_flight()
+
+    valkey.refuse()
+    trial.klarna.release()
+    # The shop's own way to Redis is open.
+    for session_id in trial.create():
+        trial.deployment.track(session_id)
+    trial.outage(30)
+
+    valkey.restore()
+    trial.fault_over()
+    trial.end()
+
+
+def test_every_connection_to_redis_goes_silent_and_nothing_is_closed(
+    trial: Trial, valkey: TcpProxy
+):
+    worker, _ = trial.start("worker", "beat")
+    trial.put_in_flight()
+
+    valkey.drop()
+    trial.klarna.release()
+    trial.outage(15)
+
+    valkey.restore()
+    trial.fault_over()
+    trial.end()
+    assert worker.stop() == 0
+
+
+def test_redis_stalls_and_goes_on_where_it_stood(trial: Trial, valkey: TcpProxy):
+    trial.start("worker", "beat")
+    trial.put_in_flight()
+
+    valkey.drop()
+    trial.klarna.release()
+    trial.outage(15)
+
+    valkey.thaw()
+    trial.fault_over()
+    trial.end()
