@@ -7,7 +7,7 @@ from typing import Any
 from celery.schedules import crontab
 from kombu import Exchange, Queue
 
-from config.settings import BrokerSettings, load
+from config.settings import OWN_QUEUES, BrokerSettings, load
 
 _settings = load(BrokerSettings)
 
@@ -50,8 +50,7 @@ broker_transport_options = (
 # Spelled out as Celery spells a queue it was only told the name of: a shop's client, which
 # knows no more, then declares the same on brokers that compare.
 task_queues = tuple(
-    Queue(name, Exchange(name, type="direct"), routing_key=name)
-    for name in ("payment-sessions", "payment-sessions-polls", "payment-sessions-events")
+    Queue(name, Exchange(name, type="direct"), routing_key=name) for name in OWN_QUEUES
 )
 task_default_queue = "payment-sessions"
 task_routes = {

@@ -41,6 +41,9 @@ LEASE_MARGIN_SECONDS = 5
 # A hundred years: what dates can be reckoned with.
 LONGEST_RETENTION_DAYS = 36_500
 
+# What the workers consume: an event sent there would be an unknown task of ours, and lost.
+OWN_QUEUES = ("payment-sessions", "payment-sessions-polls", "payment-sessions-events")
+
 SinkName = Literal["redis_stream", "celery"]
 
 
@@ -69,6 +72,12 @@ def _seconds(value: object) -> object:
         return timedelta(seconds=float(str(value)))
     except (ValueError, OverflowError):
         raise ValueError("must be a number of seconds") from None
+
+
+def _queue_of_the_shop(value: str) -> str:
+    if value in OWN_QUEUES:
+        raise ValueError("is a queue of the worker's own: name one that the shop consumes")
+    return value
 
 
 def _fernet_key(value: SecretStr) -> SecretStr:
@@ -154,7 +163,9 @@ class Settings(DatabaseSettings, BrokerSettings):
     event_stream: Annotated[str, Field(min_length=1)] = "payment-session-events"
     event_stream_retention_hours: Annotated[int, Field(ge=1, le=24 * LONGEST_RETENTION_DAYS)] = 72
     celery_event_task: Annotated[str, Field(min_length=1)] = "payment_session.event"
-    celery_event_queue: Annotated[str, Field(min_length=1)] = "celery"
+    celery_event_queue: Annotated[str, Field(min_length=1), AfterValidator(_queue_of_the_shop)] = (
+        "celery"
+    )
     retention_days: Annotated[int, Field(ge=1, le=LONGEST_RETENTION_DAYS)] = 30
 
     @property

@@ -185,7 +185,7 @@ def test_a_good_value_is_taken(env: pytest.MonkeyPatch, variable: str, text: str
         ("EVENT_STREAM", [""]),
         ("EVENT_STREAM_RETENTION_HOURS", ["", "canary", "0", "1.5"]),
         ("CELERY_EVENT_TASK", [""]),
-        ("CELERY_EVENT_QUEUE", [""]),
+        ("CELERY_EVENT_QUEUE", ["", "payment-sessions", "payment-sessions-polls"]),
         ("RETENTION_DAYS", ["", "canary", "0"]),
         ("KLARNA_ACCOUNTS", ["", "canary", "[]", "5"]),
         ("KLARNA_ACCOUNTS__DE", ["canary"]),
