@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile.cases import PROPERTY
 from tests.hostile.bombs import PEAK
+from tests.hostile.cases import PROPERTY
 from tests.hostile.listening import Listener, answer, say
 from tests.hostile.scene import Scene, opened
 from tests.support.databases import Databases
@@ -27,7 +27,12 @@ def hostile_environment(
 ) -> Iterator[dict[str, str]]:
     database_url = databases.create()
     environment = environment_of(database_url, servers[1], klarna_url=klarna.origin)
-    yield environment | {"HTTP_TIMEOUT_SECONDS": "5"}
+    yield environment | {
+        "HTTP_TIMEOUT_SECONDS": "5",
+        "KLARNA_ACCOUNTS__OTHER__USERNAME": "other-user",
+        "KLARNA_ACCOUNTS__OTHER__PASSWORD": "other-password",
+        "KLARNA_ACCOUNTS__OTHER__BASE_URL": klarna.origin,
+    }
     databases.drop(database_url)
 
 
