@@ -20,11 +20,11 @@ DEFAULT_TOTAL = 20_500
 TOTAL = int(os.environ.get("HOSTILE_EXAMPLES", DEFAULT_TOTAL))
 # Each property's share, in so many parts that run side by side.
 SHARES = {
-    "answers": (0.50, 5),
-    "headers": (0.15, 1),
+    "answers": (0.45, 4),
+    "headers": (0.22, 2),
     "sent answers": (0.03, 1),
-    "task arguments": (0.22, 3),
-    "settings": (0.10, 2),
+    "task arguments": (0.25, 3),
+    "settings": (0.05, 1),
 }
 # What `conftest` collects from the reports.
 PROPERTY = "hostile cases"
