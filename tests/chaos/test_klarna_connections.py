@@ -1,0 +1,123 @@
+"""No connection to Klarna comes about: no address, no TLS, somebody else's certificate.
+
+The name server is `tests/support/shims`: it answers for one name, in the worker's process only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import self_signed
+from tests.support.eventually import eventually
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.trial import Trial
+from worker.sandbox.server import SandboxClient, SandboxServer
+
+pytestmark = pytest.mark.slow
+
+HOST = "klarna.test"
+SHIMS = Path(__file__).parents[1] / "support" / "shims"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a worker gets to Klarna: by name, through a proxy, over TLS."""
+
+    server: SandboxServer
+    proxy: TcpProxy
+    certificate: str
+    names_fail: Path
+
+    @property
+    def url(self) -> str:
+        """Klarna's origin, as the worker knows it."""
+        return f"https://{HOST}:{self.proxy.url.rpartition(':')[2]}"
+
+
+@pytest.fixture
+def way(tmp_path: Path) -> Iterator[Way]:
+    certificate, key = self_signed(tmp_path, HOST)
+    with (
+        SandboxServer(certfile=certificate, keyfile=key, requests_per_second=0) as server,
+        TcpProxy(server.url) as proxy,
+    ):
+        yield Way(server, proxy, certificate, tmp_path / "names-fail")
+
+
+@pytest.fixture
+def klarna(way: Way) -> SandboxClient:
+    return way.server.client
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], way: Way) -> dict[str, str]:
+    return environment | {
+        "KLARNA_BASE_URL": way.url,
+        "KLARNA_ALLOWED_ORIGINS": way.url,
+        "SSL_CERT_FILE": way.certificate,
+        "PYTHONPATH": str(SHIMS),
+        "SHIM_NAMES_FAIL": str(way.names_fail),
+    }
+
+
+def wait_until_all_fail(trial: Trial) -> None:
+    eventually(
+        lambda: not trial.deployment.query(_READ_WELL),
+        because="no session can be read",
+    )
+    trial.wait_for_polls(*trial.expected, more=2)
+    assert not trial.deployment.query("SELECT * FROM payment_sessions WHERE outcome IS NOT NULL")
+
+
+_READ_WELL = "SELECT session_id FROM payment_sessions WHERE last_error IS NULL"
+
+
+def test_klarnas_name_is_not_resolved(trial: Trial, way: Way):
+    way.names_fail.touch()
+    trial.start("worker", "beat")
+    trial.follow()
+    wait_until_all_fail(trial)
+    assert way.proxy.connections() == 0
+
+    way.names_fail.unlink()
+    trial.fault_over()
+    trial.end()
+
+
+def test_who_answers_in_klarnas_place_speaks_no_tls(
+    trial: Trial, way: Way, sandbox_server: SandboxServer
+):
+    trial.start("worker", "beat")
+    trial.follow()
+    seen = len(sandbox_server.client.requests())
+
+    way.proxy.lead_to(sandbox_server.url)
+    wait_until_all_fail(trial)
+    assert len(sandbox_server.client.requests()) == seen, "nobody was told the password"
+
+    way.proxy.lead_to(way.server.url)
+    trial.fault_over()
+    trial.end()
+
+
+def test_who_answers_in_klarnas_place_shows_another_certificate(
+    trial: Trial, way: Way, tmp_path: Path
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    certificate, key = self_signed(other, HOST)
+    trial.start("worker", "beat")
+    trial.follow()
+
+    with SandboxServer(certfile=certificate, keyfile=key) as impostor:
+        way.proxy.lead_to(impostor.url)
+        wait_until_all_fail(trial)
+        assert impostor.client.requests() == [], "nobody was told the password"
+
+    way.proxy.lead_to(way.server.url)
+    trial.fault_over()
+    trial.end()
