@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.figures import write_line
+from tests.support.in_flight import recovery_seconds
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.trial import Trial
+from tests.support.trial import Judge, Trial
 from worker.sandbox.accounts import DEFAULT_REQUESTS_PER_SECOND
 from worker.sandbox.server import SandboxClient
 
@@ -67,6 +69,19 @@ def trial(deployment: Deployment, klarna: SandboxClient, request: pytest.Fixture
     made = Trial(deployment, klarna)
     request.node.stash[_TRIAL] = made
     return made
+
+
+@pytest.fixture
+def judge(klarna: SandboxClient, request: pytest.FixtureRequest) -> Judge:
+    """Counts what a fault cost, for tests that bring it about by themselves."""
+
+    def count(deployment: Deployment, in_flight: list[str], *, since: datetime) -> None:
+        trial = request.node.stash[_TRIAL] = Trial(deployment, klarna)
+        trial.expected = dict.fromkeys(in_flight, "completed")
+        trial.count_in_flight(len(in_flight))
+        trial.judge(recovery_seconds(deployment, since))
+
+    return count
 
 
 @pytest.fixture

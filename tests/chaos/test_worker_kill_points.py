@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+import redis
 
 from tests.support.eventually import eventually
 from tests.support.tcp_proxy import TcpProxy, Trap
@@ -84,3 +85,25 @@ def test_a_worker_is_killed_after_its_deliveries_and_before_it_marks_them(
     trial.fault_over()
     trial.end()
     assert len(trial.consumer.read()) > len(trial.consumer.once()), "delivered twice, told once"
+
+
+@pytest.mark.slow
+def test_track_messages_of_a_killed_worker_come_back_within_90_seconds(trial: Trial):
+    worker, _ = trial.start("worker", "beat")
+    ids = trial.create()
+    trial.count_in_flight(len(ids))
+
+    with psycopg.connect(trial.deployment.environment["DATABASE_URL"]) as connection:
+        connection.execute("LOCK TABLE payment_sessions IN ACCESS EXCLUSIVE MODE")
+        for session_id in ids:
+            trial.deployment.track(session_id)
+        with redis.Redis.from_url(trial.deployment.environment["REDIS_URL"]) as broker:
+            eventually(
+                lambda: broker.zcard("payment-sessions:unacked_index") == len(ids),
+                because="the worker holds them all",
+            )
+        worker.kill()
+    trial.start("worker")
+
+    trial.fault_over()
+    trial.end(within=95, target_seconds=90)

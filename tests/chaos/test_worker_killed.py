@@ -9,12 +9,12 @@ from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.in_flight import (
     COUNT,
-    assert_recovered,
     database_now,
     hold_in_flight,
     let_go,
     paid_sessions,
 )
+from tests.support.trial import Judge
 from worker.sandbox.server import SandboxClient
 
 UNACKED = "payment-sessions:unacked_index"
@@ -22,7 +22,7 @@ VISIBILITY_TIMEOUT_SECONDS = 60
 
 
 def test_polls_of_a_killed_worker_are_done_by_another_once_their_leases_are_over(
-    deployment: Deployment, sandbox: SandboxClient
+    deployment: Deployment, sandbox: SandboxClient, judge: Judge
 ):
     worker, _ = deployment.start_all("worker", "beat")
     ids = hold_in_flight(deployment, sandbox)
@@ -33,12 +33,11 @@ def test_polls_of_a_killed_worker_are_done_by_another_once_their_leases_are_over
     replaced_at = database_now(deployment)
 
     assert set(deployment.wait_for_outcomes(*ids).values()) == {"completed"}
-    assert_recovered(deployment, replaced_at)
-    deployment.assert_invariants()
+    judge(deployment, ids, since=replaced_at)
 
 
 def test_track_messages_that_a_killed_worker_held_are_delivered_again(
-    deployment: Deployment, sandbox: SandboxClient
+    deployment: Deployment, sandbox: SandboxClient, judge: Judge
 ):
     worker, _ = deployment.start_all("worker", "beat")
     ids = paid_sessions(sandbox)
@@ -55,6 +54,7 @@ def test_track_messages_that_a_killed_worker_held_are_delivered_again(
     assert not deployment.query("SELECT * FROM payment_sessions")
 
     deployment.start("worker")
+    replaced_at = database_now(deployment)
 
     assert set(deployment.wait_for_outcomes(*ids).values()) == {"completed"}
-    deployment.assert_invariants()
+    judge(deployment, ids, since=replaced_at)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 import psycopg
 from sqlalchemy import create_engine
@@ -37,6 +38,13 @@ _WORK_AT_HAND = """
         OR GREATEST(s.next_poll_at, a.paused_until) <= now()
     )
 """
+
+
+class Judge(Protocol):
+    """Counts what a fault cost the sessions that were in flight; `since` is the fault's end."""
+
+    def __call__(self, deployment: Deployment, in_flight: list[str], *, since: datetime) -> None:
+        """Fail unless every figure is at its target."""
 
 
 class Trial:
@@ -155,7 +163,7 @@ class Trial:
         self._over_at = time.monotonic()  # noqa: TID251 - a recovery time is measured
         self._polled_before = dict.fromkeys(self.expected, 0) | self._polls(*self.expected)
 
-    def end(self, *, within: float = 45) -> Figures:
+    def end(self, *, within: float = 45, target_seconds: float | None = None) -> Figures:
         """Let everything be paid, and wait for it; fails unless every figure is at its target."""
         assert self._over_at is not None, "no fault was over"
         recovery = self._recovery(within)
@@ -164,10 +172,19 @@ class Trial:
         for session_id, outcome in self.expected.items():
             if outcome == "completed" and not self._is_finished_at_klarna(session_id):
                 self.klarna.set_status(session_id, "COMPLETED")
-        return self.judge(recovery, within=within)
+        return self.judge(recovery, within=within, target_seconds=target_seconds)
 
-    def judge(self, recovery_seconds: float | None, *, within: float = 45) -> Figures:
-        """Wait for the ends and count; fails unless every figure is at its target."""
+    def judge(
+        self,
+        recovery_seconds: float | None,
+        *,
+        within: float = 45,
+        target_seconds: float | None = None,
+    ) -> Figures:
+        """Wait for the ends and count; fails unless every figure is at its target.
+
+        Without another one, the target is the lease and a margin.
+        """
         unfinished = self._wait_for_ends(within)
         broken = self._broken_promises(within)
         once = Counter((event["subject"], event["type"]) for event in self.consumer.once())
@@ -178,7 +195,7 @@ class Trial:
         self.figures = Figures(
             in_flight=self._in_flight,
             recovery_seconds=recovery_seconds,
-            target_seconds=self.lease_seconds + RECOVERY_MARGIN_SECONDS,
+            target_seconds=target_seconds or self.lease_seconds + RECOVERY_MARGIN_SECONDS,
             lost_sessions=len(unfinished),
             lost_events=sum(not once[event] for event in wanted),
             repeated_events=sum(count - 1 for count in once.values()),
