@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from tests.hostile.bombs import PEAK
+from tests.hostile.cases import PROPERTY
 from tests.support.databases import Databases
 from tests.support.deployment import environment_of
 from worker.embedded import EmbeddedServers
@@ -81,3 +83,18 @@ def sandbox(sandbox_server: SandboxServer) -> SandboxClient:
 def environment(database_url: str, redis_url: str, sandbox_server: SandboxServer) -> dict[str, str]:
     """A deployment's whole environment: nothing of the machine's but PATH and HOME."""
     return environment_of(database_url, redis_url, klarna_url=sandbox_server.url)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was counted and measured; test processes send it with their reports."""
+    figures = [
+        figure
+        for report in terminalreporter.stats.get("passed", [])
+        for figure in report.user_properties
+    ]
+    cases = [count for name, count in figures if name == PROPERTY]
+    if cases:
+        terminalreporter.write_line(f"hostile: {sum(cases)} cases in {len(cases)} parts")
+    peaks = [mebibytes for name, mebibytes in figures if name == PEAK]
+    if peaks:
+        terminalreporter.write_line(f"hostile: {max(peaks)} MiB above idle with {len(peaks)} bombs")

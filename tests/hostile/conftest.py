@@ -1,4 +1,4 @@
-"""Hostile servers, the worker's inside over real servers, and the figures that tests report."""
+"""Hostile servers, and the worker's inside over real servers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile.bombs import PEAK
-from tests.hostile.cases import PROPERTY
 from tests.hostile.listening import Listener, answer, say
 from tests.hostile.scene import Scene, opened
 from tests.support.databases import Databases
@@ -50,18 +48,3 @@ def scene(shared_scene: Scene, klarna: Listener) -> Iterator[Scene]:
     said = klarna.saying
     yield shared_scene
     klarna.saying = said
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was counted and measured; test processes send it with their reports."""
-    figures = [
-        figure
-        for report in terminalreporter.stats.get("passed", [])
-        for figure in report.user_properties
-    ]
-    cases = [count for name, count in figures if name == PROPERTY]
-    if cases:
-        terminalreporter.write_line(f"hostile: {sum(cases)} cases in {len(cases)} parts")
-    peaks = [mebibytes for name, mebibytes in figures if name == PEAK]
-    if peaks:
-        terminalreporter.write_line(f"hostile: {max(peaks)} MiB above idle with {len(peaks)} bombs")

@@ -119,7 +119,8 @@ def test_any_bytes_from_the_server_are_an_answer_or_a_typed_error(
         started = time.monotonic()  # noqa: TID251 - how long a test took
         check_answer(read())
         took = time.monotonic() - started  # noqa: TID251 - likewise
-        assert took < TIMEOUT.total_seconds() + 1
+        # Far above the deadline: a busy machine is slow, only a read without end is wrong.
+        assert took < TIMEOUT.total_seconds() + 30
 
     run_cases("sent answers", part, sent, check_bytes, record_property)
 

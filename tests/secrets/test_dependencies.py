@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import BIN
-
 ROOT = Path(__file__).parents[2]
 HASH = f"--hash=sha256:{'0' * 64}"
 UNREACHABLE = "no vulnerability was looked for"
@@ -30,6 +28,7 @@ def _audit(tree: Path, report: object = None) -> tuple[int, str]:
     """Run it, beside a pip-audit that answers `report`; none means that it fails."""
     folder = tree / "pip_audit"
     folder.mkdir()
+    (folder / "__init__.py").touch()
     answer = "raise SystemExit(1)" if report is None else f"print({json.dumps(report)!r})"
     (folder / "__main__.py").write_text(answer)
     ended = subprocess.run(
@@ -109,7 +108,6 @@ def test_a_pip_audit_that_skipped_everything_is_none(tree: Path):
     assert UNREACHABLE in said
 
 
-@pytest.mark.skipif(not (BIN / "cyclonedx-py").exists(), reason="cyclonedx-bom is not locked yet")
 def test_the_sbom_names_everything_that_runs(tmp_path: Path):
     target = tmp_path / "sbom.cdx.json"
 
