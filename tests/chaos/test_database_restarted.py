@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.breakable import breakable_deployment
 from tests.support.eventually import eventually
 from tests.support.in_flight import (
@@ -16,6 +18,7 @@ from tests.support.trial import Judge
 from worker.sandbox.server import SandboxClient
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_database_ends_neither_beat_nor_worker(
     sandbox: SandboxClient, tmp_path: Path, judge: Judge
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 import redis
 
 from tests.support.eventually import eventually
@@ -38,6 +39,7 @@ def test_every_poll_task_is_delivered_ten_times_at_once(trial: Trial):
     assert asked == dict.fromkeys(ids, 1)
 
 
+@pytest.mark.slow
 def test_every_relay_task_is_delivered_ten_times_at_once(trial: Trial):
     trial.start("worker", "beat")
     ids = trial.put_in_flight()
@@ -72,6 +74,7 @@ def test_klarna_says_failed_after_completed(trial: Trial):
     assert all(trial.deployment.transitions(session_id)[-1] == "COMPLETED" for session_id in paid)
 
 
+@pytest.mark.slow
 def test_an_older_status_comes_after_a_newer_one(trial: Trial):
     trial.start("worker", "beat")
     ids = trial.follow()

@@ -73,11 +73,11 @@ _GIVEN_UP = "SELECT session_id FROM payment_sessions WHERE last_error ~ 'no whol
 def test_replies_reach_a_worker_that_slept_past_its_leases(trial: Trial):
     sleeper, _ = trial.start("worker", "beat")
     ids = trial.put_in_flight()
-    awake, *_ = trial.start("worker")
 
     # Held: WAITING or COMPLETED. What another worker reads in its place is the truth by then.
     sleeper.signal(signal.SIGSTOP)
     trial.klarna.release()
+    (awake,) = trial.start("worker")
     for session_id in ids[1::2]:
         trial.klarna.set_status(session_id, "COMPLETED")
     trial.fault_over()

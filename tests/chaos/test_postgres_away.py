@@ -8,6 +8,7 @@ from tests.support.tcp_proxy import TcpProxy
 from tests.support.trial import Trial, terminate_backends
 
 
+@pytest.mark.slow
 def test_connections_to_postgres_are_terminated_one_by_one(trial: Trial):
     url = trial.deployment.environment["DATABASE_URL"]
     trial.start("worker", "beat")

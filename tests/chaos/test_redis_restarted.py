@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.support.breakable import breakable_deployment
@@ -19,6 +20,7 @@ from tests.support.trial import Judge
 from worker.sandbox.server import SandboxClient
 
 
+@pytest.mark.slow
 def test_a_broker_that_comes_back_empty_is_consumed_from_again_and_no_session_is_lost(
     sandbox: SandboxClient, tmp_path: Path, judge: Judge
 ):

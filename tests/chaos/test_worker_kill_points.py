@@ -11,10 +11,10 @@ from tests.support.tcp_proxy import TcpProxy, Trap
 from tests.support.trial import Trial
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_while_its_transactions_are_open(trial: Trial):
     worker, _ = trial.start("worker", "beat")
     ids = trial.put_in_flight()
-    trial.start("worker")
 
     with psycopg.connect(trial.deployment.environment["DATABASE_URL"]) as connection:
         connection.execute(
@@ -26,6 +26,7 @@ def test_a_worker_is_killed_while_its_transactions_are_open(trial: Trial):
             because="records wait within their transactions",
         )
         worker.kill()
+    trial.start("worker")
 
     trial.fault_over()
     trial.end()
@@ -43,7 +44,6 @@ def test_a_worker_is_killed_after_its_commits_and_before_it_wakes_the_relay(
     (worker,) = trial.start("worker", REDIS_URL=valkey.url)
     trial.start("beat")
     ids = trial.put_in_flight()
-    trial.start("worker")
 
     valkey.trap("payment_sessions.relay", Trap.FREEZE_BEFORE)
     trial.klarna.release()
@@ -53,6 +53,7 @@ def test_a_worker_is_killed_after_its_commits_and_before_it_wakes_the_relay(
     )
     valkey.wait_for_frozen()
     worker.kill()
+    trial.start("worker")
 
     trial.fault_over()
     trial.end()

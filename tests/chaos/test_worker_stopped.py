@@ -46,9 +46,9 @@ def test_a_worker_ends_with_replies_outstanding(trial: Trial, end: Callable[[Cel
     (worker,) = trial.start("worker", arguments=SOFT if end is end_softly else ())
     trial.start("beat")
     trial.put_in_flight()
-    trial.start("worker")
 
     end(worker)
+    trial.start("worker")
     worker.wait_for_end(within=20)
 
     trial.fault_over()
