@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column(
             "consecutive_failures", sa.Integer(), server_default=sa.text("0"), nullable=False
         ),
+        sa.Column("failing_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("last_polled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("last_read_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
@@ -112,6 +113,8 @@ def upgrade() -> None:
         "stream_generations",
         sa.Column("stream", sa.Text(), nullable=False),
         sa.Column("generation", sa.Text(), nullable=False),
+        sa.Column("resend_from", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("resend_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("stream", name=op.f("pk_stream_generations")),
     )
     op.create_table(

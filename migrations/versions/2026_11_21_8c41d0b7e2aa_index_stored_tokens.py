@@ -14,13 +14,16 @@ depends_on = None
 def upgrade() -> None:
     """Find the few stored tokens without reading the table; built without blocking writes."""
     with op.get_context().autocommit_block():
+        # Waiting for older transactions blocks nobody; cut short, it would leave an invalid index.
+        op.execute("SET lock_timeout = 0")
+        op.execute("SET statement_timeout = 0")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_payment_sessions_token")
         op.create_index(
             "ix_payment_sessions_token",
             "payment_sessions",
             ["session_id"],
             postgresql_where=sa.text("authorization_token IS NOT NULL"),
             postgresql_concurrently=True,
-            if_not_exists=True,
         )
 
 

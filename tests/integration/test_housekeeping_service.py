@@ -14,13 +14,14 @@ from tests.support.wired import OpenServices, eventually_beside
 pytestmark = pytest.mark.anyio
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+ENDED = {"tracked_at": LONG_AGO, "expires_at": LONG_AGO}
 
 
 async def test_what_could_never_be_read_is_given_up_with_its_event_and_its_last_error(
     services: OpenServices, stored: Stored
 ):
     stored.add_account(paused_for=600, refusals=5)
-    stored.add_session("over", expires_at=LONG_AGO, last_error="account_refused: HTTP 401")
+    stored.add_session("over", **ENDED, last_error="account_refused: HTTP 401")
     stored.add_session("open", expires_at=datetime(2100, 1, 1, tzinfo=UTC))
 
     async with services() as opened:
@@ -36,8 +37,9 @@ async def test_what_could_never_be_read_is_given_up_with_its_event_and_its_last_
 async def test_a_session_that_another_took_meanwhile_is_not_given_up(
     services: OpenServices, stored: Stored, database_url: str
 ):
-    stored.add_session("s1", expires_at=LONG_AGO)
-    stored.add_session("s2", expires_at=LONG_AGO)
+    stored.add_account(paused_for=600, refusals=5)
+    stored.add_session("s1", **ENDED)
+    stored.add_session("s2", **ENDED)
 
     async with services() as opened, anyio.create_task_group() as group:
         with psycopg.connect(database_url) as locking:
@@ -94,8 +96,12 @@ async def test_a_token_is_erased_when_its_hour_is_over(
 ):
     done = {"outcome": "completed", "finished_at": "now", "next_poll_at": None}
     seen = {"authorization_token": b"encrypted", "status": "COMPLETED"}
-    stored.add_session("spent", **done, **seen, status_observed_at=LONG_AGO)
-    stored.add_session("fresh", **done, **seen, status_observed_at="now")
+    for session_id in ("spent", "fresh"):
+        stored.add_session(session_id, **done, **seen)
+    stored.rows(
+        "UPDATE payment_sessions SET finished_at = now() - interval '61 minutes'"
+        " WHERE session_id = 'spent'"
+    )
     stored.add_message("spent", 1, event_type="payment_session.authorized")
     if delivered:
         stored.rows("UPDATE outbox_deliveries SET delivered_at = now()")

@@ -69,32 +69,40 @@ def test_a_sequence_is_given_once(stored: Stored):
 
 # --- given up unread
 
+LEASED = "lease_id = gen_random_uuid(), lease_expires_at = "
+OLD = "tracked_at = now() - interval '9 days'"
+
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("columns", "is_over"),
     [
-        ("expires_at = now() - interval '26 hours'", True),
-        ("expires_at = now() - interval '24 hours'", False),
+        (f"{OLD}, expires_at = now() - interval '26 hours'", True),
+        (f"{OLD}, expires_at = now() - interval '24 hours'", False),
+        ("expires_at = '2020-1-1'", False),
         ("tracked_at = now() - interval '74 hours'", True),
         ("tracked_at = now() - interval '72 hours'", False),
-        ("expires_at = now() - interval '26 hours', nudged_at = now() - interval '1 h'", False),
         (
-            "expires_at = now() - interval '50 hours', nudged_at = now() - interval '26 hours'",
-            True,
-        ),
-        (
-            "expires_at = '2020-1-1', lease_id = gen_random_uuid(), lease_expires_at = 'infinity'",
+            f"{OLD}, expires_at = now() - interval '26 hours', nudged_at = now() - interval '1 h'",
             False,
         ),
         (
-            "expires_at = '2020-1-1', lease_id = gen_random_uuid(), lease_expires_at = 'now'",
+            f"{OLD}, expires_at = now() - interval '50 h', nudged_at = now() - interval '26 h'",
+            True,
+        ),
+        (
+            f"{OLD}, expires_at = '2020-1-1', {LEASED}'infinity'",
+            False,
+        ),
+        (
+            f"{OLD}, expires_at = '2020-1-1', {LEASED}'now'",
             True,
         ),
     ],
     ids=[
         "expired long ago",
         "expired a day ago",
+        "expired long ago, tracked just now",
         "never told when it expires, tracked long ago",
         "never told when it expires, tracked three days ago",
         "nudged just now",
@@ -106,6 +114,7 @@ def test_a_sequence_is_given_once(stored: Stored):
 async def test_what_ended_more_than_a_day_ago_is_leased_for_giving_it_up(
     sessions: PostgresSessions, stored: Stored, columns: str, *, is_over: bool
 ):
+    stored.add_account(paused_for=60, refusals=5)
     stored.add_session("s1")
     stored.add_session("open")
     stored.rows(f"UPDATE payment_sessions SET {columns} WHERE session_id = 's1'")  # noqa: S608 - ours
@@ -119,11 +128,32 @@ async def test_what_ended_more_than_a_day_ago_is_leased_for_giving_it_up(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "account",
+    [
+        pytest.param({}, id="healthy"),
+        pytest.param({"paused_for": 60, "throttles": 3}, id="slowed"),
+        pytest.param({"paused_for": -3600, "refusals": 9}, id="refused, but nobody tried lately"),
+    ],
+)
+async def test_what_can_be_read_is_never_given_up_unread(
+    sessions: PostgresSessions, stored: Stored, account: dict[str, float]
+):
+    long_ago = "2020-01-01T00:00:00Z"
+    stored.add_account(**account)
+    stored.add_session("s1", tracked_at=long_ago, expires_at=long_ago)
+
+    assert await sessions.overdue_ends(max_lifetime=MAX_LIFETIME, limit=10) == []
+
+
+@pytest.mark.anyio
 async def test_giving_up_is_limited_and_finds_nothing_twice(
     sessions: PostgresSessions, stored: Stored
 ):
+    stored.add_account(paused_for=60, refusals=5)
+    long_ago = "2020-01-01T00:00:00Z"
     for number in range(3):
-        stored.add_session(f"s{number}", expires_at="2020-01-01T00:00:00Z")
+        stored.add_session(f"s{number}", tracked_at=long_ago, expires_at=long_ago)
 
     found = [await sessions.overdue_ends(max_lifetime=MAX_LIFETIME, limit=2) for _ in range(3)]
 

@@ -60,6 +60,12 @@ def a_read_session(status: str = "WAITING", **overrides: object) -> PaymentSessi
     return a_session(**(read | overrides))
 
 
+def a_long_unread_session(**overrides: object) -> PaymentSession:
+    """Answer a session tracked long ago whose reads have failed for days."""
+    unread = {"tracked_at": ago(days=11), "failing_since": ago(days=9)}
+    return a_read_session(**(unread | overrides))
+
+
 def a_kp_session(**overrides: object) -> PaymentSession:
     """Answer a KP session, never read; KP answers have no `updated_at`."""
     return a_session(**({"kind": Kind.KP, "session_url": KP_SESSION_URL} | overrides))

@@ -10,6 +10,7 @@ import pytest
 from tests.support.builders import (
     CANARY_TOKEN,
     NOW,
+    a_long_unread_session,
     a_read_session,
     a_session,
     ago,
@@ -146,8 +147,8 @@ def test_a_404_past_the_end_is_the_expiry(session: PaymentSession):
 def test_an_unreadable_session_is_tried_for_a_day_past_its_end_and_then_given_up(
     error: ObservationError,
 ):
-    trying = decided(a_read_session(expires_at=ago(hours=23.99)), error)
-    over = decided(a_read_session(expires_at=ago(hours=24)), error)
+    trying = decided(a_long_unread_session(expires_at=ago(hours=23.99)), error)
+    over = decided(a_long_unread_session(expires_at=ago(hours=24)), error)
 
     assert trying.session.outcome is None
     assert trying.session.next_poll_at >= NOW
@@ -160,7 +161,7 @@ def test_an_unreadable_session_is_tried_for_a_day_past_its_end_and_then_given_up
 
 @pytest.mark.parametrize("error", UNREADABLE, ids=str)
 def test_the_account_is_told_of_the_failure_that_ended_a_session(error: ObservationError):
-    ended = decided(a_read_session(expires_at=ago(hours=24)), error)
+    ended = decided(a_long_unread_session(expires_at=ago(hours=24)), error)
     going_on = decided(a_read_session(), error)
 
     assert ended.account == going_on.account
@@ -168,7 +169,7 @@ def test_the_account_is_told_of_the_failure_that_ended_a_session(error: Observat
 
 @pytest.mark.parametrize("error", UNREADABLE, ids=str)
 def test_a_nudge_after_the_end_has_a_day_of_its_own(error: ObservationError):
-    nudged = a_read_session(expires_at=ago(days=9), nudged_at=ago(hours=23.99))
+    nudged = a_long_unread_session(expires_at=ago(days=9), nudged_at=ago(hours=23.99))
     nudged_long_ago = replace(nudged, nudged_at=ago(hours=24))
     nudged_before_its_end = replace(nudged, nudged_at=ago(days=10))
 
@@ -179,7 +180,7 @@ def test_a_nudge_after_the_end_has_a_day_of_its_own(error: ObservationError):
 
 def test_a_session_that_is_not_even_tried_any_more_is_given_up_with_its_last_error():
     """For sessions whose account is paused for good or no longer configured."""
-    before = a_read_session(expires_at=ago(hours=24), last_error="account_refused: HTTP 401")
+    before = a_long_unread_session(expires_at=ago(hours=24), last_error="account_refused: HTTP 401")
 
     decision = give_up(before, now=NOW, limits=PollLimits())
 
@@ -191,8 +192,26 @@ def test_a_session_that_is_not_even_tried_any_more_is_given_up_with_its_last_err
     assert types_of(decision) == ["payment_session.expired"]
 
 
+@pytest.mark.parametrize("error", UNREADABLE, ids=str)
+@pytest.mark.parametrize(
+    "untried",
+    [
+        pytest.param({"failing_since": None}, id="workers-were-away"),
+        pytest.param({"tracked_at": ago(minutes=1)}, id="tracked-late"),
+        pytest.param({"failing_since": ago(hours=23)}, id="failing-for-less-than-a-day"),
+    ],
+)
+def test_what_was_not_tried_for_a_day_is_not_given_up_at_its_first_failure(
+    error: ObservationError, untried: dict[str, object]
+):
+    """Money may have been taken: a session that nobody could read is no expired one."""
+    before = a_long_unread_session(expires_at=ago(days=3), **untried)
+
+    assert decided(before, error).session.outcome is None
+
+
 def test_nothing_is_given_up_before_its_day_is_over():
-    before = a_read_session(expires_at=ago(hours=23.99))
+    before = a_long_unread_session(expires_at=ago(hours=23.99))
 
     assert give_up(before, now=NOW, limits=PollLimits()) is None
 
@@ -212,7 +231,13 @@ REOPENED_NOT_FOUND = a_session(guessed_outcome=Outcome.NOT_FOUND, nudged_at=NOW,
         pytest.param(REOPENED_EXPIRED, NOT_FOUND, id="expired-404"),
         pytest.param(REOPENED_NOT_FOUND, NOT_FOUND, id="not-found-after-one-404"),
         pytest.param(
-            replace(REOPENED_EXPIRED, nudged_at=ago(hours=24), expires_at=ago(days=9)),
+            replace(
+                REOPENED_EXPIRED,
+                nudged_at=ago(hours=24),
+                expires_at=ago(days=9),
+                tracked_at=ago(days=11),
+                failing_since=ago(hours=24),
+            ),
             ServerError(),
             id="expired-unreadable",
         ),

@@ -61,6 +61,7 @@ def test_a_failed_read_is_retried_with_full_jitter_backoff(
         poll_count=4,
         last_polled_at=NOW,
         consecutive_failures=failures_before + 1,
+        failing_since=NOW,
         last_error=str(error),
         next_poll_at=NOW + timedelta(seconds=ceiling * 0.25),
     )
@@ -110,6 +111,7 @@ def test_a_refusal_pauses_the_account_doubling_up_to_five_minutes(
         before,
         poll_count=4,
         last_polled_at=NOW,
+        failing_since=NOW,
         last_error=f"account_refused: HTTP {status_code}",
         next_poll_at=pause_ends_at,
     )

@@ -89,6 +89,8 @@ class PaymentSession:
     nudged_at: datetime | None = None
     poll_count: int = 0
     consecutive_failures: int = 0
+    # The first of the failed reads in a row, of whatever kind.
+    failing_since: datetime | None = None
     last_polled_at: datetime | None = None
     last_read_at: datetime | None = None
     last_error: str | None = None

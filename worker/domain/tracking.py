@@ -148,9 +148,9 @@ def _correct(
 
 
 def _says_the_same(given: object, known: object) -> bool:
-    """Times to the second: a shop may have cut off Klarna's fractions."""
+    """Times to the minute: what creation said and what a read says may be rounded otherwise."""
     if isinstance(given, datetime) and isinstance(known, datetime):
-        return abs(given - known) < timedelta(seconds=1)
+        return abs(given - known) < timedelta(minutes=1)
     return given == known
 
 

@@ -45,6 +45,7 @@ def decide(
         polled,
         last_read_at=now,
         consecutive_failures=0,
+        failing_since=None,
         last_error=None,
         not_found_count=0,
         not_found_since=None,
@@ -55,7 +56,9 @@ def decide(
 def give_up(session: PaymentSession, *, now: datetime, limits: PollLimits) -> Decision | None:
     """Answer the end of a session that could not be read until long past its end, or None."""
     context = _Context(session, AccountState(), now, 0.0, limits)
-    return context.finish(session, Outcome.EXPIRED, Finding.GAVE_UP) if context.is_over else None
+    if not context.is_over(session):
+        return None
+    return context.finish(session, Outcome.EXPIRED, Finding.GAVE_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,14 @@ class _Context:
     def deadline(self) -> datetime:
         return self.before.deadline(self.limits.max_lifetime)
 
-    @property
-    def is_over(self) -> bool:
-        # A shop that asked again, late, gets its read: the day starts anew with the nudge.
-        last_wanted = max(self.deadline, self.before.nudged_at or self.deadline)
-        return self.now >= last_wanted + GIVE_UP_AFTER
+    def is_over(self, session: PaymentSession) -> bool:
+        """Whether reading failed for a whole day in which it was due and wanted.
+
+        The day begins at the session's end, when it was tracked or asked for after that, or with
+        the first failure: while nobody read, nothing was tried in vain.
+        """
+        wanted = (self.deadline, session.tracked_at, session.nudged_at, session.failing_since)
+        return self.now >= max(moment for moment in wanted if moment) + GIVE_UP_AFTER
 
     # --- healthy reads
 
@@ -155,7 +161,9 @@ class _Context:
     # --- failed reads
 
     def after_error(self, polled: PaymentSession, error: ObservationError) -> Decision:
-        failed = replace(polled, last_error=str(error))
+        failed = replace(
+            polled, last_error=str(error), failing_since=polled.failing_since or self.now
+        )
         match error.verdict:
             case Verdict.PAUSE_ACCOUNT:
                 return self._wait_for(failed, self.account.refused(self.now))
@@ -171,7 +179,7 @@ class _Context:
 
     def _wait_for(self, failed: PaymentSession, account: AccountState) -> Decision:
         """The account waits, and its session with it: no failure of the session's own."""
-        if self.is_over:
+        if self.is_over(failed):
             return self.finish(failed, Outcome.EXPIRED, Finding.GAVE_UP, account=account)
         return self._decision(
             replace(failed, next_poll_at=account.paused_until), Finding.FAILED, account=account
@@ -205,7 +213,7 @@ class _Context:
         )
 
     def _retry(self, failed: PaymentSession, account: AccountState) -> Decision:
-        if self.is_over:
+        if self.is_over(failed):
             return self.finish(failed, Outcome.EXPIRED, Finding.GAVE_UP, account=account)
         failures = failed.consecutive_failures + 1
         at = retry_at(

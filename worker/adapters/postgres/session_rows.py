@@ -26,6 +26,7 @@ RECORDED_COLUMNS = {
     "next_poll_at": "timestamptz",
     "poll_count": "integer",
     "consecutive_failures": "integer",
+    "failing_since": "timestamptz",
     "last_polled_at": "timestamptz",
     "last_read_at": "timestamptz",
     "last_error": "text",

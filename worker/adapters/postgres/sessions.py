@@ -70,11 +70,11 @@ class PostgresSessions:
         self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
     ) -> tuple[PaymentSession, TrackEffect]:
         while True:
-            if row := await self._insert(connection, request, session_urls):
-                return session_from_row(row), TrackEffect.CREATED
             if applied := await self._apply(connection, request, session_urls):
                 return applied
-            # It was purged or erased between the two: it is new after all.
+            if row := await self._insert(connection, request, session_urls):
+                return session_from_row(row), TrackEffect.CREATED
+            # Another track inserted it between the two: it is known after all.
 
     async def _insert(
         self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
@@ -82,13 +82,15 @@ class PostgresSessions:
         account = request.account or DEFAULT_ACCOUNT
         kind = request.kind or Kind.HPP
         session_id = request.session_id
+        # Asked even where the shop gave a URL: an account that is not configured is never read.
+        documented_url = session_urls(account, kind, session_id)
         inserted = await connection.execute(
             insert(_T)
             .values(
                 session_id=session_id,
                 account=account,
                 kind=str(kind),
-                session_url=request.session_url or session_urls(account, kind, session_id),
+                session_url=request.session_url or documented_url,
                 expires_at=request.expires_at,
                 reference=request.reference,
             )
@@ -289,11 +291,7 @@ async def _need_not_be_durable(connection: AsyncConnection) -> None:
 async def _write(connection: AsyncConnection, rows: list[dict[str, Any]]) -> list[Recorded | None]:
     columns = {name: [row[name] for row in rows] for name in statements.RECORD_PARAMETERS}
     written = {
-        row.session_id: row.lease_id for row in await connection.execute(statements.RECORD, columns)
+        (row.session_id, row.held_id): Recorded(nudged=row.lease_id is not None)
+        for row in await connection.execute(statements.RECORD, columns)
     }
-    return [
-        Recorded(nudged=written[row["session_id"]] is not None)
-        if row["session_id"] in written
-        else None
-        for row in rows
-    ]
+    return [written.get((row["session_id"], row["lease_id"])) for row in rows]

@@ -110,17 +110,22 @@ NEXT_DUE = text("""
     ) AS due
 """)
 
+# Sessions that are not read because Klarna refuses their account, just now and again and again.
+# All others are read when they can be, however late: a read that fails gives up by itself.
 OVERDUE_ENDS = text(f"""
     WITH over AS (
         SELECT session_id
         FROM payment_sessions
+        JOIN accounts AS a USING (account)
         WHERE outcome IS NULL
-            AND COALESCE(expires_at, tracked_at + :max_lifetime)
-                < statement_timestamp() - interval '25 hours'
-            AND (nudged_at IS NULL OR nudged_at < statement_timestamp() - interval '25 hours')
+            AND a.refusals > 0
+            AND a.paused_until > statement_timestamp() - interval '10 minutes'
+            AND GREATEST(
+                COALESCE(expires_at, tracked_at + :max_lifetime), tracked_at, nudged_at
+            ) < statement_timestamp() - interval '25 hours'
             AND (lease_id IS NULL OR lease_expires_at <= statement_timestamp())
         LIMIT :limit
-        FOR UPDATE SKIP LOCKED
+        FOR UPDATE OF payment_sessions SKIP LOCKED
     ),
     leased AS (
         UPDATE payment_sessions AS p
@@ -132,7 +137,17 @@ OVERDUE_ENDS = text(f"""
     {_WITH_ACCOUNT.format(source="leased")}
 """)  # noqa: S608 - constants of this module
 
-_NUDGED = "(p.nudged_at > v.loaded_at AND v.outcome IS NULL AND v.may_repeat)"
+_SPOKEN_MEANWHILE = "COALESCE(p.nudged_at > v.loaded_at, false)"
+_NUDGED = f"({_SPOKEN_MEANWHILE} AND v.outcome IS NULL AND v.may_repeat)"
+# A failed read knows nothing better than what the shop corrected while it was under way.
+_CORRECTED = f"({_SPOKEN_MEANWHILE} AND v.last_read_at IS DISTINCT FROM v.last_polled_at)"
+_CORRECTIBLE = (
+    "expires_at",
+    "consecutive_failures",
+    "failing_since",
+    "not_found_count",
+    "not_found_since",
+)
 _TYPES = RECORDED_COLUMNS | {
     "session_id": "text",
     "lease_id": "uuid",
@@ -142,11 +157,16 @@ _TYPES = RECORDED_COLUMNS | {
 }
 RECORD_PARAMETERS = tuple(_TYPES)
 _SET = ",\n        ".join(
-    f"{name} = v.{name}" for name in RECORDED_COLUMNS if name != "next_poll_at"
+    f"{name} = CASE WHEN {_CORRECTED} THEN p.{name} ELSE v.{name} END"
+    if name in _CORRECTIBLE
+    else f"{name} = v.{name}"
+    for name in RECORDED_COLUMNS
+    if name != "next_poll_at"
 )
 _ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())
 
-# One row or many, always in the order of the ids: groups that overlap cannot deadlock.
+# One row or many, always in the order of the ids: groups that overlap cannot deadlock. A guess is
+# not written over what the shop said meanwhile: the lease runs out and the session is read again.
 RECORD = text(f"""
     WITH v AS (
         SELECT v.*
@@ -164,7 +184,8 @@ RECORD = text(f"""
         lease_expires_at = CASE WHEN {_NUDGED} THEN p.lease_expires_at END
     FROM v
     WHERE p.session_id = v.session_id AND p.lease_id = v.lease_id
-    RETURNING p.session_id, p.lease_id
+        AND NOT ({_SPOKEN_MEANWHILE} AND COALESCE(v.outcome IN ('expired', 'not_found'), false))
+    RETURNING v.lease_id AS held_id, p.session_id, p.lease_id
 """)  # noqa: S608 - constants of this module
 
 SAVE_ACCOUNT = text("""

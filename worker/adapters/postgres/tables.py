@@ -56,6 +56,7 @@ payment_sessions = Table(
     Column("lease_expires_at", _Time),
     _count("poll_count"),
     _count("consecutive_failures"),
+    Column("failing_since", _Time),
     Column("last_polled_at", _Time),
     Column("last_read_at", _Time),
     Column("last_error", Text),
@@ -187,4 +188,7 @@ stream_generations = Table(
     metadata,
     Column("stream", Text, primary_key=True),
     Column("generation", Text, nullable=False),
+    # What was delivered from then until then is being sent again; null when all is done.
+    Column("resend_from", _Time),
+    Column("resend_until", _Time),
 )
