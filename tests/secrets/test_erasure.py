@@ -51,8 +51,8 @@ async def test_a_token_is_kept_for_its_hour_and_told_of_if_nobody_got_it_in_time
     many = [f"many-{number}" for number in range(BATCH + 1)]
     add_many_authorized(stored, many, key=key)
     stored.rows(
-        "UPDATE payment_sessions SET status_observed_at = now() - interval '61 minutes'"
-        " WHERE session_id LIKE %s",
+        "UPDATE payment_sessions SET finished_at = now() - interval '61 minutes'"
+        " WHERE session_id LIKE %s OR session_id = 'spent undelivered'",
         "many-%",
     )
 
@@ -73,12 +73,27 @@ async def test_a_token_is_kept_for_its_hour_and_told_of_if_nobody_got_it_in_time
 
 
 @pytest.mark.anyio
+async def test_a_token_that_nobody_got_is_kept_for_an_hour_after_it_was_read(
+    services: OpenServices, stored: Stored, environment: dict[str, str]
+):
+    """What the event calls its end counts from the read before, where Klarna does not say when."""
+    key = environment["TOKEN_ENCRYPTION_KEYS"]
+    add_authorized(stored, "kp", "the-token", key=key, good_for=-1, delivered=False)
+
+    async with services() as opened:
+        await opened.housekeeping.purge()
+
+    assert decrypted(stored, keys=[key]) == {"kp": "the-token"}
+
+
+@pytest.mark.anyio
 async def test_an_event_whose_token_is_spent_comes_all_the_same_without_it(
     services: OpenServices, stored: Stored, environment: dict[str, str], client: redis.Redis
 ):
     """The shop is told late of an authorization, and by its time that it cannot be used."""
     key = environment["TOKEN_ENCRYPTION_KEYS"]
     add_authorized(stored, "late", "the-token", key=key, good_for=-1, delivered=False)
+    stored.rows("UPDATE payment_sessions SET finished_at = now() - interval '61 minutes'")
 
     async with services() as opened:
         await opened.housekeeping.purge()

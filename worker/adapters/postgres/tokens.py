@@ -14,7 +14,8 @@ from worker.services.ports import DeliveryError, SpentToken
 
 BATCH = 500
 
-# The event says until when its token is good; without one, an hour after the status was seen.
+# A delivered token is spent when its event says so. That may be too soon, where the time of the
+# authorization is not known; one that nobody got is kept for the whole hour after it was read.
 _ERASE_SPENT = text("""
     WITH spent AS (
         SELECT s.session_id,
@@ -27,8 +28,11 @@ _ERASE_SPENT = text("""
             ON m.session_id = s.session_id AND m.event_type = 'payment_session.authorized'
         WHERE s.authorization_token IS NOT NULL
             AND COALESCE(
-                CAST(m.payload -> 'data' ->> 'authorization_expires_at' AS timestamptz),
-                s.status_observed_at + interval '60 minutes'
+                CASE WHEN NOT EXISTS (
+                    SELECT FROM outbox_deliveries AS d
+                    WHERE d.event_id = m.event_id AND d.delivered_at IS NULL
+                ) THEN CAST(m.payload -> 'data' ->> 'authorization_expires_at' AS timestamptz) END,
+                COALESCE(s.finished_at, s.last_polled_at, s.tracked_at) + interval '60 minutes'
             ) < statement_timestamp()
         LIMIT :limit
         FOR UPDATE OF s SKIP LOCKED
