@@ -185,11 +185,14 @@ class Outbox(Protocol):
 
     async def renew_generation(
         self, stream: str, sink: str, *, old: str | None, new: str, since: timedelta
-    ) -> int | None:
-        """Set the mark from `old` to `new` and send what was delivered within `since` again.
+    ) -> bool:
+        """Set the mark from `old` to `new`; what was delivered within `since` is to be sent again.
 
-        Answers how many deliveries are sent again, None where another process was first.
+        Answers whether this call did it: another process may have been first.
         """
+
+    async def send_again(self, stream: str, sink: str, *, limit: int) -> int:
+        """Make some of what is to be sent again due; answers how many, 0 when all is done."""
 
 
 class DeliveryError(Exception):

@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 # A delivery under way is another relay's until then; longer than any sink may take.
 DELIVERY_LEASE = timedelta(seconds=30)
 DELIVERY_SECONDS = 20.0
+# A lost stream is sent again in pieces that a statement's time is enough for.
+RESEND_BATCH = 2000
+RESEND_BATCHES = 5
 
 
 class RelayService:
@@ -103,17 +106,26 @@ class RelayService:
             log.warning("delivery_not_marked", error=str(error), session_id=delivery.session_id)
 
     async def resend_lost_streams(self) -> None:
-        """Where a sink's server lost its stream, send what it held again, under the old ids."""
+        """Where a sink's server lost its stream, send what it held again, under the old ids.
+
+        Some at a time: what is left is sent again by the next calls.
+        """
         for sink in self._lossy:
-            known = await self._outbox.generation(sink.stream)
-            if known is not None and await sink.generation() == known:
-                continue
-            renewed = str(uuid4())
-            resent = await self._outbox.renew_generation(
-                sink.stream, sink.name, old=known, new=renewed, since=sink.retention
-            )
-            if resent is None:
-                continue
+            await self._renew_if_lost(sink)
+            for _ in range(RESEND_BATCHES):
+                again = await self._outbox.send_again(sink.stream, sink.name, limit=RESEND_BATCH)
+                if not again:
+                    break
+                log.warning("events_sent_again", stream=sink.stream, count=again)
+
+    async def _renew_if_lost(self, sink: LossySink) -> None:
+        known = await self._outbox.generation(sink.stream)
+        if known is not None and await sink.generation() == known:
+            return
+        renewed = str(uuid4())
+        if await self._outbox.renew_generation(
+            sink.stream, sink.name, old=known, new=renewed, since=sink.retention
+        ):
             await sink.set_generation(renewed)
             if known is not None:
-                log.warning("stream_lost", stream=sink.stream, events_sent_again=resent)
+                log.warning("stream_lost", stream=sink.stream)

@@ -73,13 +73,37 @@ _FIRST_GENERATION = text("""
     ON CONFLICT (stream) DO NOTHING
 """)
 _RENEW_GENERATION = text("""
-    UPDATE stream_generations SET generation = :new
+    UPDATE stream_generations
+    SET generation = :new,
+        resend_from = statement_timestamp() - :since,
+        resend_until = statement_timestamp()
     WHERE stream = :stream AND generation = :old
 """)
-_SEND_AGAIN = text("""
+# What is under way just now may have reached the stream that was lost: its mark must miss.
+_DELIVER_ANEW = text("""
     UPDATE outbox_deliveries
+    SET attempts = attempts + 1, next_attempt_at = statement_timestamp()
+    WHERE sink = :sink AND delivered_at IS NULL AND dead_at IS NULL AND attempts > 0
+""")
+_SEND_AGAIN = text("""
+    WITH batch AS (
+        SELECT d.event_id, d.sink
+        FROM stream_generations AS g
+        JOIN outbox_deliveries AS d
+            ON d.sink = :sink AND d.delivered_at BETWEEN g.resend_from AND g.resend_until
+        WHERE g.stream = :stream
+        ORDER BY d.delivered_at
+        LIMIT :limit
+        FOR UPDATE OF d SKIP LOCKED
+    )
+    UPDATE outbox_deliveries AS d
     SET delivered_at = NULL, next_attempt_at = statement_timestamp()
-    WHERE sink = :sink AND delivered_at >= statement_timestamp() - :since
+    FROM batch
+    WHERE d.event_id = batch.event_id AND d.sink = batch.sink
+""")
+_ALL_SENT_AGAIN = text("""
+    UPDATE stream_generations SET resend_from = NULL, resend_until = NULL
+    WHERE stream = :stream AND resend_from IS NOT NULL
 """)
 
 
@@ -134,20 +158,29 @@ class PostgresOutbox:
 
     async def renew_generation(
         self, stream: str, sink: str, *, old: str | None, new: str, since: timedelta
-    ) -> int | None:
-        """Set the mark from `old` to `new` and send what was delivered within `since` again.
+    ) -> bool:
+        """Set the mark from `old` to `new`; what was delivered within `since` is to be sent again.
 
-        Answers how many deliveries are sent again, None where another process was first.
+        Answers whether this call did it: another process may have been first.
         """
-        values = {"stream": stream, "old": old, "new": new}
+        values = {"stream": stream, "old": old, "new": new, "since": since}
         async with transaction(self._engine) as connection:
-            statement = _FIRST_GENERATION if old is None else _RENEW_GENERATION
-            marked = await connection.execute(statement, values)
-            if not marked.rowcount:
-                return None
             if old is None:
-                return 0
-            again = await connection.execute(_SEND_AGAIN, {"sink": sink, "since": since})
+                marked = await connection.execute(_FIRST_GENERATION, {"stream": stream, "new": new})
+                return bool(marked.rowcount)
+            marked = await connection.execute(_RENEW_GENERATION, values)
+            if marked.rowcount:
+                await connection.execute(_DELIVER_ANEW, {"sink": sink})
+            return bool(marked.rowcount)
+
+    async def send_again(self, stream: str, sink: str, *, limit: int) -> int:
+        """Make some of what is to be sent again due; answers how many, 0 when all is done."""
+        async with transaction(self._engine) as connection:
+            again = await connection.execute(
+                _SEND_AGAIN, {"stream": stream, "sink": sink, "limit": limit}
+            )
+            if not again.rowcount:
+                await connection.execute(_ALL_SENT_AGAIN, {"stream": stream})
             return again.rowcount
 
 

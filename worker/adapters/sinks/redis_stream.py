@@ -61,9 +61,9 @@ class RedisStreamSink:
     async def _marks(self) -> list[str]:
         try:
             groups = await self._redis.xinfo_groups(self.stream)
-        except ResponseError:
-            return []  # no such key
         except (RedisError, OSError) as error:
+            if isinstance(error, ResponseError) and "no such key" in str(error):
+                return []
             raise UnavailableError(f"redis: {type(error).__name__}") from None
         names = [group["name"].decode() for group in groups]
         return [name for name in names if name.startswith(_MARK)]
