@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -15,6 +16,8 @@ CONNECT_TIMEOUT_SECONDS = 5
 # A burst waits its turn: giving up would drop what Klarna has just answered.
 POOL_TIMEOUT_SECONDS = 10
 STATEMENT_TIMEOUT_MS = 10_000
+# The client's own clock over all of it: a server that hangs keeps none of its promises.
+TRANSACTION_SECONDS = 15.0
 LOCK_TIMEOUT_MS = 5_000
 # Bytes sent and not acknowledged for this long: the peer is gone although nothing was closed.
 TCP_USER_TIMEOUT_MS = 10_000
@@ -25,15 +28,11 @@ SERVER_KEEPALIVE = (
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
 )
 
-# Serialization failure, deadlock, lock not available, a prepared statement older than the table
-# it reads: the same work may succeed next time.
-_TRANSIENT_STATES = {"40001", "40P01", "55P03", "0A000"}
 # Undefined table or column, a right not granted: this release's migrations are still to come. A
 # shop's message waits.
 _NOT_MIGRATED_STATES = {"42P01", "42703", "42501"}
-# Connection, transaction state (read-only after a failover, left idle too long), authorization,
-# insufficient resources (disk full too), operator intervention, system error, internal error.
-_AWAY_CLASSES = {"08", "25", "28", "53", "57", "58", "XX"}
+# Wrong data, a broken constraint, a wrong statement: faults of ours, no better at the next try.
+_FAULT_CLASSES = {"22", "23", "42"}
 
 
 def create_engine(url: str) -> AsyncEngine:
@@ -67,8 +66,11 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         UnavailableError: the database is away, or asks to try again.
     """
     try:
-        async with engine.begin() as connection:
-            yield connection
+        with anyio.fail_after(TRANSACTION_SECONDS):
+            async with engine.begin() as connection:
+                yield connection
+    except TimeoutError:
+        raise UnavailableError(f"postgres: no answer within {TRANSACTION_SECONDS:g} s") from None
     except sqlalchemy.exc.TimeoutError:
         raise UnavailableError("postgres: no free connection in the pool") from None
     except sqlalchemy.exc.DBAPIError as error:
@@ -83,11 +85,7 @@ def is_unavailable(error: sqlalchemy.exc.DBAPIError) -> bool:
     """Whether the same work may succeed later, as it stands."""
     state = getattr(error.orig, "sqlstate", None) or ""
     if state:
-        return (
-            state in _TRANSIENT_STATES
-            or state in _NOT_MIGRATED_STATES
-            or state[:2] in _AWAY_CLASSES
-        )
+        return state in _NOT_MIGRATED_STATES or state[:2] not in _FAULT_CLASSES
     # Without an SQLSTATE the server never answered: the connection failed or broke.
     return isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
 
