@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from celery import Celery
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -159,8 +159,11 @@ def _dispatch_service(
 
 
 def _stream(stack: AsyncExitStack, settings: Settings) -> RedisStreamSink:
-    redis = Redis.from_url(
+    # Deliveries beyond the pool's size wait for their turn instead of failing.
+    pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
+        max_connections=20,
+        timeout=10,
         socket_timeout=5,
         socket_connect_timeout=5,
         health_check_interval=10,
@@ -168,6 +171,7 @@ def _stream(stack: AsyncExitStack, settings: Settings) -> RedisStreamSink:
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[RedisConnectionError],
     )
+    redis = Redis.from_pool(pool)
     stack.push_async_callback(redis.aclose)
     return RedisStreamSink(
         redis,

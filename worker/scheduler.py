@@ -25,13 +25,13 @@ class SessionScheduler(Scheduler):
 
     def tick(self, *args: object, **kwargs: object) -> float:
         """Do what is due; answers how many seconds to sleep."""
-        own: float | None = super().tick(*args, **kwargs)
         try:
             sessions = runtime.call(runtime.services.dispatch.tick)
+            own: float | None = super().tick(*args, **kwargs)
         except Exception:
             # Celery's beat ends with whatever its scheduler raises; this one goes on.
             log.exception("tick_failed")
-            sessions = LONGEST_SLEEP
+            return LONGEST_SLEEP
         return min(LONGEST_SLEEP if own is None else own, sessions)
 
     def close(self) -> None:

@@ -102,31 +102,32 @@ class DispatchService:
 
     async def _dispatch(self) -> bool:
         """Claim and send for every account; answers whether anything was due."""
-        tasks = await self._claim()
-        if not tasks:
-            return False
+        tasks: list[PollTask] = []
         try:
-            await self._publisher.send_polls(tasks)
+            await self._claim(tasks)
+            if tasks:
+                await self._publisher.send_polls(tasks)
         except BaseException:
             # Whatever went wrong, a claim that was not sent is given back at once.
             with anyio.CancelScope(shield=True):
                 await self._give_back(tasks)
             raise
         log.debug("polls_sent", tasks=len(tasks), sessions=sum(len(t.session_ids) for t in tasks))
-        return True
+        return bool(tasks)
 
-    async def _claim(self) -> list[PollTask]:
+    async def _claim(self, tasks: list[PollTask]) -> None:
         """Share the tick's tasks among the accounts; whoever is first now is last next time."""
-        tasks: list[PollTask] = []
-        for place, account in enumerate(self._accounts):
+        order = self._accounts
+        self._accounts = [*order[1:], order[0]]
+        for place, account in enumerate(order):
             left = self._tasks_per_tick - len(tasks)
-            share = -(-left // (len(self._accounts) - place))
+            share = -(-left // (len(order) - place))
             if share:
                 tasks += await self._sessions.claim(account, tasks=share, limits=self._limits)
-        self._accounts.append(self._accounts.pop(0))
-        return tasks
 
     async def _give_back(self, tasks: Sequence[PollTask]) -> None:
+        if not tasks:
+            return
         try:
             await self._sessions.release(
                 [session_id for task in tasks for session_id in task.session_ids],

@@ -13,6 +13,8 @@ from worker.services.ports import Purge, Sessions, Tokens
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+# A run ends within a shutdown's patience; the next one, minutes later, goes on.
+BATCHES_PER_RUN = 20
 
 
 class HousekeepingService:
@@ -41,8 +43,11 @@ class HousekeepingService:
         await self._give_up()
         await self._erase_tokens()
         total = 0
-        while deleted := await self._purge.delete_finished(older_than=self._retention, limit=BATCH):
+        for _ in range(BATCHES_PER_RUN):
+            deleted = await self._purge.delete_finished(older_than=self._retention, limit=BATCH)
             total += deleted
+            if not deleted:
+                break
         log.info("payment_sessions_purged", count=total)
         return total
 

@@ -93,10 +93,11 @@ class PollService:
         return batch
 
     async def _poll_one(self, leased: LeasedSession) -> None:
-        session_id = leased.session.session_id
+        session_id, held_id = leased.session.session_id, leased.lease_id
         try:
             again = [leased]
             while again:
+                held_id = again[0].lease_id
                 again = await self._poll_once(again[0])
         except (UnavailableError, TimeoutError) as error:
             # The lease runs out and the session is due again: nothing is lost but the moment.
@@ -105,7 +106,8 @@ class PollService:
             # A fault of ours, met by one session: the others of its task must not pay for it.
             log.exception("poll_failed", session_id=session_id)
         finally:
-            self._held.pop(session_id, None)
+            if self._held.get(session_id) == held_id:
+                del self._held[session_id]
 
     async def _poll_once(self, leased: LeasedSession) -> list[LeasedSession]:
         """Poll once; answers the session again where a nudge came meanwhile."""
