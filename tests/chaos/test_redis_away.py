@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
+from tests.support.eventually import eventually
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.trial import Trial
 
@@ -67,3 +69,36 @@ def test_redis_stalls_and_goes_on_where_it_stood(trial: Trial, valkey: TcpProxy)
     valkey.thaw()
     trial.fault_over()
     trial.end()
+
+
+def test_a_silent_connection_swallows_one_message_at_most_and_tracking_again_heals_it(
+    trial: Trial, valkey: TcpProxy
+):
+    """Redis hands a message to a connection that waits for one, whether or not anybody is there.
+
+    Celery's transport takes no receipt for it; `docs/reliability.md` says what a shop can do.
+    """
+    trial.start("worker", "beat")
+    trial.put_in_flight()
+
+    valkey.drop()
+    trial.klarna.release()
+    tracked = trial.create()
+    for session_id in tracked:
+        trial.deployment.track(session_id)
+    valkey.restore()
+    trial.fault_over()
+    with redis.Redis.from_url(trial.deployment.environment["REDIS_URL"]) as broker:
+        eventually(
+            lambda: not broker.exists("payment-sessions", "payment-sessions:unacked"),
+            within=90,
+            because="every message that is left is taken",
+        )
+    swallowed = [
+        session_id for session_id in tracked if trial.deployment.session(session_id) is None
+    ]
+    assert len(swallowed) <= 1, "one worker waits on one connection"
+
+    for session_id in swallowed:
+        trial.deployment.track(session_id)
+    trial.end(target_seconds=90)
