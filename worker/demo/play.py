@@ -103,9 +103,10 @@ class _Play:
             return self._verdict(consumer.received)
 
     def _enqueue(self) -> None:
-        started = monotonic()
         for scenario in SCENARIOS:
             created = self._stage.sandbox.create_session(**scenario.script)
+            # Read after the creation: what happens at Klarna's by then has happened.
+            created_at = monotonic()
             session_id = created["session_id"]
             for fault in scenario.faults:
                 fields: dict[str, Any] = {**fault, "session_id": session_id}
@@ -119,7 +120,7 @@ class _Play:
             self._track(scenario, created)
             for at, action in ((scenario.callback_at, "nudge"), (scenario.deleted_at, "delete")):
                 if at is not None:
-                    self._pending.append((started + at, action, created))
+                    self._pending.append((created_at + at, action, created))
         console.print(f"{len(self._created)} payment sessions enqueued.")
 
     def _track(self, scenario: Scenario, created: CreatedSession) -> None:
