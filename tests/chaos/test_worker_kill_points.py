@@ -10,6 +10,9 @@ from tests.support.eventually import eventually
 from tests.support.tcp_proxy import TcpProxy, Trap
 from tests.support.trial import Trial
 
+# How many of a killed worker's transactions or deliveries are under way, at least.
+AT_ONCE = 5
+
 
 @pytest.mark.slow
 def test_a_worker_is_killed_while_its_transactions_are_open(trial: Trial):
@@ -22,7 +25,7 @@ def test_a_worker_is_killed_while_its_transactions_are_open(trial: Trial):
         )
         trial.klarna.release()
         eventually(
-            lambda: len(trial.deployment.query(_WAITING_FOR_LOCKS)) >= 5,
+            lambda: len(trial.deployment.query(_WAITING_FOR_LOCKS)) >= AT_ONCE,
             because="records wait within their transactions",
         )
         worker.kill()
@@ -69,13 +72,13 @@ def test_a_worker_is_killed_after_its_deliveries_and_before_it_marks_them(
     broker = {"BROKER_URL": trial.deployment.environment["REDIS_URL"]}
     (worker,) = trial.start("worker", REDIS_URL=valkey.url, **broker)
     trial.start("beat")
-    ids = trial.put_in_flight()
+    trial.put_in_flight()
 
     valkey.trap("XADD", Trap.FREEZE_AFTER)
     trial.klarna.release()
     eventually(
-        lambda: len(trial.consumer.read()) == len(ids) // 2,
-        because="every paid session's event is in the stream",
+        lambda: len(trial.consumer.read()) >= AT_ONCE,
+        because="events are in the stream, on as many connections as the sink has",
     )
     assert not trial.deployment.query(
         "SELECT * FROM outbox_deliveries WHERE delivered_at IS NOT NULL"
