@@ -48,8 +48,9 @@ def test_several_beats_run_at_once_and_poll_no_session_twice_at_a_time(trial: Tr
     trial.klarna.add_fault("delay", delay_seconds=0.2)
     ids = trial.follow()
 
-    trial.fault_over()
     trial.wait_for_polls(*ids, more=4)
+
+    trial.fault_over()
     trial.end()
 
     for session_id in ids:
