@@ -6,21 +6,14 @@ Credentials leave only to allowed origins, whatever way a session's URL came to 
 from __future__ import annotations
 
 import re
-import socket
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import version
 
-import aiohttp
 import anyio
 import httpx
-from aiohttp.connector import AddrInfoType
-from httpx_aiohttp import AiohttpTransport
 
+from worker.adapters import http_client
 from worker.adapters.klarna.wire_models import parse_session
 from worker.domain.errors import (
     AccountRefusedError,
@@ -36,15 +29,8 @@ from worker.domain.errors import (
 from worker.domain.session import Observation, PaymentSession
 from worker.domain.tracking import check_session_url
 
-LARGEST_BODY = 256 * 1024
-USER_AGENT = f"klarna-session-worker/{version('klarna-session-worker')}"
-# Above every in-flight limit a deployment is likely to set; the claim is what limits.
-_CONNECTIONS = 1000
-_DNS_CACHE_SECONDS = 30
-_RECEIVE_BUFFER = 16 * 1024
+LARGEST_BODY = http_client.LARGEST_BODY
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# RFC 9110: a number of seconds; longer than a day is no instruction, it is a mistake.
-_LONGEST_WAIT_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +75,9 @@ class HttpxKlarna:
                 return await self._exchange(client, session)
         except TimeoutError:
             raise DeadlineExceededError(f"no whole answer within {self._timeout:g} s") from None
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            # The transport calls every failed connection a timeout; what it was is the cause.
-            raise ConnectionFailedError(type(error.__cause__ or error).__name__) from None
-        except (httpx.InvalidURL, ValueError) as error:
+        except http_client.CONNECTION_ERRORS as error:
+            raise ConnectionFailedError(http_client.connection_fault(error)) from None
+        except http_client.UNREADABLE_ERRORS as error:
             raise ProtocolError(f"unreadable answer: {type(error).__name__}") from None
 
     def _check_origin(self, session: PaymentSession) -> None:
@@ -112,42 +97,12 @@ class HttpxKlarna:
         return parse_session(body, kind=session.kind, session_id=session.session_id)
 
     def _client(self, credentials: Credentials, proxy_url: str | None) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            transport=AiohttpTransport(client=lambda: self._aiohttp_session(proxy_url)),
+        return http_client.open_client(
+            context=self._ssl,
+            headers={"Cache-Control": "no-cache"},
             auth=httpx.BasicAuth(credentials.username, credentials.password),
-            headers={
-                "Accept": "application/json",
-                # Nothing compressed is asked for; what comes so all the same is read bounded.
-                "Accept-Encoding": "identity",
-                "Cache-Control": "no-cache",
-                "User-Agent": USER_AGENT,
-            },
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-            timeout=None,  # noqa: S113 - `read` bounds the whole exchange, with one deadline
-            trust_env=False,
+            proxy_url=proxy_url,
         )
-
-    def _aiohttp_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=_CONNECTIONS,
-                ssl=self._ssl,
-                ttl_dns_cache=_DNS_CACHE_SECONDS,
-                socket_factory=_socket,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            proxy=proxy_url,
-        )
-
-
-def _socket(address: AddrInfoType) -> socket.socket:
-    """A socket that takes in little at a time, whatever floods it: what is parsed is far larger."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-    return made
 
 
 def _raise_for_status(response: httpx.Response) -> None:
@@ -178,53 +133,14 @@ def _correlation_id(headers: httpx.Headers) -> str | None:
 
 def _retry_after(headers: httpx.Headers) -> timedelta | None:
     """`Retry-After` in seconds or as a date, else `X-Ratelimit-Reset` (seconds), else None."""
-    asked = headers.get("Retry-After", "")
-    seconds = _number(asked)
-    if seconds is None and asked:
-        seconds = _seconds_between(headers.get("Date", ""), asked)
+    seconds = http_client.retry_after(headers)
     if seconds is None:
-        seconds = _number(headers.get("X-Ratelimit-Reset", ""))
-    if seconds is None or not 0 < seconds <= _LONGEST_WAIT_SECONDS:
-        return None
-    return timedelta(seconds=seconds)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _seconds_between(earlier: str, later: str) -> float | None:
-    try:
-        span = parsedate_to_datetime(later) - parsedate_to_datetime(earlier)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return span.total_seconds()
+        seconds = http_client.number(headers.get("X-Ratelimit-Reset", ""))
+    return http_client.sane_wait(seconds)
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:
-    """Answer the body, decoded, of 256 KiB at most however it was packed."""
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise ProtocolError("body is over 256 KiB", status_code=response.status_code)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding in {"", "identity"}:
-        return bytes(body)
-    if encoding not in {"gzip", "deflate"}:
-        raise ProtocolError("unknown content encoding", status_code=response.status_code)
-    return _inflate(bytes(body), response.status_code)
-
-
-def _inflate(packed: bytes, status_code: int) -> bytes:
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
-        body = unpacker.decompress(packed, LARGEST_BODY + 1)
-    except zlib.error:
-        raise ProtocolError("body does not decompress", status_code=status_code) from None
-    if len(body) > LARGEST_BODY:
-        raise ProtocolError("body is over 256 KiB", status_code=status_code)
-    return body
+        return await http_client.bounded_body(response)
+    except http_client.UnreadableBodyError as error:
+        raise ProtocolError(str(error), status_code=response.status_code) from None
