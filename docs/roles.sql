@@ -31,7 +31,7 @@ GRANT USAGE ON SCHEMA public
 
 -- Whatever an earlier run granted, or a table was granted by default, is given anew below.
 REVOKE ALL ON payment_sessions, accounts, status_transitions, outbox_messages, outbox_deliveries,
-    stream_generations, alembic_version
+    stream_generations, webhook_endpoints, alembic_version
     FROM PUBLIC, klarna_sessions_worker, klarna_sessions_reader;
 REVOKE ALL (authorization_token) ON payment_sessions FROM klarna_sessions_reader;
 
@@ -44,6 +44,7 @@ ALTER TABLE status_transitions OWNER TO klarna_sessions_migration;
 ALTER TABLE outbox_messages OWNER TO klarna_sessions_migration;
 ALTER TABLE outbox_deliveries OWNER TO klarna_sessions_migration;
 ALTER TABLE stream_generations OWNER TO klarna_sessions_migration;
+ALTER TABLE webhook_endpoints OWNER TO klarna_sessions_migration;
 ALTER TABLE alembic_version OWNER TO klarna_sessions_migration;
 
 -- Worker and beat, and every `session-worker` command. Rows are deleted from payment_sessions
@@ -51,7 +52,8 @@ ALTER TABLE alembic_version OWNER TO klarna_sessions_migration;
 -- transitions and messages, is never changed.
 GRANT SELECT, INSERT, UPDATE, DELETE ON payment_sessions TO klarna_sessions_worker;
 GRANT SELECT, INSERT ON status_transitions, outbox_messages TO klarna_sessions_worker;
-GRANT SELECT, INSERT, UPDATE ON accounts, outbox_deliveries, stream_generations
+GRANT SELECT, INSERT, UPDATE
+    ON accounts, outbox_deliveries, stream_generations, webhook_endpoints
     TO klarna_sessions_worker;
 GRANT SELECT ON alembic_version TO klarna_sessions_worker;
 
@@ -69,7 +71,7 @@ BEGIN
 END
 $$;
 GRANT SELECT ON accounts, status_transitions, outbox_messages, outbox_deliveries,
-    stream_generations, alembic_version
+    stream_generations, webhook_endpoints, alembic_version
     TO klarna_sessions_reader;
 ALTER ROLE klarna_sessions_reader SET default_transaction_read_only = on;
 

@@ -20,6 +20,7 @@ TABLES = {
     "payment_sessions",
     "status_transitions",
     "stream_generations",
+    "webhook_endpoints",
 }
 
 

@@ -30,6 +30,7 @@ GRANTED: dict[Job, dict[str, set[str]]] = {
         "payment_sessions": WRITES | {"DELETE"},
         "status_transitions": {"SELECT", "INSERT"},
         "stream_generations": WRITES,
+        "webhook_endpoints": WRITES,
     },
     "reader": {
         table: {"SELECT"} for table in [*TABLES, "alembic_version"] if table != "payment_sessions"

@@ -130,8 +130,11 @@ status_transitions = Table(
     Column("to_status", Text, nullable=False),
     Column("occurred_at", _Time, nullable=False),
     Column("observed_at", _Time, nullable=False),
+    # Null for a session's first transition, and for what releases before this column recorded.
+    Column("previous_read_at", _Time),
     UniqueConstraint("session_id", "sequence"),
 )
+Index("ix_status_transitions_observed_at", status_transitions.c.observed_at)
 
 outbox_messages = Table(
     "outbox_messages",
@@ -144,6 +147,7 @@ outbox_messages = Table(
     Column("created_at", _Time, nullable=False, server_default=func.now()),
     UniqueConstraint("session_id", "sequence"),
 )
+Index("ix_outbox_messages_created_at", outbox_messages.c.created_at)
 
 outbox_deliveries = Table(
     "outbox_deliveries",
@@ -163,6 +167,8 @@ outbox_deliveries = Table(
     Column("delivered_at", _Time),
     Column("dead_at", _Time),
     Column("last_error", Text),
+    # When trying began: with the message, or anew with a replay.
+    Column("due_since", _Time, nullable=False, server_default=func.now()),
     CheckConstraint("delivered_at IS NULL OR dead_at IS NULL", name="one_end"),
 )
 _undelivered = outbox_deliveries.c.delivered_at.is_(None) & outbox_deliveries.c.dead_at.is_(None)
@@ -177,10 +183,33 @@ Index(
     "ix_outbox_deliveries_due", outbox_deliveries.c.next_attempt_at, postgresql_where=_undelivered
 )
 Index(
+    "ix_outbox_deliveries_due_by_sink",
+    outbox_deliveries.c.sink,
+    outbox_deliveries.c.next_attempt_at,
+    postgresql_where=_undelivered,
+)
+Index(
+    "ix_outbox_deliveries_dead",
+    outbox_deliveries.c.sink,
+    outbox_deliveries.c.dead_at,
+    postgresql_where=outbox_deliveries.c.dead_at.is_not(None),
+)
+Index(
     "ix_outbox_deliveries_delivered",
     outbox_deliveries.c.sink,
     outbox_deliveries.c.delivered_at,
     postgresql_where=outbox_deliveries.c.delivered_at.is_not(None),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("sink", Text, primary_key=True),
+    # It answered 410 Gone: nothing is sent until a person enables it again.
+    Column("disabled_at", _Time),
+    Column("reason", Text),
+    # It asked for a pause.
+    Column("held_until", _Time),
 )
 
 stream_generations = Table(
