@@ -18,17 +18,23 @@ _TURN_TRIES = 600
 
 def _migrate(connection: Connection) -> None:
     _take_turn(connection)
-    connection.execute(text("SET lock_timeout = '4s'"))
-    connection.execute(text("SET statement_timeout = '60s'"))
+    _bound_waits(connection)
     connection.commit()
     context.configure(
         connection=connection,
         target_metadata=metadata,
         compare_server_default=True,
         transaction_per_migration=True,
+        # One that builds an index waits without bound, and must not leave that to those after it.
+        on_version_apply=lambda **applied: _bound_waits(applied["ctx"].connection),
     )
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _bound_waits(connection: Connection) -> None:
+    connection.execute(text("SET lock_timeout = '4s'"))
+    connection.execute(text("SET statement_timeout = '60s'"))
 
 
 def _take_turn(connection: Connection) -> None:

@@ -108,6 +108,29 @@ def test_list_and_stats_count_what_there_is(environment: dict[str, str], finishe
     assert (people.code, "redis_stream" in people.out) == (0, True)
 
 
+def test_stats_tell_the_last_days_detection_delays_by_status(
+    environment: dict[str, str], stored: Stored, finished: str
+):
+    """Neither a first transition, nor one without Klarna's time, nor an old one is in them."""
+    stored.rows(
+        "INSERT INTO status_transitions"
+        " (session_id, sequence, from_status, to_status, occurred_at, observed_at) VALUES"
+        " (%s, 3, 'BACK', 'COMPLETED', now() - interval '1 h', now() - interval '59 min'),"
+        " (%s, 4, 'BACK', 'COMPLETED', now(), now()),"
+        " (%s, 5, 'BACK', 'COMPLETED', now() - interval '3 d', now() - interval '2 d')",
+        *(finished,) * 3,
+    )
+
+    stats = session_worker(environment, "stats", "--json").json()
+
+    (delays,) = stats["detection_delays"]
+    assert (delays["status"], delays["transitions"], delays["timed"]) == ("COMPLETED", 3, 2)
+    percentiles = [delays[f"p{share}_seconds"] for share in (50, 95, 99)]
+    assert percentiles == pytest.approx([31.25, 57.125, 59.425])
+    (seen,) = stats["detection_histogram"]
+    assert (seen["within_2_s"], seen["within_5_s"], seen["within_60_s"]) == (0, 1, 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [

@@ -69,6 +69,7 @@ async def test_a_change_is_written_with_its_transition_and_frees_the_lease(
         "to_status": "WAITING",
         "occurred_at": PAID.updated_at,
         "observed_at": leased.loaded_at,
+        "previous_read_at": None,
     }
     assert events(stored) == []
 

@@ -53,6 +53,7 @@ def test_an_open_status_is_recorded_and_followed_on(status: str):
         to_status=status,
         occurred_at=ago(minutes=1),
         observed_at=NOW,
+        previous_read_at=ago(minutes=1),
     )
 
 

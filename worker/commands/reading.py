@@ -93,6 +93,7 @@ def stats(*, as_json: bool) -> None:
     print_rows("Outbox", counted["outbox"], none="empty")
     print_rows("Accounts", counted["accounts"], none="none read yet")
     print_rows("Detection delay, last day", counted["detection_delays"], none="no transition")
+    print_rows("Seen within, last day", counted["detection_histogram"], none="no transition")
 
 
 def _transition(row: dict[str, Any]) -> dict[str, Any]:

@@ -123,3 +123,5 @@ class Transition:
     to_status: str
     occurred_at: datetime
     observed_at: datetime
+    # The last healthy read before this one, if any: the change came after it, or was missed by it.
+    previous_read_at: datetime | None = None

@@ -115,6 +115,7 @@ class _Context:
             to_status=seen.status,
             occurred_at=min(seen.updated_at or self.now, self.now),
             observed_at=self.now,
+            previous_read_at=before.last_read_at,
         )
 
     def _observed(

@@ -248,6 +248,7 @@ class PostgresSessions:
                     to_status=change.to_status,
                     occurred_at=change.occurred_at,
                     observed_at=change.observed_at,
+                    previous_read_at=change.previous_read_at,
                 )
             )
         messages = [

@@ -66,8 +66,16 @@ payment_sessions = Table(
     _count("event_count"),
     Column("order_id", Text),
     Column("klarna_reference", Text),
+    # By sink: {"commerce_layer": {"klarna_payment_id": …}, "payway": {…}}.
+    Column("shop_objects", JSONB(none_as_null=True)),
     Column("authorization_token", LargeBinary),
     Column("tracked_at", _Time, nullable=False, server_default=func.now()),
+    # The confirmation clock. The next warning is null where no order is waited for.
+    Column("authorization_expires_at", _Time),
+    Column("next_warning_at", _Time),
+    Column("authorization_lapsed_at", _Time),
+    Column("confirmed_at", _Time),
+    Column("confirmed_order_id", Text),
     CheckConstraint("kind IN ('hpp', 'kp')", name="kind"),
     CheckConstraint(
         "outcome IN ('completed', 'cancelled', 'disabled', 'expired', 'not_found')", name="outcome"
@@ -75,6 +83,14 @@ payment_sessions = Table(
     CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_with_outcome"),
     CheckConstraint("(outcome IS NULL) = (next_poll_at IS NOT NULL)", name="open_has_next_poll"),
     CheckConstraint("(lease_id IS NULL) = (lease_expires_at IS NULL)", name="lease_has_an_end"),
+    CheckConstraint(
+        "(confirmed_at IS NULL) = (confirmed_order_id IS NULL)", name="confirmed_with_order"
+    ),
+    CheckConstraint(
+        "next_warning_at IS NULL OR (outcome = 'completed' AND confirmed_at IS NULL"
+        " AND authorization_expires_at IS NOT NULL AND authorization_lapsed_at IS NULL)",
+        name="warned_while_awaited",
+    ),
 )
 Index(
     "ix_payment_sessions_due",
@@ -98,6 +114,17 @@ Index(
     "ix_payment_sessions_token",
     payment_sessions.c.session_id,
     postgresql_where=payment_sessions.c.authorization_token.is_not(None),
+)
+Index(
+    "ix_payment_sessions_warning",
+    payment_sessions.c.next_warning_at,
+    postgresql_where=payment_sessions.c.next_warning_at.is_not(None),
+)
+Index(
+    "ix_payment_sessions_lapsed",
+    payment_sessions.c.authorization_lapsed_at,
+    postgresql_where=payment_sessions.c.authorization_lapsed_at.is_not(None)
+    & payment_sessions.c.confirmed_at.is_(None),
 )
 
 accounts = Table(
