@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +12,9 @@ from enum import StrEnum
 KP_COMPLETE = "complete"
 KP_INCOMPLETE = "incomplete"
 KP_AUTHORIZED = "authorized"
+
+# Sink name -> names and ids of the sink's own; no secret is in it.
+ShopObjects = Mapping[str, Mapping[str, str]]
 
 # An authorization token is good for 60 minutes: docs.klarna.com, place order.
 AUTHORIZATION_LIFETIME = timedelta(minutes=60)
@@ -100,6 +104,15 @@ class PaymentSession:
     event_count: int = 0
     order_id: str | None = None
     klarna_reference: str | None = None
+    # What the shop's own systems call this payment, by the sink that acts on it there.
+    shop_objects: ShopObjects | None = None
+    # The confirmation clock: null where no order is waited for.
+    authorization_expires_at: datetime | None = None
+    next_warning_at: datetime | None = None
+    authorization_lapsed_at: datetime | None = None
+    # The order that the shop, or a sink for it, placed with the token.
+    confirmed_at: datetime | None = None
+    confirmed_order_id: str | None = None
     # Set only on a session that a decision just gave a token; stored encrypted, never loaded.
     authorization_token: str | None = field(default=None, repr=False)
 
