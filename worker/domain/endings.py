@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from worker.domain.confirmation import first_warning_at
 from worker.domain.events import Event, EventType, build_event
 from worker.domain.session import (
     AUTHORIZATION_LIFETIME,
@@ -23,21 +24,28 @@ def end(
     now: datetime,
     occurred_at: datetime | None,
     max_lifetime: timedelta,
+    confirmation_expected: bool,
 ) -> tuple[PaymentSession, tuple[Event, ...]]:
     """Answer `after` ended as `outcome`, and its events.
 
     `before` is the session before this answer; `occurred_at` is None for what Klarna never says.
+    `confirmation_expected`: the shop confirms its orders, so the clock is to run.
     A guess that was made before, and is only confirmed, tells nothing new.
     """
     confirmed = outcome.is_guess and outcome is after.guessed_outcome
     types = () if confirmed else events_of(after, outcome)
     time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=max_lifetime)
+    expires_at = _authorization_expires_at(before, after) if EventType.AUTHORIZED in types else None
     done = replace(
         after,
         outcome=outcome,
         finished_at=now,
         next_poll_at=None,
         event_count=after.event_count + len(types),
+        authorization_expires_at=expires_at,
+        next_warning_at=(
+            first_warning_at(after, expires_at) if expires_at and confirmation_expected else None
+        ),
     )
     events = tuple(
         build_event(
@@ -46,7 +54,7 @@ def end(
             sequence=after.event_count + number,
             time=time,
             observed_at=now,
-            authorization_expires_at=_authorization_expires_at(event_type, before, done),
+            authorization_expires_at=expires_at if event_type is EventType.AUTHORIZED else None,
         )
         for number, event_type in enumerate(types, start=1)
     )
@@ -78,12 +86,8 @@ def _guessed_time(
     return after.deadline(max_lifetime) if outcome is Outcome.EXPIRED else now
 
 
-def _authorization_expires_at(
-    event_type: EventType, before: PaymentSession, done: PaymentSession
-) -> datetime | None:
+def _authorization_expires_at(before: PaymentSession, after: PaymentSession) -> datetime:
     """60 minutes from the authorization; where its time is not told, from the read before."""
-    if event_type is not EventType.AUTHORIZED:
-        return None
-    if done.kind is Kind.HPP and done.status_updated_at is not None:
-        return done.status_since + AUTHORIZATION_LIFETIME
+    if after.kind is Kind.HPP and after.status_updated_at is not None:
+        return after.status_since + AUTHORIZATION_LIFETIME
     return (before.last_read_at or before.tracked_at) + AUTHORIZATION_LIFETIME

@@ -103,7 +103,7 @@ class RateLimitedError(ObservationError):
 
 
 class TrackError(ValueError):
-    """A `track` that was refused; `field` names the argument at fault. Nothing was stored."""
+    """A shop's call that was refused; `field` names the argument at fault. Nothing was stored."""
 
     def __init__(self, field: str, problem: str) -> None:
         self.field = field
@@ -120,4 +120,4 @@ class InvalidArgumentError(TrackError):
 
 
 class ConflictError(TrackError):
-    """An argument contradicts what a payment session, already read at Klarna, was tracked with."""
+    """An argument contradicts what is known: what a session was tracked or confirmed with."""

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from worker.domain.schedule import backoff_ceiling
 from worker.domain.session import PaymentSession
 
 SOURCE = "klarna-session-worker"
@@ -26,6 +25,8 @@ class EventType(StrEnum):
     DISABLED = "payment_session.disabled"
     EXPIRED = "payment_session.expired"
     NOT_FOUND = "payment_session.not_found"
+    AUTHORIZATION_EXPIRING = "payment_session.authorization_expiring"
+    AUTHORIZATION_LAPSED = "payment_session.authorization_lapsed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ def build_event(
     time: datetime,
     observed_at: datetime,
     authorization_expires_at: datetime | None = None,
+    minutes_left: int | None = None,
 ) -> Event:
     """Answer the event of `session` as it stands after the decision."""
     data: dict[str, Any] = {
@@ -80,6 +82,8 @@ def build_event(
     }
     if authorization_expires_at is not None:
         data["authorization_expires_at"] = rfc3339(authorization_expires_at)
+    if minutes_left is not None:
+        data["minutes_left"] = minutes_left
     if session.order_id is not None:
         data["order_id"] = session.order_id
     if session.klarna_reference is not None:
@@ -92,11 +96,6 @@ def build_event(
 def with_token(envelope: dict[str, Any], token: str) -> dict[str, Any]:
     """Answer a copy of an authorized event's envelope that carries the token."""
     return {**envelope, "data": {**envelope["data"], "authorization_token": token}}
-
-
-def delivery_backoff(attempts: int, *, jitter: float) -> timedelta:
-    """Answer how long to wait after the `attempts`-th failed delivery: half to full backoff."""
-    return backoff_ceiling(attempts) * (0.5 + 0.5 * jitter)
 
 
 def rfc3339(moment: datetime | None) -> str | None:

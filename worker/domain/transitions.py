@@ -267,6 +267,7 @@ class _Context:
             now=self.now,
             occurred_at=occurred_at,
             max_lifetime=self.limits.max_lifetime,
+            confirmation_expected=self.limits.confirmation_expected,
         )
         return self._decision(done, finding, transition=transition, events=events, account=account)
 

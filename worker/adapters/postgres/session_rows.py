@@ -36,6 +36,8 @@ RECORDED_COLUMNS = {
     "event_count": "integer",
     "order_id": "text",
     "klarna_reference": "text",
+    "authorization_expires_at": "timestamptz",
+    "next_warning_at": "timestamptz",
 }
 
 

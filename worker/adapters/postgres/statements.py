@@ -161,7 +161,7 @@ _SET = ",\n        ".join(
     if name in _CORRECTIBLE
     else f"{name} = v.{name}"
     for name in RECORDED_COLUMNS
-    if name != "next_poll_at"
+    if name not in {"next_poll_at", "next_warning_at"}
 )
 _ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())
 
@@ -179,6 +179,7 @@ RECORD = text(f"""
     UPDATE payment_sessions AS p
     SET {_SET},
         authorization_token = COALESCE(v.authorization_token, p.authorization_token),
+        next_warning_at = CASE WHEN p.confirmed_at IS NULL THEN v.next_warning_at END,
         next_poll_at = CASE WHEN {_NUDGED} THEN clock_timestamp() ELSE v.next_poll_at END,
         lease_id = CASE WHEN {_NUDGED} THEN p.lease_id END,
         lease_expires_at = CASE WHEN {_NUDGED} THEN p.lease_expires_at END

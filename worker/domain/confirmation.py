@@ -1,0 +1,112 @@
+"""The confirmation clock: an authorization lives an hour; its order must be placed in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from worker.domain.errors import ConflictError, InvalidArgumentError
+from worker.domain.events import Event, EventType, build_event
+from worker.domain.session import KP_COMPLETE, PaymentSession
+
+# With this much left the shop is told that its order is still missing.
+WARNINGS = (timedelta(minutes=20), timedelta(minutes=10), timedelta(minutes=5))
+LONGEST_ORDER_ID = 255
+_MINUTE = timedelta(minutes=1)
+
+
+class ConfirmEffect(StrEnum):
+    """What confirming an order does to the stored payment session."""
+
+    CONFIRMED = "confirmed"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """What the shop is told of a missing order: the session afterwards, and the event."""
+
+    session: PaymentSession
+    event: Event
+
+
+def check_order_id(value: object) -> str:
+    """Answer the id of an order as the shop, or Klarna, names it.
+
+    Raises:
+        InvalidArgumentError: on anything else.
+    """
+    if value is None or value == "":
+        raise InvalidArgumentError("order_id", "is missing")
+    if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_ORDER_ID:
+        raise InvalidArgumentError(
+            "order_id", f"must be printable text of at most {LONGEST_ORDER_ID} characters"
+        )
+    return value
+
+
+def apply_confirmation(
+    existing: PaymentSession, order_id: str, *, now: datetime
+) -> tuple[PaymentSession, ConfirmEffect]:
+    """Answer `existing` with its order confirmed; whatever its status: the shop knows better.
+
+    Raises:
+        ConflictError: it was confirmed with another order.
+    """
+    if existing.confirmed_order_id == order_id:
+        return existing, ConfirmEffect.UNCHANGED
+    if existing.confirmed_order_id is not None:
+        raise ConflictError("order_id", "is not the one that this session was confirmed with")
+    confirmed = replace(
+        existing, confirmed_at=now, confirmed_order_id=order_id, next_warning_at=None
+    )
+    return confirmed, ConfirmEffect.CONFIRMED
+
+
+def first_warning_at(authorized: PaymentSession, expires_at: datetime) -> datetime | None:
+    """Answer when the clock strikes first; None where Klarna or the shop has the order already.
+
+    The moment may be past: then what is due is told at once.
+    """
+    has_order = authorized.order_id is not None or authorized.status == KP_COMPLETE
+    if has_order or authorized.confirmed_at is not None:
+        return None
+    return expires_at - WARNINGS[0]
+
+
+def due_warning(session: PaymentSession, *, now: datetime) -> Warned | None:
+    """Answer what the shop is to be told at `now`, or None: the most urgent, never two at once."""
+    expires_at, due_at = session.authorization_expires_at, session.next_warning_at
+    if expires_at is None or due_at is None or now < due_at:
+        return None
+    left = expires_at - now
+    if left <= timedelta(0):
+        lapsed = replace(session, next_warning_at=None, authorization_lapsed_at=now)
+        return _told(lapsed, EventType.AUTHORIZATION_LAPSED, time=expires_at, now=now)
+    at = next((expires_at - each for each in WARNINGS if each < left), expires_at)
+    warned = replace(session, next_warning_at=at)
+    # A minute begun counts: what is told on time says 20, 10 and 5.
+    minutes = -(-left // _MINUTE)
+    return _told(warned, EventType.AUTHORIZATION_EXPIRING, time=now, now=now, minutes_left=minutes)
+
+
+def _told(
+    session: PaymentSession,
+    event_type: EventType,
+    *,
+    time: datetime,
+    now: datetime,
+    minutes_left: int | None = None,
+) -> Warned:
+    after = replace(session, event_count=session.event_count + 1)
+    event = build_event(
+        event_type,
+        after,
+        sequence=after.event_count,
+        time=time,
+        observed_at=now,
+        authorization_expires_at=session.authorization_expires_at,
+        minutes_left=minutes_left,
+    )
+    return Warned(session=after, event=event)
