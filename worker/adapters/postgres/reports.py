@@ -93,8 +93,8 @@ _OPEN_ACCOUNTS = text("""
     WHERE outcome IS NULL GROUP BY 1 ORDER BY 1
 """)
 # The bounds of the histogram, in seconds.
-_BOUNDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 2400)
-_HISTOGRAM = {f"within_{bound}_s": bound for bound in _BOUNDS}
+BOUNDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 2400)
+_HISTOGRAM = {f"within_{bound}_s": bound for bound in BOUNDS}
 _WITHIN = ", ".join(
     f"count(*) FILTER (WHERE delay <= {bound}) AS {name}" for name, bound in _HISTOGRAM.items()
 )
@@ -182,18 +182,30 @@ class Reports:
         `detection_delays` has percentiles by status; `detection_histogram` says how many were seen
         within so many seconds.
         """
-        delays = self._rows(_DELAYS)
+        delays = self.detection()
         return {
             "sessions": self._rows(_COUNTS),
-            "due": self._rows(_DUE),
+            "due": self.due(),
             "outbox": self._rows(_OUTBOX),
-            "accounts": self._rows(_ACCOUNTS),
+            "accounts": self.accounts(),
             "detection_delays": [_without_bounds(row) for row in delays],
             "detection_histogram": [
                 {"status": row["status"]} | {name: row[name] for name in _HISTOGRAM}
                 for row in delays
             ],
         }
+
+    def due(self) -> list[Row]:
+        """Answer for each account how many sessions are due, and since when the oldest is."""
+        return self._rows(_DUE)
+
+    def accounts(self) -> list[Row]:
+        """Answer each account's state."""
+        return self._rows(_ACCOUNTS)
+
+    def detection(self) -> list[Row]:
+        """Answer the last day's delays by status: percentiles, and `within_N_s` for BOUNDS."""
+        return self._rows(_DELAYS)
 
     def revision(self) -> str:
         """Answer the migration the database stands at."""
@@ -207,7 +219,7 @@ class Reports:
     def late(self, bound: timedelta) -> list[Row]:
         """Answer the accounts whose oldest due session waits longer than `bound`."""
         limit = bound.total_seconds()
-        return [row for row in self._rows(_DUE) if (row["oldest_seconds"] or 0) > limit]
+        return [row for row in self.due() if (row["oldest_seconds"] or 0) > limit]
 
     def stuck(self, bound: timedelta) -> list[Row]:
         """Answer the sinks whose oldest undelivered message waits longer than `bound`."""
@@ -216,7 +228,7 @@ class Reports:
 
     def paused(self) -> list[Row]:
         """Answer the accounts that Klarna refuses just now."""
-        return [row for row in self._rows(_ACCOUNTS) if row["refusals"]]
+        return [row for row in self.accounts() if row["refusals"]]
 
     def _rows(self, statement: Any, **values: object) -> list[Row]:  # noqa: ANN401 - a clause
         with self._engine.connect() as connection:
