@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
 from cryptography.fernet import Fernet
 from pydantic import (
@@ -26,6 +27,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from config.urls import BrokerUrl, HttpUrl, Origin, PostgresUrl, ProxyUrl, RedisUrl, utf_8
 
 DEFAULT_ACCOUNT = "default"
+# Made by `python -m worker.simulation.shipped`; docs/polling.md explains it.
+SHIPPED_POLICY = Path(__file__).with_name("poll_policy.jsonl")
 KLARNA_LIVE = "https://api.klarna.com"
 # Klarna's six API hosts: docs.klarna.com, API URLs.
 KLARNA_ORIGINS = (
@@ -89,9 +92,17 @@ def _fernet_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _login(value: SecretStr) -> SecretStr:
+    user, _, password = value.get_secret_value().partition(":")
+    if not user or not password:
+        raise ValueError("must be user:password")
+    return value
+
+
 Text = Annotated[str, AfterValidator(utf_8)]
 SecretText = Annotated[SecretStr, AfterValidator(_secret_text)]
 FernetKey = Annotated[SecretStr, AfterValidator(_fernet_key)]
+Login = Annotated[SecretText, AfterValidator(_login)]
 # A year is longer than anything here may take, and short enough for later arithmetic.
 Seconds = Annotated[
     timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0), le=timedelta(days=365))
@@ -108,6 +119,35 @@ class DatabaseSettings(_Environment):
     """What migrations need."""
 
     database_url: PostgresUrl
+
+
+class ConsoleSettings(DatabaseSettings):
+    """What the console needs: no Klarna secret, no key, no broker."""
+
+    console_basic_auth: Annotated[tuple[Login, ...], NoDecode, BeforeValidator(_comma_list)] = ()
+    console_unauthenticated: bool = False
+    console_database_url: Annotated[PostgresUrl | None, BeforeValidator(_nothing_if_blank)] = None
+    console_replay: bool = False
+
+    @model_validator(mode="after")
+    def _somebody_may_log_in(self) -> Self:
+        if not self.console_basic_auth and not self.console_unauthenticated:
+            raise ValueError("CONSOLE_BASIC_AUTH: must be user:password")
+        if self.console_unauthenticated and self.console_replay:
+            raise ValueError("CONSOLE_REPLAY: needs a login: take CONSOLE_UNAUTHENTICATED away")
+        return self
+
+    @property
+    def logins(self) -> tuple[str, ...]:
+        """Who may look, as user:password; nobody in particular where no login is asked for."""
+        if self.console_unauthenticated:
+            return ()
+        return tuple(login.get_secret_value() for login in self.console_basic_auth)
+
+    @property
+    def reading_url(self) -> str:
+        """The database's URL for reading, secret included."""
+        return (self.console_database_url or self.database_url).get_secret_value()
 
 
 class BrokerSettings(_Environment):
@@ -156,6 +196,11 @@ class Settings(DatabaseSettings, BrokerSettings):
     ] = timedelta(seconds=30)
     poll_max_interval_seconds: Seconds = timedelta(seconds=2400)
     poll_max_lifetime_seconds: Seconds = timedelta(seconds=172_800)
+    # The shipped one where it is not set. Read, and scaled to the requests, by bootstrap.
+    poll_policy_file: Annotated[Path | None, BeforeValidator(_nothing_if_blank)] = None
+    poll_requests_per_session: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = (
+        50.0
+    )
 
     event_sinks: Annotated[
         tuple[SinkName, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
@@ -245,8 +290,13 @@ def load(kind: type[SettingsT]) -> SettingsT:
     try:
         return parse(kind)
     except InvalidSettingsError as error:
-        sys.stderr.write("Wrong settings:\n" + "".join(f"  {line}\n" for line in error.faults))
-        raise SystemExit(2) from None
+        refuse(error)
+
+
+def refuse(error: InvalidSettingsError) -> NoReturn:
+    """Print the faults to standard error and exit with code 2."""
+    sys.stderr.write("Wrong settings:\n" + "".join(f"  {line}\n" for line in error.faults))
+    raise SystemExit(2) from None
 
 
 def _fault(detail: Mapping[str, Any]) -> str:

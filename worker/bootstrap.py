@@ -15,11 +15,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from config.settings import Settings
+from config.settings import SHIPPED_POLICY, InvalidSettingsError, Settings
 from worker.adapters import clock
 from worker.adapters.celery_publisher import CeleryPublisher
 from worker.adapters.crypto import FernetTokenCipher
+from worker.adapters.json_lines import JsonLinesError
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
+from worker.adapters.policy_file import read_policy
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.outbox import PostgresOutbox
 from worker.adapters.postgres.purge import PostgresPurge
@@ -27,6 +29,8 @@ from worker.adapters.postgres.sessions import PostgresSessions
 from worker.adapters.postgres.tokens import PostgresTokens
 from worker.adapters.sinks.celery_task import CeleryTaskSink
 from worker.adapters.sinks.redis_stream import RedisStreamSink
+from worker.domain.policy import PollPolicy
+from worker.domain.deliveries import Route
 from worker.domain.schedule import PollLimits
 from worker.services.dispatch import DispatchService
 from worker.services.housekeeping import HousekeepingService
@@ -67,8 +71,13 @@ class _Outside:
 
 @asynccontextmanager
 async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Services]:
-    """Build everything inside the running event loop; close it all at the end."""
+    """Build everything inside the running event loop; close it all at the end.
+
+    Raises:
+        InvalidSettingsError: a file that the settings name is not right.
+    """
     async with AsyncExitStack() as stack:
+        poll_limits = _poll_limits(settings)
         outside = _open_outside(stack, settings, app)
         relay = RelayService(
             outside.outbox,
@@ -77,16 +86,17 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
             lossy=outside.lossy,
             chance=random.random,
         )
+        stack.push_async_callback(relay.close)
         yield Services(
             track=_track_service(outside, settings),
-            poll=_poll_service(outside, settings),
+            poll=_poll_service(outside, settings, poll_limits),
             dispatch=_dispatch_service(outside, relay, settings),
             relay=relay,
             housekeeping=HousekeepingService(
                 outside.sessions,
                 PostgresTokens(outside.engine),
                 PostgresPurge(outside.engine),
-                limits=_poll_limits(settings),
+                limits=poll_limits,
                 retention=timedelta(days=settings.retention_days),
             ),
         )
@@ -112,7 +122,11 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
         engine=engine,
         klarna=klarna,
         cipher=cipher,
-        sessions=PostgresSessions(engine, cipher=cipher, sinks=settings.event_sinks),
+        sessions=PostgresSessions(
+            engine,
+            cipher=cipher,
+            routes=[Route(sink=sink.name, types=sink.types) for sink in sinks.values()],
+        ),
         outbox=PostgresOutbox(engine),
         publisher=CeleryPublisher(app),
         sinks=list(sinks.values()),
@@ -131,12 +145,12 @@ def _track_service(outside: _Outside, settings: Settings) -> TrackService:
     )
 
 
-def _poll_service(outside: _Outside, settings: Settings) -> PollService:
+def _poll_service(outside: _Outside, settings: Settings, limits: PollLimits) -> PollService:
     return PollService(
         outside.sessions,
         outside.klarna,
         outside.publisher,
-        limits=_poll_limits(settings),
+        limits=limits,
         lease=settings.poll_lease_seconds,
         monotonic=clock.monotonic,
         chance=random.random,
@@ -202,8 +216,25 @@ def _shop_tasks(settings: Settings, app: Celery) -> CeleryTaskSink:
     )
 
 
+def poll_policy(settings: Settings) -> PollPolicy:
+    """Answer the policy of POLL_POLICY_FILE, scaled to POLL_REQUESTS_PER_SESSION.
+
+    Raises:
+        InvalidSettingsError: the file is not right, or not made for so many or few requests.
+    """
+    try:
+        policy = read_policy(settings.poll_policy_file or SHIPPED_POLICY)
+    except JsonLinesError as error:
+        raise InvalidSettingsError([f"POLL_POLICY_FILE: {error}"]) from None
+    try:
+        return policy.for_requests(settings.poll_requests_per_session)
+    except ValueError as error:
+        raise InvalidSettingsError([f"POLL_REQUESTS_PER_SESSION: {error}"]) from None
+
+
 def _poll_limits(settings: Settings) -> PollLimits:
     return PollLimits(
+        policy=poll_policy(settings),
         expiry_grace=settings.poll_expiry_grace_seconds,
         max_interval=settings.poll_max_interval_seconds,
         max_lifetime=settings.poll_max_lifetime_seconds,

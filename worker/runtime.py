@@ -10,7 +10,7 @@ from typing import TypeVar
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from celery import Celery
 
-from config.settings import Settings
+from config.settings import InvalidSettingsError, Settings, refuse
 from worker.bootstrap import Services, open_services
 
 Result = TypeVar("Result")
@@ -34,13 +34,16 @@ class Runtime:
         return self._services
 
     def start(self, settings: Settings, app: Celery) -> None:
-        """Start the loop and build the services in it."""
-        with ExitStack() as stack:
-            self._portal = stack.enter_context(start_blocking_portal(name="payment-sessions"))
-            self._services = stack.enter_context(
-                self._portal.wrap_async_context_manager(open_services(settings, app))
-            )
-            self._stack = stack.pop_all()
+        """Start the loop and build the services in it; wrong settings end the process."""
+        try:
+            with ExitStack() as stack:
+                self._portal = stack.enter_context(start_blocking_portal(name="payment-sessions"))
+                self._services = stack.enter_context(
+                    self._portal.wrap_async_context_manager(open_services(settings, app))
+                )
+                self._stack = stack.pop_all()
+        except InvalidSettingsError as error:
+            refuse(error)
 
     def call(self, function: Callable[..., Awaitable[Result]], *arguments: object) -> Result:
         """Run `function` in the loop and wait for what it answers."""

@@ -22,12 +22,18 @@ with atheris.instrument_imports(include=["worker.adapters.klarna", "worker.domai
     from worker.domain import account, schedule, session, transitions  # noqa: F401 - likewise
 
 from tests.hostile.oracle import Answer, Headers, answer_of, check_answer, check_decision
-from tests.support.builders import NOW, SESSION_ID, a_kp_session, a_read_session, a_session, ago
+from tests.support.builders import (
+    LIMITS,
+    NOW,
+    SESSION_ID,
+    a_kp_session,
+    a_read_session,
+    a_session,
+    ago,
+)
 from worker.domain.account import AccountState
-from worker.domain.schedule import PollLimits
 from worker.domain.session import Outcome, PaymentSession
 
-LIMITS = PollLimits()
 CODES = (200, 200, 200, 200, 301, 401, 403, 404, 418, 429, 429, 500)
 NAMES = (
     *(b"Retry-After", b"Date", b"X-Ratelimit-Reset", b"Klarna-Correlation-Id"),

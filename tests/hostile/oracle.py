@@ -12,7 +12,7 @@ from worker.adapters.klarna.client import LARGEST_BODY, _bounded_body, _raise_fo
 from worker.adapters.klarna.wire_models import parse_session
 from worker.domain.account import LONGEST_PAUSE, AccountState
 from worker.domain.errors import ObservationError, RateLimitedError, Verdict
-from worker.domain.schedule import LONGEST_BACKOFF, PollLimits
+from worker.domain.schedule import LONGEST_BACKOFF, LONGEST_INTERVAL, PollLimits
 from worker.domain.session import Kind, Observation, Outcome, PaymentSession, final_outcome
 from worker.domain.transitions import GIVE_UP_AFTER, NOT_FOUND_ANSWERS, Decision
 
@@ -195,7 +195,7 @@ def _check_read(
     if decision.transition is not None:
         assert after.status == answer.status
     if after.next_poll_at is not None:
-        assert now <= after.next_poll_at <= now + limits.max_interval
+        assert now <= after.next_poll_at <= now + min(limits.max_interval, LONGEST_INTERVAL)
         _check_final_read(after, now=now, limits=limits)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import strategies as st
 
 from tests.support.builders import (
+    LIMITS,
     NOW,
     SESSION_ID,
     a_kp_session,
@@ -19,7 +21,6 @@ from tests.support.builders import (
     ahead,
 )
 from worker.domain.account import AccountState
-from worker.domain.schedule import PollLimits
 from worker.domain.session import Outcome
 
 # Latin, Greek and the like, control characters, bidirectional marks, lone surrogates: without
@@ -200,9 +201,9 @@ accounts = st.sampled_from(
 )
 limits = st.sampled_from(
     [
-        PollLimits(),
-        PollLimits(expiry_grace=timedelta(0), max_interval=timedelta(milliseconds=1)),
-        PollLimits(max_interval=timedelta(days=365), max_lifetime=timedelta(days=365)),
+        LIMITS,
+        replace(LIMITS, expiry_grace=timedelta(0), max_interval=timedelta(milliseconds=1)),
+        replace(LIMITS, max_interval=timedelta(days=365), max_lifetime=timedelta(days=365)),
     ]
 )
 moments = st.sampled_from([NOW, NOW + timedelta(microseconds=1), ahead(hours=23), ahead(days=400)])

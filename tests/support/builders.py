@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from worker.domain.account import AccountState
 from worker.domain.errors import ObservationError
+from worker.domain.policy import PollPolicy
 from worker.domain.schedule import PollLimits
 from worker.domain.session import Kind, Observation, PaymentSession
 from worker.domain.transitions import Decision, decide
@@ -19,7 +20,18 @@ KP_SESSION_URL = f"https://api.klarna.com/payments/v1/sessions/{SESSION_ID}"
 CANARY_TOKEN = "canary-a1a8f727-2756-6058-bd3c-40069be0994b"
 
 HEALTHY = AccountState()
-LIMITS = PollLimits()
+# Every 2 s in the first minute; in the first hour every 60 s, 48 s or 90 s; then every 6, 4, 9 min.
+POLICY = PollPolicy(
+    name="of-the-tests",
+    ages=(0, 60, 3600),
+    hazards={
+        "WAITING": (1, 60**-2, 360**-2),
+        "IN_PROGRESS": (1, 48**-2, 240**-2),
+        "*": (1, 90**-2, 540**-2),
+    },
+    calibration=((0.5, 25), (1, 50), (2, 100)),
+)
+LIMITS = PollLimits(policy=POLICY)
 
 
 def ago(**duration: float) -> datetime:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from tests.support.builders import LIMITS
 from tests.support.stored import ORIGIN
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.domain.errors import ObservationError
-from worker.domain.schedule import PollLimits
 from worker.domain.session import Kind, Observation
 from worker.domain.tracking import default_session_url
 from worker.domain.transitions import Decision, decide
@@ -47,5 +47,5 @@ def decision_on(leased: LeasedSession, answer: Observation | ObservationError | 
         account=leased.account,
         now=leased.loaded_at,
         jitter=0.5,
-        limits=PollLimits(),
+        limits=LIMITS,
     )

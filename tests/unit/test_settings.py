@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -86,6 +87,8 @@ def faults() -> list[str]:
         ("poll_expiry_grace_seconds", timedelta(seconds=30)),
         ("poll_max_interval_seconds", timedelta(seconds=2400)),
         ("poll_max_lifetime_seconds", timedelta(seconds=172_800)),
+        ("poll_requests_per_session", 50.0),
+        ("poll_policy_file", None),
         ("event_sinks", ("redis_stream",)),
         ("event_stream", "payment-session-events"),
         ("event_stream_retention_hours", 72),
@@ -120,6 +123,9 @@ def test_what_is_not_set_has_the_contracts_default(field: str, default: object):
         ("POLL_EXPIRY_GRACE_SECONDS", "0", timedelta(0)),
         ("POLL_MAX_INTERVAL_SECONDS", "0.5", timedelta(milliseconds=500)),
         ("POLL_MAX_LIFETIME_SECONDS", "3600", timedelta(hours=1)),
+        ("POLL_REQUESTS_PER_SESSION", "62.5", 62.5),
+        ("POLL_POLICY_FILE", "", None),
+        ("POLL_POLICY_FILE", "policy.jsonl", Path("policy.jsonl")),
         ("HTTP_TIMEOUT_SECONDS", "2.5", 2.5),
         ("EVENT_SINKS", "celery, redis_stream,", ("celery", "redis_stream")),
         ("EVENT_SINKS", "celery,celery", ("celery",)),
@@ -179,6 +185,7 @@ def test_a_good_value_is_taken(env: pytest.MonkeyPatch, variable: str, text: str
         ("POLL_IN_FLIGHT_PER_ACCOUNT", ["", "canary", "0", "100001"]),
         ("POLL_EXPIRY_GRACE_SECONDS", ["", "canary", "-1"]),
         ("POLL_MAX_INTERVAL_SECONDS", ["", "canary", "0"]),
+        ("POLL_REQUESTS_PER_SESSION", ["", "canary", "0", "-1", "inf", "nan"]),
         ("POLL_MAX_LIFETIME_SECONDS", ["", "canary", "0"]),
         ("HTTP_TIMEOUT_SECONDS", ["", "canary", "0", "-1", "61", "nan", "inf"]),
         ("EVENT_SINKS", ["", "canary", "redis_stream,canary", "[]"]),

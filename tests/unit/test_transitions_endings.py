@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.builders import (
     CANARY_TOKEN,
+    LIMITS,
     NOW,
     a_long_unread_session,
     a_read_session,
@@ -26,7 +27,6 @@ from worker.domain.errors import (
     ServerError,
     SessionNotFoundError,
 )
-from worker.domain.schedule import PollLimits
 from worker.domain.session import Outcome, PaymentSession
 from worker.domain.transitions import Decision, Finding, give_up
 
@@ -118,7 +118,7 @@ def test_the_end_that_the_answer_itself_tells_counts(told: datetime, outcome: Ou
 def test_without_any_end_a_session_lives_for_its_longest_lifetime(
     answer: ObservationError,
 ):
-    limits = PollLimits(max_lifetime=timedelta(hours=2), expiry_grace=timedelta(0))
+    limits = replace(LIMITS, max_lifetime=timedelta(hours=2), expiry_grace=timedelta(0))
     younger = a_read_session(expires_at=None, tracked_at=ago(hours=1.9))
     older = a_read_session(expires_at=None, tracked_at=ago(hours=2))
 
@@ -182,7 +182,7 @@ def test_a_session_that_is_not_even_tried_any_more_is_given_up_with_its_last_err
     """For sessions whose account is paused for good or no longer configured."""
     before = a_long_unread_session(expires_at=ago(hours=24), last_error="account_refused: HTTP 401")
 
-    decision = give_up(before, now=NOW, limits=PollLimits())
+    decision = give_up(before, now=NOW, limits=LIMITS)
 
     assert decision.session.outcome is Outcome.EXPIRED
     assert decision.session.last_error == before.last_error
@@ -213,7 +213,7 @@ def test_what_was_not_tried_for_a_day_is_not_given_up_at_its_first_failure(
 def test_nothing_is_given_up_before_its_day_is_over():
     before = a_long_unread_session(expires_at=ago(hours=23.99))
 
-    assert give_up(before, now=NOW, limits=PollLimits()) is None
+    assert give_up(before, now=NOW, limits=LIMITS) is None
 
 
 # --- guesses that are read again

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.builders import (
+    LIMITS,
     NOW,
     a_read_session,
     a_session,
@@ -27,7 +28,6 @@ from worker.domain.errors import (
     ServerError,
     SessionNotFoundError,
 )
-from worker.domain.schedule import PollLimits
 from worker.domain.session import Outcome, PaymentSession
 from worker.domain.transitions import Finding
 
@@ -73,7 +73,7 @@ def test_a_retry_is_never_later_than_the_longest_interval():
         a_read_session(consecutive_failures=20),
         ServerError(),
         jitter=0.5,
-        limits=PollLimits(max_interval=timedelta(seconds=8)),
+        limits=replace(LIMITS, max_interval=timedelta(seconds=8)),
     )
 
     assert decision.session.next_poll_at == NOW + timedelta(seconds=4)

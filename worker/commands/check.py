@@ -14,6 +14,7 @@ from rich.text import Text
 
 from config.settings import InvalidSettingsError, Settings, load, parse
 from worker.adapters.postgres.reports import Reports
+from worker.bootstrap import poll_policy
 from worker.commands.migrating import head_revision
 from worker.commands.output import FAILED, WRONG_USAGE, console, print_json, printable
 from worker.commands.reading import reports
@@ -34,11 +35,13 @@ def check(*, as_json: bool) -> int:
     """Look at everything a deployment needs, one line each; answers the exit code."""
     try:
         settings = parse(Settings)
+        policy = poll_policy(settings)
     except InvalidSettingsError as error:
         _print([Finding("settings", fault=fault) for fault in error.faults], as_json=as_json)
         return WRONG_USAGE
     findings = [
         Finding("settings"),
+        Finding("polling", detail=f"by the policy {policy.name}"),
         *_check_postgres(settings),
         _check_redis(settings),
         _check_broker(settings),

@@ -1,4 +1,4 @@
-"""When a payment session is read next: the one place that holds the polling policy.
+"""When a payment session is read next: the policy's interval within every hard limit.
 
 Pure: time and chance are arguments; `jitter` is drawn from [0, 1).
 """
@@ -8,29 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-FLOOR = timedelta(seconds=2)
+from worker.domain.policy import PollPolicy
+from worker.domain.session import AUTHORIZATION_LIFETIME
+
 FIRST_BACKOFF = timedelta(seconds=1)
 LONGEST_BACKOFF = timedelta(minutes=5)
 # Healthy polls spread by ±10 %; full jitter would cost a third more delay at the same rate.
 JITTER_SHARE = 0.1
-
-# The next read comes after this share of the status's age: reads thin out as hope fades.
-# A consumer on the page is worth more reads than one who was declined or went back.
-_SHARE_OF_AGE = {
-    "WAITING": 0.10,
-    "IN_PROGRESS": 0.08,
-    "incomplete": 0.10,
-}
-_SHARE_OF_AGE_OTHERWISE = 0.15
+# Longer intervals spread by no more: most requests are spent at the cap, and an earlier one there
+# is one more. This is enough that not everybody comes at once.
+LONGEST_JITTER = timedelta(seconds=15)
+# Any open status may be followed by COMPLETED: the shop needs this much of its token's life.
+LEFT_OF_TOKEN = timedelta(minutes=20)
+LONGEST_INTERVAL = AUTHORIZATION_LIFETIME - LEFT_OF_TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollLimits:
-    """The bounds a deployment sets; all durations."""
+    """How a deployment polls: its policy, and the bounds it sets; all durations."""
 
+    policy: PollPolicy
     expiry_grace: timedelta = timedelta(seconds=30)
     max_interval: timedelta = timedelta(minutes=40)
     max_lifetime: timedelta = timedelta(hours=48)
+    # Not of polling: whether the shop confirms its orders, so that a missing one is told.
+    confirmation_expected: bool = True
 
 
 def next_poll_at(
@@ -41,18 +43,24 @@ def next_poll_at(
     final_read_at: datetime,
     jitter: float,
     limits: PollLimits,
+    stretch: float = 1.0,
 ) -> datetime:
     """Answer when to read a payment session again that is `status` since `since`.
 
-    Never later than `limits.max_interval` from now, jitter included; and while `final_read_at`
-    (expiry plus grace) lies ahead, never past it, so that a read falls there.
+    `stretch` lengthens the policy's interval, for an account whose load must fit its quota.
+    Whatever policy and stretch say: never later than `limits.max_interval` from now, nor so late
+    that a token would have less than `LEFT_OF_TOKEN` to live, jitter included; and while
+    `final_read_at` (expiry plus grace) lies ahead, never past it, so that a read falls there.
     """
-    age = max(now - since, timedelta(0))
-    interval = max(FLOOR, age * _SHARE_OF_AGE.get(status, _SHARE_OF_AGE_OTHERWISE))
+    age = max((now - since).total_seconds(), 0.0)
+    wait = limits.policy.interval(status, age) * stretch
+    longest = min(limits.max_interval, LONGEST_INTERVAL)
     # Capped before it is spread: at the cap, too, not everybody comes at once.
-    capped = min(interval, limits.max_interval / (1 + JITTER_SHARE))
-    spread = 1 - JITTER_SHARE + 2 * JITTER_SHARE * jitter
-    return _not_past(final_read_at, now + capped * spread, now=now)
+    room = min(longest * (JITTER_SHARE / (1 + JITTER_SHARE)), LONGEST_JITTER)
+    capped = timedelta(seconds=min(wait, (longest - room).total_seconds()))
+    spread = min(capped * JITTER_SHARE, LONGEST_JITTER)
+    at = now + min(capped + spread * (2 * jitter - 1), longest)
+    return _not_past(final_read_at, at, now=now)
 
 
 def retry_at(
