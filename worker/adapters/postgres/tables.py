@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -51,6 +52,8 @@ payment_sessions = Table(
     Column("finished_at", _Time),
     Column("guessed_outcome", Text),
     Column("next_poll_at", _Time, server_default=func.now()),
+    # The wait that the policy alone would keep: what a read is worth goes by it.
+    Column("ideal_interval_seconds", Double),
     Column("nudged_at", _Time),
     Column("lease_id", UUID(as_uuid=True)),
     Column("lease_expires_at", _Time),
@@ -136,6 +139,18 @@ accounts = Table(
     _count("refusals"),
     _count("throttles"),
     Column("last_read_at", _Time),
+    # Reads that failed on the way, in a row; when they began, and when the account came back.
+    _count("failures"),
+    Column("failing_since", _Time),
+    Column("recovered_at", _Time),
+    # What a 429 left of the budget, and when; the limit that Klarna's answers name, per second.
+    Column("quota_share", Double, nullable=False, server_default=text("1")),
+    Column("quota_cut_at", _Time),
+    Column("read_limit", Double),
+    Column("read_limit_at", _Time),
+    # How many times as long as the policy wants every interval is, so that the load fits.
+    Column("stretch", Double, nullable=False, server_default=text("1")),
+    Column("stretched_at", _Time),
 )
 
 
