@@ -211,6 +211,7 @@ class Settings(DatabaseSettings, BrokerSettings):
     celery_event_queue: Annotated[str, Field(min_length=1), AfterValidator(_queue_of_the_shop)] = (
         "celery"
     )
+    confirmation_expected: bool = True
     retention_days: Annotated[int, Field(ge=1, le=LONGEST_RETENTION_DAYS)] = 30
 
     @property

@@ -22,6 +22,7 @@ from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.json_lines import JsonLinesError
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
 from worker.adapters.policy_file import read_policy
+from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.outbox import PostgresOutbox
 from worker.adapters.postgres.purge import PostgresPurge
@@ -29,9 +30,10 @@ from worker.adapters.postgres.sessions import PostgresSessions
 from worker.adapters.postgres.tokens import PostgresTokens
 from worker.adapters.sinks.celery_task import CeleryTaskSink
 from worker.adapters.sinks.redis_stream import RedisStreamSink
-from worker.domain.policy import PollPolicy
 from worker.domain.deliveries import Route
+from worker.domain.policy import PollPolicy
 from worker.domain.schedule import PollLimits
+from worker.services.confirmation import ConfirmationService
 from worker.services.dispatch import DispatchService
 from worker.services.housekeeping import HousekeepingService
 from worker.services.poll import PollService
@@ -53,6 +55,7 @@ class Services:
     dispatch: DispatchService
     relay: RelayService
     housekeeping: HousekeepingService
+    confirmation: ConfirmationService
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class _Outside:
     klarna: HttpxKlarna
     cipher: FernetTokenCipher
     sessions: PostgresSessions
+    confirmations: PostgresConfirmations
     outbox: PostgresOutbox
     publisher: CeleryPublisher
     sinks: Sequence[Sink]
@@ -79,6 +83,11 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
     async with AsyncExitStack() as stack:
         poll_limits = _poll_limits(settings)
         outside = _open_outside(stack, settings, app)
+        confirmation = ConfirmationService(
+            outside.confirmations,
+            clock_runs=settings.confirmation_expected,
+            monotonic=clock.monotonic,
+        )
         relay = RelayService(
             outside.outbox,
             outside.cipher,
@@ -90,7 +99,7 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
         yield Services(
             track=_track_service(outside, settings),
             poll=_poll_service(outside, settings, poll_limits),
-            dispatch=_dispatch_service(outside, relay, settings),
+            dispatch=_dispatch_service(outside, relay, confirmation, settings),
             relay=relay,
             housekeeping=HousekeepingService(
                 outside.sessions,
@@ -99,6 +108,7 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
                 limits=poll_limits,
                 retention=timedelta(days=settings.retention_days),
             ),
+            confirmation=confirmation,
         )
 
 
@@ -118,15 +128,13 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
         shop_tasks = _shop_tasks(settings, app)
         stack.callback(shop_tasks.close)
         sinks[shop_tasks.name] = shop_tasks
+    routes = [Route(sink=sink.name, types=sink.types) for sink in sinks.values()]
     return _Outside(
         engine=engine,
         klarna=klarna,
         cipher=cipher,
-        sessions=PostgresSessions(
-            engine,
-            cipher=cipher,
-            routes=[Route(sink=sink.name, types=sink.types) for sink in sinks.values()],
-        ),
+        sessions=PostgresSessions(engine, cipher=cipher, routes=routes),
+        confirmations=PostgresConfirmations(engine, routes=routes),
         outbox=PostgresOutbox(engine),
         publisher=CeleryPublisher(app),
         sinks=list(sinks.values()),
@@ -158,13 +166,17 @@ def _poll_service(outside: _Outside, settings: Settings, limits: PollLimits) -> 
 
 
 def _dispatch_service(
-    outside: _Outside, relay: RelayService, settings: Settings
+    outside: _Outside,
+    relay: RelayService,
+    confirmation: ConfirmationService,
+    settings: Settings,
 ) -> DispatchService:
     return DispatchService(
         outside.sessions,
         outside.outbox,
         outside.publisher,
         relay,
+        confirmation,
         accounts=sorted(settings.accounts),
         tasks_per_tick=settings.poll_tasks_per_tick,
         limits=_claim_limits(settings),
@@ -238,6 +250,7 @@ def _poll_limits(settings: Settings) -> PollLimits:
         expiry_grace=settings.poll_expiry_grace_seconds,
         max_interval=settings.poll_max_interval_seconds,
         max_lifetime=settings.poll_max_lifetime_seconds,
+        confirmation_expected=settings.confirmation_expected,
     )
 
 

@@ -56,6 +56,7 @@ class Runtime:
         if self._services is not None:
             self._services.poll.stop()
             self._services.track.stop()
+            self._services.confirmation.stop()
 
     def close(self) -> None:
         """Give leases back and close everything; however often and wherever it is called from."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from typing import Any
 from uuid import UUID
@@ -134,6 +134,7 @@ _INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": ScrubbedRequ
 
 _TRACK_ARGUMENTS = tuple(field.name for field in fields(TrackArguments))
 _CREATED_ARGUMENTS = ("response", "account", "reference")
+_CONFIRM_ARGUMENTS = ("session_id", "order_id")
 _LONGEST_NAME = 64
 
 
@@ -156,11 +157,15 @@ def _shown_name(name: str) -> str:
     return name if name.isidentifier() and len(name) <= _LONGEST_NAME else "arguments"
 
 
-def _track(arguments: TrackArguments) -> None:
+def _call(service: Callable[..., Awaitable[object]], *arguments: object) -> None:
     try:
-        runtime.call(runtime.services.track.track, arguments)
+        runtime.call(service, *arguments)
     except UnavailableError as error:
         raise Reject(str(error), requeue=True) from None
+
+
+def _track(arguments: TrackArguments) -> None:
+    _call(runtime.services.track.track, arguments)
 
 
 @app.task(name="payment_sessions.track", **_TRACK)
@@ -189,6 +194,20 @@ def track_created(*given: object, **named: object) -> None:
             kind="hpp",
             **arguments,
         )
+    )
+
+
+@app.task(name="payment_sessions.confirm_order", **_TRACK)
+def confirm_order(*given: object, **named: object) -> None:
+    """Note that an order was placed with a payment session's authorization: no warning is due.
+
+    Arguments, in order: session_id, order_id.
+    """
+    arguments = _named(_CONFIRM_ARGUMENTS, given, named)
+    _call(
+        runtime.services.confirmation.confirm_order,
+        arguments.get("session_id"),
+        arguments.get("order_id"),
     )
 
 

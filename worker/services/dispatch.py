@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import structlog
 
+from worker.services.confirmation import ConfirmationService
 from worker.services.ports import (
     ClaimLimits,
     Outbox,
@@ -24,11 +25,11 @@ LONGEST_SLEEP = 1.0
 FIRST_BACKOFF_SLEEP = 0.25
 LONGEST_BACKOFF_SLEEP = 2.0
 SWEEP_EVERY = 1.0
+WARN_EVERY = 1.0
 STREAM_CHECK_EVERY = 5.0
 STREAM_CHECK_SECONDS = 3.0
 # Each tick waits on the database and the broker this long at most.
 TICK_SECONDS = 15.0
-SWEPT_SESSIONS = 800
 SESSIONS_PER_RELAY = 50
 # A queue that holds this many ticks' worth is not being worked off: adding would only fill it.
 TICKS_WAITING = 4
@@ -37,12 +38,13 @@ TICKS_WAITING = 4
 class DispatchService:
     """`accounts` are the configured ones; `monotonic` answers seconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a tick looks after everything that has its time
         self,
         sessions: Sessions,
         outbox: Outbox,
         publisher: Publisher,
         relay: RelayService,
+        confirmation: ConfirmationService,
         *,
         accounts: Sequence[str],
         tasks_per_tick: int,
@@ -53,11 +55,13 @@ class DispatchService:
         self._outbox = outbox
         self._publisher = publisher
         self._relay = relay
+        self._confirmation = confirmation
         self._accounts = list(accounts)
         self._tasks_per_tick = tasks_per_tick
         self._limits = limits
         self._monotonic = monotonic
         self._swept_at = float("-inf")
+        self._warned_at = float("-inf")
         self._checked_at = float("-inf")
         self._failures = 0
         self._ticking = anyio.Lock()
@@ -89,6 +93,8 @@ class DispatchService:
         room = self._tasks_per_tick * TICKS_WAITING
         backed_up = waiting["polls"] >= room
         sent = False if backed_up else await self._dispatch()
+        # Before the sweep, which wakes the relay for what is written here.
+        await self._warn()
         if waiting["events"] < room:
             await self._sweep()
         await self._check_streams()
@@ -136,12 +142,19 @@ class DispatchService:
         except UnavailableError as error:
             log.warning("leases_not_given_back", error=str(error))
 
+    async def _warn(self) -> None:
+        """Tell shops of orders that are missing while their authorizations run out."""
+        if self._monotonic() - self._warned_at < WARN_EVERY:
+            return
+        self._warned_at = self._monotonic()
+        await self._confirmation.warn()
+
     async def _sweep(self) -> None:
         """Wake the relay for messages that nobody is delivering: a lost wake-up, a retry due."""
         if self._monotonic() - self._swept_at < SWEEP_EVERY:
             return
         self._swept_at = self._monotonic()
-        due = await self._outbox.due_sessions(self._relay.sinks, limit=SWEPT_SESSIONS)
+        due = await self._outbox.due_sessions(self._relay.sweep_limits)
         for start in range(0, len(due), SESSIONS_PER_RELAY):
             await self._publisher.send_relay(due[start : start + SESSIONS_PER_RELAY])
 

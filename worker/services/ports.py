@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
 from worker.domain.account import AccountState
+from worker.domain.confirmation import ConfirmEffect
 from worker.domain.decision import Decision
+from worker.domain.deliveries import Fate, Refusal, RetrySchedule
+from worker.domain.events import Event, EventType
 from worker.domain.session import Kind, Observation, PaymentSession
 from worker.domain.tracking import TrackEffect, TrackRequest
 
@@ -64,12 +67,14 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One outbox message claimed for one sink; `attempts` counts this try."""
+    """One outbox message claimed for one sink; `attempts` counts this try and is its lease."""
 
     event_id: UUID
     sink: str
     session_id: str
     attempts: int
+    # How long it has been tried, by the database's clock.
+    age: timedelta
     envelope: dict[str, Any]
     encrypted_token: bytes | None = field(default=None, repr=False)
 
@@ -125,6 +130,21 @@ class Tokens(Protocol):
         """Erase tokens whose time is over; answers whose they were."""
 
 
+class Confirmations(Protocol):
+    """Orders placed with authorizations, and those still missing. Both raise UnavailableError."""
+
+    async def confirm(self, session_id: str, order_id: str) -> ConfirmEffect:
+        """Note the order that was placed, and stop the clock.
+
+        Raises:
+            InvalidArgumentError: nobody follows the session.
+            ConflictError: another order was confirmed before.
+        """
+
+    async def warn_due(self, *, limit: int) -> list[Event]:
+        """Write the warnings that are due, each once whoever asks at the same time."""
+
+
 class Purge(Protocol):
     """Deleting what nobody needs any more. Raises UnavailableError."""
 
@@ -169,16 +189,22 @@ class Outbox(Protocol):
     async def claim(
         self, session_ids: Collection[str], sinks: Collection[str], *, lease: timedelta
     ) -> list[Delivery]:
-        """Claim each session's oldest undelivered message per sink, where its time has come."""
+        """Claim each session's oldest undelivered message per sink, where its time has come.
+
+        Nothing for a sink that is disabled or asked for a pause.
+        """
 
     async def mark_delivered(self, delivery: Delivery) -> None:
         """Note that the sink has it."""
 
-    async def mark_failed(self, delivery: Delivery, *, error: str, wait: timedelta) -> None:
-        """Note the error and try again after `wait`."""
+    async def mark_failed(self, delivery: Delivery, *, error: str, fate: Fate) -> None:
+        """Note the error and what comes of it, for the delivery and for its sink."""
 
-    async def due_sessions(self, sinks: Collection[str], *, limit: int) -> list[str]:
-        """Answer payment sessions whose oldest undelivered message is due."""
+    async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
+        """Answer payment sessions whose oldest undelivered message is due.
+
+        `limits` names the sinks, and how many sessions at most each may fill the answer with.
+        """
 
     async def generation(self, stream: str) -> str | None:
         """Answer the generation mark that the stream was last given."""
@@ -196,13 +222,40 @@ class Outbox(Protocol):
 
 
 class DeliveryError(Exception):
-    """A sink did not take an event; the text is safe to store."""
+    """A sink did not take an event; the text is safe to store.
+
+    `asked` is how long the sink asked to wait.
+    """
+
+    def __init__(
+        self, text: str, *, refusal: Refusal = Refusal.RETRY, asked: timedelta | None = None
+    ) -> None:
+        self.refusal = refusal
+        self.asked = asked
+        super().__init__(text)
 
 
 class Sink(Protocol):
     """One place that events go to."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What its deliveries are stored under."""
+
+    @property
+    def types(self) -> frozenset[EventType] | None:
+        """The event types it takes; None for every one."""
+
+    @property
+    def schedule(self) -> RetrySchedule:
+        """How its failed deliveries are tried again."""
+
+    @property
+    def in_flight(self) -> int | None:
+        """How many deliveries of one process may be under way to it, beside the relay tasks.
+
+        None for one as quick as our own servers: the relay task itself waits for it.
+        """
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
         """Hand the CloudEvent over, at least once.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
-import anyio
 import structlog
 
 from worker.domain.errors import InvalidArgumentError
@@ -19,14 +19,10 @@ from worker.domain.tracking import (
     check_session_url,
     default_session_url,
 )
+from worker.services.patience import Patience
 from worker.services.ports import ClaimLimits, Publisher, Sessions, UnavailableError
 
 log = structlog.get_logger(__name__)
-
-# How long a message is held while the database is away. With the longest single try it stays
-# below the broker's visibility timeout (60 s), so nobody else is given the message meanwhile.
-PATIENCE_SECONDS = 25.0
-RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,35 +55,27 @@ class TrackService:
         self._base_urls = base_urls
         self._allowed_origins = allowed_origins
         self._limits = limits
-        self._monotonic = monotonic
-        self._stopping = False
+        self._patience = Patience(monotonic)
 
     def stop(self) -> None:
         """Wait for an absent database no longer: the messages go back to their queue."""
-        self._stopping = True
+        self._patience.stop()
 
     async def track(self, arguments: TrackArguments) -> TrackEffect:
         """Follow a payment session; its first poll is on its way when this returns.
 
         Raises:
             InvalidArgumentError, ConflictError: naming the field; nothing was stored or sent.
-            UnavailableError: the database stayed away for PATIENCE_SECONDS.
+            UnavailableError: the database stayed away.
         """
         request = check_arguments(
             arguments, accounts=self._base_urls, allowed_origins=self._allowed_origins
         )
-        patient_until = self._monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                effect = await self._track(request)
-            except UnavailableError as error:
-                log.warning("track_waits", session_id=request.session_id, error=str(error))
-                if self._stopping or self._monotonic() > patient_until:
-                    raise
-                await anyio.sleep(RETRY_SECONDS)
-            else:
-                log.info("payment_session_tracked", session_id=request.session_id, effect=effect)
-                return effect
+        effect = await self._patience.until_done(
+            partial(self._track, request), waits="track_waits", session_id=request.session_id
+        )
+        log.info("payment_session_tracked", session_id=request.session_id, effect=effect)
+        return effect
 
     async def _track(self, request: TrackRequest) -> TrackEffect:
         tracked = await self._sessions.track(request, self._session_url, self._limits)
