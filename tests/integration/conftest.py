@@ -18,6 +18,7 @@ from worker.adapters.klarna.client import HttpxKlarna
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.outbox import PostgresOutbox
 from worker.adapters.postgres.sessions import PostgresSessions
+from worker.domain.deliveries import Route
 from worker.sandbox.server import SandboxServer
 
 LONG = timedelta(seconds=10)
@@ -49,7 +50,9 @@ def cipher() -> FernetTokenCipher:
 
 @pytest.fixture
 def sessions(engine: AsyncEngine, cipher: FernetTokenCipher) -> PostgresSessions:
-    return PostgresSessions(engine, cipher=cipher, sinks=("redis_stream", "celery"))
+    return PostgresSessions(
+        engine, cipher=cipher, routes=(Route(sink="redis_stream"), Route(sink="celery"))
+    )
 
 
 @pytest.fixture

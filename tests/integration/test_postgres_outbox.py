@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.stored import Stored
 from worker.adapters.postgres.outbox import PostgresOutbox
+from worker.domain.deliveries import Fate
 from worker.services.ports import Delivery
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +96,7 @@ async def test_a_failed_message_blocks_those_behind_it_and_nobody_else(
     behind = stored.add_message("s1", 2, sinks=BOTH)
     elsewhere = stored.add_message("s2", 1)
     (delivery,) = await claim(outbox, "s1")
-    await outbox.mark_failed(delivery, error="redis: ConnectionError", wait=DAY)
+    await outbox.mark_failed(delivery, error="redis: ConnectionError", fate=Fate(wait=DAY))
 
     assert await claimed_ids(outbox, "s1", "s2") == {("redis_stream", elsewhere)}
     (other_sink,) = await claim(outbox, "s1", sinks=("celery",))
@@ -162,7 +163,7 @@ async def test_marking_after_another_claimed_it_changes_nothing(
     if mark == "delivered":
         await outbox.mark_delivered(mine)
     else:
-        await outbox.mark_failed(mine, error="too late", wait=DAY)
+        await outbox.mark_failed(mine, error="too late", fate=Fate(wait=DAY))
 
     assert stored.delivery(event_id) == before
 
@@ -170,7 +171,7 @@ async def test_marking_after_another_claimed_it_changes_nothing(
 async def test_a_delivery_forgets_the_errors_before_it(outbox: PostgresOutbox, stored: Stored):
     event_id = stored.add_message(stored.add_session("s1"), 1)
     (first,) = await claim(outbox)
-    await outbox.mark_failed(first, error="redis: TimeoutError", wait=timedelta(0))
+    await outbox.mark_failed(first, error="redis: TimeoutError", fate=Fate(wait=timedelta(0)))
     (second,) = await claim(outbox)
 
     await outbox.mark_delivered(second)
@@ -197,8 +198,8 @@ async def test_the_due_sessions_are_those_whose_oldest_message_is_due(
     done = stored.add_message("done", 1)
     stored.rows("UPDATE outbox_deliveries SET delivered_at = now() WHERE event_id = %s", done)
 
-    assert await outbox.due_sessions(STREAM, limit=10) == ["due"]
-    assert await outbox.due_sessions(("webhook",), limit=10) == ["elsewhere"]
+    assert await outbox.due_sessions({"redis_stream": 10}) == ["due"]
+    assert await outbox.due_sessions({"webhook": 10}) == ["elsewhere"]
 
 
 async def test_the_due_sessions_are_each_named_once_the_longest_due_first(
@@ -208,8 +209,8 @@ async def test_the_due_sessions_are_each_named_once_the_longest_due_first(
         stored.add_session(f"s{number}")
         stored.add_message(f"s{number}", 1, sinks=BOTH, due_in=-number)
 
-    assert sorted(await outbox.due_sessions(BOTH, limit=100)) == ["s0", "s1", "s2", "s3"]
-    assert await outbox.due_sessions(STREAM, limit=1) == ["s3"]
+    assert sorted(await outbox.due_sessions(dict.fromkeys(BOTH, 100))) == ["s0", "s1", "s2", "s3"]
+    assert await outbox.due_sessions({"redis_stream": 1}) == ["s3"]
 
 
 # --- generations of a stream

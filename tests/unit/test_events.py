@@ -23,7 +23,6 @@ from worker.domain.events import (
     Event,
     EventType,
     build_event,
-    delivery_backoff,
     rfc3339,
     with_token,
 )
@@ -175,16 +174,6 @@ def test_a_session_never_read_has_no_orders_to_tell_of():
 )
 def test_times_are_utc_with_a_z(moment: datetime | None, text: str | None):
     assert rfc3339(moment) == text
-
-
-@pytest.mark.parametrize(
-    ("attempts", "jitter", "seconds"),
-    [(1, 0, 0.5), (1, 1, 1), (4, 0, 4), (4, 0.5, 6), (50, 0, 150), (50, 1, 300)],
-)
-def test_a_failed_delivery_waits_half_to_all_of_its_backoff(
-    attempts: int, jitter: float, seconds: float
-):
-    assert delivery_backoff(attempts, jitter=jitter) == timedelta(seconds=seconds)
 
 
 @settings(max_examples=100, deadline=None, database=None)

@@ -9,7 +9,9 @@ from uuid import uuid4
 import anyio
 import structlog
 
-from worker.domain.events import delivery_backoff, with_token
+from worker.domain.deliveries import Failure, fate_of
+from worker.domain.events import with_token
+from worker.services.lanes import Background, Lane
 from worker.services.ports import (
     Delivery,
     DeliveryError,
@@ -25,13 +27,22 @@ log = structlog.get_logger(__name__)
 # A delivery under way is another relay's until then; longer than any sink may take.
 DELIVERY_LEASE = timedelta(seconds=30)
 DELIVERY_SECONDS = 20.0
+# What a shutdown waits for deliveries beside; what is cut short is delivered after its lease.
+CLOSE_SECONDS = 5.0
+# How many sessions each sink may have woken at once. A slow one's backlog fills no queue.
+SWEPT_SESSIONS = 800
+SWEPT_SESSIONS_BESIDE = 200
 # A lost stream is sent again in pieces that a statement's time is enough for.
 RESEND_BATCH = 2000
 RESEND_BATCHES = 5
+_NO_ANSWER = "no answer in time"
 
 
 class RelayService:
-    """`lossy` names those of `sinks` whose server may lose what it was given."""
+    """`lossy` names those of `sinks` whose server may lose what it was given.
+
+    Call `close` at the end, in the same event loop.
+    """
 
     def __init__(
         self,
@@ -45,6 +56,9 @@ class RelayService:
         self._outbox = outbox
         self._cipher = cipher
         self._sinks = {sink.name: sink for sink in sinks}
+        self._quick = [sink.name for sink in sinks if sink.in_flight is None]
+        self._lanes = {s.name: Lane(s.in_flight) for s in sinks if s.in_flight is not None}
+        self._beside = Background()
         self._lossy = lossy
         self._chance = chance
 
@@ -53,57 +67,114 @@ class RelayService:
         """The names of the configured sinks."""
         return list(self._sinks)
 
-    async def relay(self, session_ids: Sequence[str]) -> None:
-        """Deliver what these payment sessions have due; failures wait for beat's sweep."""
-        waiting = list(session_ids)
-        while waiting:
-            claimed = await self._outbox.claim(waiting, self.sinks, lease=DELIVERY_LEASE)
-            delivered: list[str] = []
-            async with anyio.create_task_group() as group:
-                for delivery in claimed:
-                    group.start_soon(self._deliver, delivery, delivered)
-            # The next message of a session is deliverable now that this one is.
-            waiting = delivered
-
-    async def _deliver(self, delivery: Delivery, delivered: list[str]) -> None:
-        ids = {
-            "event_id": str(delivery.event_id),
-            "session_id": delivery.session_id,
-            "sink": delivery.sink,
+    @property
+    def sweep_limits(self) -> dict[str, int]:
+        """How many sessions at most a sweep wakes for each sink."""
+        return {
+            name: SWEPT_SESSIONS_BESIDE if name in self._lanes else SWEPT_SESSIONS
+            for name in self._sinks
         }
+
+    async def close(self) -> None:
+        """Give deliveries beside a little time to end; the rest is delivered after its lease."""
+        self._lanes.clear()
+        await self._beside.close(patience=CLOSE_SECONDS)
+
+    async def relay(self, session_ids: Sequence[str]) -> None:
+        """Deliver what these payment sessions have due; failures wait for beat's sweep.
+
+        It waits for the quick sinks. Deliveries to others go on beside, as many as have room there.
+        """
+        for sink, lane in list(self._lanes.items()):
+            await self._relay_beside(sink, lane, session_ids)
+        if not self._quick:
+            return
+        claimed = await self._outbox.claim(session_ids, self._quick, lease=DELIVERY_LEASE)
+        async with anyio.create_task_group() as group:
+            for delivery in claimed:
+                group.start_soon(self._deliver_in_turn, delivery)
+
+    async def _relay_beside(self, sink: str, lane: Lane, session_ids: Sequence[str]) -> None:
+        waiting = list(session_ids)
+        while waiting and (places := lane.take(len(waiting))):
+            asked, waiting = waiting[:places], waiting[places:]
+            claimed: list[Delivery] = []
+            try:
+                claimed = await self._outbox.claim(asked, [sink], lease=DELIVERY_LEASE)
+            finally:
+                lane.give_back(places - len(claimed))
+            for delivery in claimed:
+                self._beside.start(self._deliver_in_lane(delivery, lane))
+
+    async def _deliver_in_lane(self, delivery: Delivery, lane: Lane) -> None:
+        try:
+            await self._deliver_in_turn(delivery)
+        except Exception:
+            # Nobody waits for this: it is told here or nowhere.
+            log.exception("delivery_failed", **_ids(delivery))
+        finally:
+            lane.give_back()
+
+    async def _deliver_in_turn(self, delivery: Delivery) -> None:
+        """Deliver it, then the session's next ones to the same sink, until one fails."""
+        waiting = [delivery]
+        while waiting and await self._deliver(waiting[0]):
+            try:
+                waiting = await self._outbox.claim(
+                    [delivery.session_id], [delivery.sink], lease=DELIVERY_LEASE
+                )
+            except UnavailableError as error:
+                log.warning("relay_interrupted", error=str(error), sink=delivery.sink)
+                return
+
+    async def _deliver(self, delivery: Delivery) -> bool:
+        """Deliver it and mark what came of it; answers whether the sink has it."""
+        ids = _ids(delivery)
         try:
             with anyio.fail_after(DELIVERY_SECONDS):
                 await self._sinks[delivery.sink].deliver(self._envelope(delivery))
         except (DeliveryError, TimeoutError) as error:
-            reason = str(error) or "no answer in time"
-            log.warning("delivery_failed", error=reason, attempts=delivery.attempts, **ids)
-            await self._mark_failed(delivery, reason)
-            return
+            refused = error if isinstance(error, DeliveryError) else DeliveryError(_NO_ANSWER)
+            log.warning("delivery_failed", error=str(refused), attempts=delivery.attempts, **ids)
+            await self._mark_failed(delivery, refused)
+            return False
         except Exception as error:
             # A fault of ours, met by one event: other sessions' events must not wait for it.
             log.exception("delivery_failed", attempts=delivery.attempts, **ids)
-            await self._mark_failed(delivery, type(error).__name__)
-            return
+            await self._mark_failed(delivery, DeliveryError(type(error).__name__))
+            return False
         try:
             await self._outbox.mark_delivered(delivery)
         except UnavailableError as error:
             # It is delivered again under its id when the lease is over.
             log.warning("delivery_not_marked", error=str(error), **ids)
-            return
-        delivered.append(delivery.session_id)
+            return False
         log.info("event_delivered", type=delivery.envelope["type"], **ids)
+        return True
 
     def _envelope(self, delivery: Delivery) -> dict[str, object]:
         if delivery.encrypted_token is None:
             return delivery.envelope
         return with_token(delivery.envelope, self._cipher.decrypt(delivery.encrypted_token))
 
-    async def _mark_failed(self, delivery: Delivery, reason: str) -> None:
-        wait = delivery_backoff(delivery.attempts, jitter=self._chance())
+    async def _mark_failed(self, delivery: Delivery, refused: DeliveryError) -> None:
+        failure = Failure(
+            attempts=delivery.attempts,
+            age=delivery.age,
+            refusal=refused.refusal,
+            asked=refused.asked,
+        )
+        schedule = self._sinks[delivery.sink].schedule
+        fate = fate_of(failure, schedule, jitter=self._chance())
         try:
-            await self._outbox.mark_failed(delivery, error=reason, wait=wait)
+            await self._outbox.mark_failed(delivery, error=str(refused), fate=fate)
         except UnavailableError as error:
-            log.warning("delivery_not_marked", error=str(error), session_id=delivery.session_id)
+            log.warning("delivery_not_marked", error=str(error), **_ids(delivery))
+            return
+        if fate.wait is None:
+            log.warning("delivery_dead", error=str(refused), **_ids(delivery))
+        if fate.disable_sink:
+            log.warning("sink_disabled", error=str(refused), sink=delivery.sink)
 
     async def resend_lost_streams(self) -> None:
         """Where a sink's server lost its stream, send what it held again, under the old ids.
@@ -129,3 +200,11 @@ class RelayService:
             await sink.set_generation(renewed)
             if known is not None:
                 log.warning("stream_lost", stream=sink.stream)
+
+
+def _ids(delivery: Delivery) -> dict[str, str]:
+    return {
+        "event_id": str(delivery.event_id),
+        "session_id": delivery.session_id,
+        "sink": delivery.sink,
+    }

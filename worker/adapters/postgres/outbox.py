@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.postgres.engine import transaction
+from worker.domain.deliveries import Fate
 from worker.services.ports import Delivery
 
+_SINK_WAITS = """
+    EXISTS (
+        SELECT FROM webhook_endpoints AS e
+        WHERE e.sink = wanted.sink
+            AND (e.disabled_at IS NOT NULL OR e.held_until > statement_timestamp())
+    )
+"""
 # Only a session's oldest undelivered message is deliverable, per sink.
 _IS_HEAD = """
-    d.delivered_at IS NULL AND d.dead_at IS NULL
-    AND d.sink = ANY(CAST(:sinks AS text[]))
+    d.sink = wanted.sink
+    AND d.delivered_at IS NULL AND d.dead_at IS NULL
     AND d.next_attempt_at <= statement_timestamp()
     AND NOT EXISTS (
         SELECT FROM outbox_deliveries AS older
@@ -27,8 +35,10 @@ _IS_HEAD = """
 _CLAIM = text(f"""
     WITH head AS (
         SELECT d.event_id, d.sink
-        FROM outbox_deliveries AS d
-        WHERE d.session_id = ANY(CAST(:session_ids AS text[])) AND {_IS_HEAD}
+        FROM unnest(CAST(:sinks AS text[])) AS wanted(sink)
+        JOIN outbox_deliveries AS d
+            ON d.session_id = ANY(CAST(:session_ids AS text[])) AND {_IS_HEAD}
+        WHERE NOT {_SINK_WAITS}
         FOR UPDATE OF d SKIP LOCKED
     )
     UPDATE outbox_deliveries AS d
@@ -38,19 +48,22 @@ _CLAIM = text(f"""
     JOIN payment_sessions AS s USING (session_id)
     WHERE d.event_id = head.event_id AND d.sink = head.sink
     RETURNING d.event_id, d.sink, d.session_id, d.attempts, m.payload,
+        statement_timestamp() - d.due_since AS age,
         CASE WHEN m.event_type = 'payment_session.authorized' THEN s.authorization_token END
             AS encrypted_token
 """)  # noqa: S608 - constants of this module
 
 _DUE_SESSIONS = text(f"""
     SELECT DISTINCT due.session_id
-    FROM (
+    FROM unnest(CAST(:sinks AS text[]), CAST(:limits AS integer[])) AS wanted(sink, most),
+    LATERAL (
         SELECT d.session_id
         FROM outbox_deliveries AS d
         WHERE {_IS_HEAD}
         ORDER BY d.next_attempt_at
-        LIMIT :limit
+        LIMIT wanted.most
     ) AS due
+    WHERE NOT {_SINK_WAITS}
 """)  # noqa: S608 - constants of this module
 
 # `attempts` is the lease: a delivery claimed again meanwhile is another's to mark.
@@ -62,9 +75,24 @@ _MARK_DELIVERED = text("""
 """)
 _MARK_FAILED = text("""
     UPDATE outbox_deliveries
-    SET next_attempt_at = clock_timestamp() + :wait, last_error = :error
+    SET last_error = :error,
+        next_attempt_at =
+            clock_timestamp() + COALESCE(CAST(:wait AS interval), interval '0'),
+        dead_at = CASE WHEN CAST(:wait AS interval) IS NULL THEN clock_timestamp() END
     WHERE event_id = :event_id AND sink = :sink AND attempts = :attempts
         AND delivered_at IS NULL AND dead_at IS NULL
+""")
+_DISABLE = text("""
+    INSERT INTO webhook_endpoints AS e (sink, disabled_at, reason)
+    VALUES (:sink, clock_timestamp(), :error)
+    ON CONFLICT (sink) DO UPDATE SET disabled_at = EXCLUDED.disabled_at, reason = EXCLUDED.reason
+    WHERE e.disabled_at IS NULL
+""")
+_HOLD = text("""
+    INSERT INTO webhook_endpoints AS e (sink, held_until)
+    VALUES (:sink, clock_timestamp() + :hold)
+    ON CONFLICT (sink) DO UPDATE SET held_until = EXCLUDED.held_until
+    WHERE e.held_until IS NULL OR e.held_until < EXCLUDED.held_until
 """)
 
 _GENERATION = text("SELECT generation FROM stream_generations WHERE stream = :stream")
@@ -116,7 +144,10 @@ class PostgresOutbox:
     async def claim(
         self, session_ids: Collection[str], sinks: Collection[str], *, lease: timedelta
     ) -> list[Delivery]:
-        """Claim each session's oldest undelivered message per sink, where its time has come."""
+        """Claim each session's oldest undelivered message per sink, where its time has come.
+
+        Nothing for a sink that is disabled or asked for a pause.
+        """
         async with transaction(self._engine) as connection:
             rows = await connection.execute(
                 _CLAIM, {"session_ids": list(session_ids), "sinks": list(sinks), "lease": lease}
@@ -127,6 +158,7 @@ class PostgresOutbox:
                     sink=row.sink,
                     session_id=row.session_id,
                     attempts=row.attempts,
+                    age=row.age,
                     envelope=row.payload,
                     encrypted_token=row.encrypted_token,
                 )
@@ -138,15 +170,27 @@ class PostgresOutbox:
         async with transaction(self._engine) as connection:
             await connection.execute(_MARK_DELIVERED, _key(delivery))
 
-    async def mark_failed(self, delivery: Delivery, *, error: str, wait: timedelta) -> None:
-        """Note the error and try again after `wait`."""
+    async def mark_failed(self, delivery: Delivery, *, error: str, fate: Fate) -> None:
+        """Note the error and what comes of it, for the delivery and for its sink."""
         async with transaction(self._engine) as connection:
-            await connection.execute(_MARK_FAILED, _key(delivery) | {"error": error, "wait": wait})
+            values = _key(delivery) | {"error": error, "wait": fate.wait}
+            marked = await connection.execute(_MARK_FAILED, values)
+            if not marked.rowcount:
+                return
+            if fate.disable_sink:
+                await connection.execute(_DISABLE, {"sink": delivery.sink, "error": error})
+            if fate.hold_sink is not None:
+                values = {"sink": delivery.sink, "hold": fate.hold_sink}
+                await connection.execute(_HOLD, values)
 
-    async def due_sessions(self, sinks: Collection[str], *, limit: int) -> list[str]:
-        """Answer payment sessions whose oldest undelivered message is due."""
+    async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
+        """Answer payment sessions whose oldest undelivered message is due.
+
+        `limits` names the sinks, and how many sessions at most each may fill the answer with.
+        """
+        values = {"sinks": list(limits), "limits": list(limits.values())}
         async with transaction(self._engine) as connection:
-            rows = await connection.execute(_DUE_SESSIONS, {"sinks": list(sinks), "limit": limit})
+            rows = await connection.execute(_DUE_SESSIONS, values)
             return list(rows.scalars())
 
     async def generation(self, stream: str) -> str | None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.adapters.postgres import statements, tables
 from worker.adapters.postgres.engine import transaction
 from worker.adapters.postgres.group_write import GroupWrite
+from worker.adapters.postgres.outbox_rows import insert_messages
 from worker.adapters.postgres.session_rows import (
     leased_from_row,
     recorded_row,
@@ -22,6 +23,7 @@ from worker.adapters.postgres.session_rows import (
     session_values,
 )
 from worker.domain.decision import Decision
+from worker.domain.deliveries import Route
 from worker.domain.session import Kind, PaymentSession
 from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
 from worker.services.ports import (
@@ -41,10 +43,12 @@ _T = tables.payment_sessions
 class PostgresSessions:
     """Implements the port `Sessions`."""
 
-    def __init__(self, engine: AsyncEngine, *, cipher: TokenCipher, sinks: Sequence[str]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, cipher: TokenCipher, routes: Sequence[Route]
+    ) -> None:
         self._engine = engine
         self._cipher = cipher
-        self._sinks = sinks
+        self._routes = routes
         self._quiet = GroupWrite(self._record_quietly)
 
     # --- tracking
@@ -251,28 +255,7 @@ class PostgresSessions:
                     previous_read_at=change.previous_read_at,
                 )
             )
-        messages = [
-            {
-                "event_id": event.event_id,
-                "session_id": session_id,
-                "sequence": event.sequence,
-                "event_type": str(event.type),
-                "payload": event.envelope(),
-            }
-            for event in decision.events
-        ]
-        if not messages:
-            return
-        await connection.execute(tables.outbox_messages.insert(), messages)
-        shared = ("event_id", "session_id", "sequence")
-        await connection.execute(
-            tables.outbox_deliveries.insert(),
-            [
-                {name: message[name] for name in shared} | {"sink": sink}
-                for message in messages
-                for sink in self._sinks
-            ],
-        )
+        await insert_messages(connection, decision.events, self._routes)
 
     async def overdue_ends(self, *, max_lifetime: timedelta, limit: int) -> list[LeasedSession]:
         """Lease sessions whose end lies more than a day back, for giving them up unread."""

@@ -8,6 +8,7 @@ import anyio.to_thread
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from worker.domain.deliveries import OWN_SERVER
 from worker.services.ports import DeliveryError
 
 
@@ -19,6 +20,9 @@ class CeleryTaskSink:
     """
 
     name = "celery"
+    types = None
+    schedule = OWN_SERVER
+    in_flight = None
 
     def __init__(
         self, broker_url: str, *, task: str, queue: str, transport_options: dict[str, Any]

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from redis.typing import EncodableT, FieldT
 
+from worker.domain.deliveries import OWN_SERVER
 from worker.services.ports import DeliveryError, UnavailableError
 
 _MARK = "generation:"
@@ -19,6 +20,9 @@ class RedisStreamSink:
     """Implements the port `LossySink`."""
 
     name = "redis_stream"
+    types = None
+    schedule = OWN_SERVER
+    in_flight = None
 
     def __init__(self, redis: Redis, *, stream: str, retention: timedelta) -> None:
         self._redis = redis
