@@ -231,6 +231,7 @@ def test_token_places_one_order_within_its_hour(sandbox: SandboxClient, klarna: 
     sandbox.advance_clock(3600)
     assert klarna.post(late_url).json()["error_code"] == "NOT_FOUND"
     assert klarna.post(used_url).status_code == 403, "its first error is repeated"
+    assert [sandbox.session(created["session_id"])["orders"] for created in (used, late)] == [1, 0]
 
 
 def test_wrong_credentials_get_an_html_page(sandbox: SandboxClient, klarna: httpx.Client):

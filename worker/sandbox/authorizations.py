@@ -18,6 +18,7 @@ class TokenUse:
 
     session: "ScriptedSession"
     used: bool = False
+    orders: int = 0
     refusal: int | None = None
 
 
@@ -49,7 +50,12 @@ class Authorizations:
         if use.refusal is None and (use.used or now >= authorized_at + TOKEN_LIFETIME_SECONDS):
             use.refusal = 403 if use.used else 404
         use.used = True
+        use.orders += use.refusal is None
         return use.session if use.refusal is None else use.refusal
+
+    def orders_of(self, session: "ScriptedSession") -> int:
+        """Return how many orders were placed with a session's tokens."""
+        return sum(use.orders for use in self._tokens.values() if use.session is session)
 
 
 def order_created(session: "ScriptedSession", origin: str) -> dict[str, str]:

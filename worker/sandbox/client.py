@@ -11,7 +11,7 @@ from worker.sandbox.accounts import (
     DEFAULT_REQUESTS_PER_SECOND,
     DEFAULT_USERNAME,
 )
-from worker.sandbox.client_connection import ControlConnection
+from worker.sandbox.client_shops import ShopSystemsClient
 from worker.sandbox.client_types import (
     ChangeFields,
     CreatedSession,
@@ -21,7 +21,7 @@ from worker.sandbox.client_types import (
 )
 
 
-class SandboxClient(ControlConnection):
+class SandboxClient(ShopSystemsClient):
     """Drives a stand-in at `url`.
 
     Every method raises SandboxControlError for input the control API refuses, and httpx.HTTPError
@@ -45,7 +45,7 @@ class SandboxClient(ControlConnection):
         self.ask("PUT", "/sessions/default", json=script)
 
     def session(self, session_id: str) -> dict[str, Any]:
-        """Show what a session shows now (`status`), its `history` and how many `reads` it had."""
+        """Show `status`, `history`, how many `reads` it had, how many `orders` were placed."""
         return dict(self.ask("GET", f"/sessions/{session_id}"))
 
     def set_status(

@@ -100,6 +100,7 @@ class SessionControl:
             "status_at": klarna_timestamp(moment.at),
             "created_at": klarna_timestamp(session.created_at),
             "reads": session.reads,
+            "orders": self._sandbox.authorizations.orders_of(session),
             "history": [
                 {"status": m.change.status, "at": klarna_timestamp(m.at), "reached": m.at <= now}
                 for m in session.history

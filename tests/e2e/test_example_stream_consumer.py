@@ -1,0 +1,168 @@
+"""`examples/stream_consumer.py`, run as it stands beside a whole deployment."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.support.deployment import Deployment
+from tests.support.eventually import eventually
+from tests.support.placed_orders import tries_to_order
+from tests.support.programs import Program
+from worker.sandbox.server import SandboxClient
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "stream_consumer.py"
+STREAM = "payment-session-events"
+PAID = {"steps": [[0, "COMPLETED"]], "expires_in": 600}
+
+
+class Shop:
+    """Consumers of one shop, and what its database says."""
+
+    def __init__(self, deployment: Deployment, folder: Path) -> None:
+        self._deployment = deployment
+        self._folder = folder
+        self._database = folder / "shop.sqlite3"
+
+    def consumer(self, name: str) -> Program:
+        """A consumer; a dead one's entries are stale after a second."""
+        wanted = ("PATH", "REDIS_URL", "KLARNA_USERNAME", "KLARNA_PASSWORD", "KLARNA_BASE_URL")
+        given = {name: self._deployment.environment[name] for name in wanted}
+        return Program(
+            [sys.executable, EXAMPLE],
+            ready="consuming",
+            folder=self._folder,
+            environment=given
+            | {"CONSUMER": name, "STALE_SECONDS": "1", "SHOP_DATABASE": str(self._database)},
+            log_file=self._folder / f"{name}.log",
+        )
+
+    def order(self, session_id: str) -> dict[str, Any] | None:
+        """The shop's order of a payment session."""
+        with closing(sqlite3.connect(self._database)) as database:
+            database.row_factory = sqlite3.Row
+            asked = "SELECT * FROM orders WHERE session_id = ?"
+            row = database.execute(asked, (session_id,)).fetchone()
+            return dict(row) if row else None
+
+    def wait_for(self, session_id: str, state: str) -> dict[str, Any]:
+        """Wait until the order is in that state."""
+        return eventually(
+            lambda: (order := self.order(session_id)) and order["state"] == state and order,
+            within=30,
+            because=f"the order is {state}",
+        )
+
+
+@pytest.fixture
+def shop(deployment: Deployment, tmp_path: Path) -> Shop:
+    deployment.start_all("worker", "beat")
+    return Shop(deployment, tmp_path)
+
+
+@pytest.fixture
+def pending(deployment: Deployment) -> Callable[[], int]:
+    """How many entries the shop was given and has not acknowledged."""
+
+    def count() -> int:
+        with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
+            return server.xpending(STREAM, "shop")["pending"]
+
+    return count
+
+
+def _deliver_again(deployment: Deployment) -> int:
+    """Put every event into the stream a second time, as a resend does; answers how many."""
+    with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
+        entries = server.xrange(STREAM)
+        for _, fields in entries:
+            server.xadd(STREAM, fields)
+        return len(entries)
+
+
+def test_a_paid_session_gets_one_order_however_often_its_event_comes(
+    shop: Shop,
+    deployment: Deployment,
+    sandbox: SandboxClient,
+    pending: Callable[[], int],
+):
+    paid = sandbox.create_session(**PAID)
+    with shop.consumer("first"), shop.consumer("second"):
+        deployment.track(paid["session_id"], reference="order-1")
+        order = shop.wait_for(paid["session_id"], "placed")
+        again = _deliver_again(deployment)
+        eventually(lambda: _read_by_group(deployment) >= 2 * again and pending() == 0)
+
+    assert order["order_id"] == paid["order_id"]
+    assert order["reference"] == "order-1"
+    assert tries_to_order(sandbox, paid) == 1
+    assert sandbox.session(paid["session_id"])["orders"] == 1
+    deployment.assert_invariants()
+
+
+def test_a_consumer_killed_while_klarna_answers_costs_no_second_order(
+    shop: Shop,
+    deployment: Deployment,
+    sandbox: SandboxClient,
+    pending: Callable[[], int],
+):
+    """The order is placed and the answer lost: the next consumer learns that it was placed."""
+    paid = sandbox.create_session(**PAID)
+    sandbox.add_fault("hold", methods=["POST"])
+    with shop.consumer("first") as first:
+        deployment.track(paid["session_id"], reference="order-2")
+        sandbox.wait_for_held(timeout_seconds=30)
+        first.kill()
+    sandbox.clear_faults()
+    sandbox.release()
+
+    with shop.consumer("second"):
+        order = shop.wait_for(paid["session_id"], "placed_id_unknown")
+        eventually(lambda: pending() == 0, because="everything is acknowledged")
+
+    assert order["reference"] == "order-2"
+    assert sandbox.session(paid["session_id"])["orders"] == 1
+
+
+def test_what_klarna_cannot_answer_now_comes_again(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    paid = sandbox.create_session(**PAID)
+    sandbox.add_fault("status", code=503, methods=["POST"], times=1)
+    with shop.consumer("first") as consumer:
+        deployment.track(paid["session_id"], reference="order-3")
+        order = shop.wait_for(paid["session_id"], "placed")
+
+    assert "later: Klarna answered 503" in consumer.log()
+    assert order["order_id"] == paid["order_id"]
+    assert sandbox.session(paid["session_id"])["orders"] == 1
+
+
+def test_it_starts_before_the_stream_is_there_and_ends_cleanly(shop: Shop):
+    consumer = shop.consumer("first").start()
+
+    assert consumer.stop() == 0
+    assert "Traceback" not in consumer.log()
+
+
+def test_no_consumer_shows_a_token(shop: Shop, deployment: Deployment, sandbox: SandboxClient):
+    paid = sandbox.create_session(**PAID)
+    sandbox.add_fault("reset", methods=["POST"], times=1)
+    with shop.consumer("first") as consumer:
+        deployment.track(paid["session_id"])
+        shop.wait_for(paid["session_id"], "placed_id_unknown")
+
+    assert paid["authorization_token"] not in consumer.log()
+
+
+def _read_by_group(deployment: Deployment) -> int:
+    with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
+        groups = {group["name"]: group for group in server.xinfo_groups(STREAM)}
+        return groups[b"shop"]["entries-read"]
