@@ -8,6 +8,7 @@ from starlette.routing import Mount
 from worker.sandbox.control_faults import FaultControl
 from worker.sandbox.control_models import WrongInputError
 from worker.sandbox.control_sessions import SessionControl
+from worker.sandbox.control_shops import ShopControl
 from worker.sandbox.control_state import StateControl
 from worker.sandbox.klarna_api import KlarnaApi
 from worker.sandbox.state import Sandbox
@@ -20,6 +21,7 @@ def create_app(sandbox: Sandbox | None = None) -> Starlette:
         *SessionControl(state).routes(),
         *FaultControl(state).routes(),
         *StateControl(state).routes(),
+        *ShopControl(state).routes(),
     ]
     return Starlette(
         routes=[Mount("/_sandbox", routes=control), Mount("/", app=KlarnaApi(state))],

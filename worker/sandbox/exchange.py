@@ -9,7 +9,12 @@ from starlette.types import Message, Receive, Scope, Send
 from worker.sandbox.accounts import Account
 from worker.sandbox.answers import Answer
 
-SESSION_COLLECTIONS = ("/hpp/v1/sessions/", "/payments/v1/sessions/")
+SESSION_COLLECTIONS = (
+    "/hpp/v1/sessions/",
+    "/payments/v1/sessions/",
+    "/api/klarna_payments/",
+    "/api/orders/",
+)
 
 
 @dataclass(slots=True)
@@ -87,7 +92,7 @@ def start_message(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> Mess
 
 
 def session_id_in(path: str) -> str:
-    """Return the session id a path of Klarna's session endpoints names, or an empty text."""
+    """Return the id of a session, or of a shop system's resource, in a path; else nothing."""
     for collection in SESSION_COLLECTIONS:
         if path.startswith(collection):
             return path[len(collection) :].partition("/")[0]
@@ -100,3 +105,8 @@ def authorization_in(headers: list[tuple[bytes, bytes]]) -> bytes | None:
         if name == b"authorization":
             return value
     return None
+
+
+def header_in(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str:
+    """Return a header's value, or nothing."""
+    return next((value.decode("latin-1") for name, value in headers if name == wanted), "")

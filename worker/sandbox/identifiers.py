@@ -23,6 +23,14 @@ class Identifiers:
         """Return eight letters and digits, like the documents' `X438HG0Q`."""
         return "".join(self._random.choices(_REFERENCE_LETTERS, k=8))
 
+    def letters(self, count: int) -> str:
+        """Return that many letters."""
+        return "".join(self._random.choices(string.ascii_letters, k=count))
+
+    def hexadecimal(self, digits: int) -> str:
+        """Return that many hexadecimal digits."""
+        return "".join(self._random.choices("0123456789abcdef", k=digits))
+
     def client_token(self, session_id: str) -> str:
         """Return a JWT-shaped client token that names the session; its signature is random.
 

@@ -14,7 +14,7 @@ from worker.sandbox.state import Sandbox
 
 
 class KlarnaApi:
-    """An ASGI application that answers as Klarna would."""
+    """An ASGI application that answers as Klarna would, or the shop system a path belongs to."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -36,6 +36,8 @@ class KlarnaApi:
     async def answer(self, exchange: Exchange) -> Answer:
         """Return what Klarna would answer, headers included."""
         account = exchange.account
+        if self._sandbox.shops.account_of(exchange.path) is not None:
+            return await self._sandbox.shops.answer(exchange)
         if account is None:
             return html_page(401)
         if not account.admit():
@@ -58,7 +60,8 @@ class KlarnaApi:
             path=scope["path"],
             session_id=session_id_in(scope["path"]),
             correlation_id=self._sandbox.ids.uuid(),
-            account=self._sandbox.accounts.by_header(authorization),
+            account=self._sandbox.shops.account_of(scope["path"])
+            or self._sandbox.accounts.by_header(authorization),
         )
 
     def _faults(self, exchange: Exchange) -> list[AnyFault]:

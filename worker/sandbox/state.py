@@ -15,6 +15,7 @@ from worker.sandbox.holds import HeldReplies
 from worker.sandbox.identifiers import Identifiers
 from worker.sandbox.scripts import SessionScript, StatusChange
 from worker.sandbox.sessions import ScriptedSession, new_session
+from worker.sandbox.shops.systems import ShopSystems
 from worker.sandbox.traffic import DEFAULT_LOG_SIZE, Traffic
 
 
@@ -51,6 +52,7 @@ class Sandbox:
         self.sessions: dict[str, ScriptedSession] = {}
         self.authorizations = Authorizations()
         self.faults = FaultBook()
+        self.shops = ShopSystems(self)
         self.new_session_script = SessionScript()
         self.traffic.clear()
         self.clock.offset_seconds = 0.0

@@ -1,0 +1,1 @@
+"""Stand-ins of the shop systems that place the order: Commerce Layer and Payway."""
