@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Answer the time of day, aware and UTC; for what others compare with their own clocks."""
+    return datetime.now(UTC)  # noqa: TID251 - the one place
 
 
 def monotonic() -> float:

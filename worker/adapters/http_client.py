@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -16,7 +16,6 @@ from importlib.metadata import version
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver
 from aiohttp.connector import AddrInfoType
 from httpx_aiohttp import AiohttpTransport
 
@@ -35,6 +34,10 @@ CONNECTION_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 UNREADABLE_ERRORS = (httpx.InvalidURL, ValueError)
 
 
+class AddressRefusedError(OSError):
+    """The address lies where this client must not connect to: nothing was sent."""
+
+
 class UnreadableBodyError(Exception):
     """A body that is too large or packed in a way nobody asked for; the text says which."""
 
@@ -45,12 +48,18 @@ def open_client(
     headers: Mapping[str, str],
     auth: httpx.Auth | None = None,
     proxy_url: str | None = None,
-    resolver: AbstractResolver | None = None,
+    may_connect: Callable[[str], bool] | None = None,
 ) -> httpx.AsyncClient:
     """Answer a client without a timeout of its own: whoever asks bounds the whole exchange.
 
-    `resolver` answers host names instead of the machine's own, say to refuse some addresses.
+    `may_connect` is asked of the very address of every connection, whatever its name resolved to
+    before: what it refuses fails with AddressRefusedError among the causes.
     """
+
+    def checked_socket(address: AddrInfoType) -> socket.socket:
+        if may_connect is not None and not may_connect(str(address[4][0])):
+            raise AddressRefusedError("refused")
+        return _socket(address)
 
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -58,8 +67,7 @@ def open_client(
                 limit=_CONNECTIONS,
                 ssl=context,
                 ttl_dns_cache=_DNS_CACHE_SECONDS,
-                socket_factory=_socket,
-                resolver=resolver,
+                socket_factory=checked_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,

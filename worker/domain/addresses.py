@@ -1,0 +1,34 @@
+"""Which network addresses lie outside of a deployment's own network; pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+# RFC 6052: an IPv4 address behind a translator; the last 32 bits are that address.
+_TRANSLATED = ip_network("64:ff9b::/96")
+_IPV4_BITS = 0xFFFF_FFFF
+
+
+def is_public(address: str) -> bool:
+    """Answer whether `address` (as of `getaddrinfo`) is one of the internet's.
+
+    Loopback, private, link-local, shared, reserved and multicast addresses are not, nor is an IPv6
+    address that carries one of these.
+    """
+    told = ip_address(address)
+    return all(
+        each.is_global and not each.is_multicast and not each.is_reserved for each in _meant(told)
+    )
+
+
+def _meant(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+    """The address a connection would end at: the IPv4 address in it, where it carries one."""
+    if isinstance(address, IPv4Address):
+        return [address]
+    if address.ipv4_mapped:
+        return [address.ipv4_mapped]
+    if address.sixtofour:
+        return [address, address.sixtofour]
+    if address in _TRANSLATED:
+        return [IPv4Address(int(address) & _IPV4_BITS)]
+    return [address]
