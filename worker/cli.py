@@ -196,6 +196,21 @@ def sandbox(
         fail(f"--port: cannot listen on {host}:{port}: {error.strerror}")
 
 
+@app.command()
+def console(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8098,
+) -> None:
+    """Serve web pages for the person on call; CONSOLE_BASIC_AUTH is their login.
+
+    Example: session-worker console --port 8098
+    """
+    from worker.commands.console import console as serve_console  # noqa: PLC0415 - see above
+
+    serve_console(host=host, port=port)
+
+
 @app.command("generate-key")
 def generate_key() -> None:
     """Print a new key for TOKEN_ENCRYPTION_KEYS.

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy.exc
 
 from config.settings import DatabaseSettings, load
+from worker.adapters.postgres.faults import fault_line
 from worker.adapters.postgres.reports import Reports
 from worker.commands.output import fail, print_facts, print_json, print_rows, text
 
@@ -22,14 +23,6 @@ _LISTED = (
     *("session_id", "kind", "status", "outcome", "poll_count", "tracked_at", "next_poll_at"),
     "reference",
 )
-
-_NOT_ALLOWED = "DATABASE_URL: its role is not allowed to do this; docs/roles.sql says which is."
-# By SQLSTATE: undefined table, insufficient privilege, read-only transaction.
-_FAULTS = {
-    "42P01": "The database has no tables yet: run `alembic upgrade head`.",
-    "42501": _NOT_ALLOWED,
-    "25006": _NOT_ALLOWED,
-}
 
 
 @contextmanager
@@ -49,10 +42,10 @@ def database_faults_in_one_line() -> Iterator[None]:
     try:
         yield
     except sqlalchemy.exc.DBAPIError as error:
-        fault = _FAULTS.get(getattr(error.orig, "sqlstate", None) or "")
-        if fault is None and not isinstance(error, sqlalchemy.exc.OperationalError):
+        fault = fault_line(error)
+        if fault is None:
             raise
-        fail(fault or "DATABASE_URL: Postgres cannot be reached; see `session-worker check`.")
+        fail(fault)
 
 
 def show(session_id: str, *, as_json: bool) -> None:

@@ -1,0 +1,183 @@
+"""What the console asks beyond Reports: the overview's figures, pages of lists, a search.
+
+Read-only. Every statement is bounded: by an index, or by one pass over the open part of a table.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import text
+
+from worker.adapters.postgres.reports import Reports, Row
+
+_LISTED = """session_id, account, kind, reference, status, outcome, order_id, poll_count,
+        tracked_at, status_updated_at, next_poll_at, finished_at, last_polled_at, last_error,
+        clock_timestamp() AS asked_at"""
+# One pass over the table tells both what there is and whether it is being read.
+_STATES = text("""
+    SELECT COALESCE(outcome, 'open') AS state, status, count(*) AS sessions,
+        count(*) FILTER (WHERE last_polled_at > statement_timestamp() - interval '5 minutes')
+            AS polled_lately,
+        max(last_polled_at) AS last_polled_at
+    FROM payment_sessions
+    GROUP BY 1, 2
+    ORDER BY 1, 2
+""")
+# Paid without an order, as far as anybody told us: the token ran out, or it is still awaited.
+_UNORDERED = text("""
+    SELECT session_id, reference, account, authorization_expires_at, authorization_lapsed_at,
+        EXTRACT(epoch FROM authorization_expires_at - statement_timestamp())::float AS seconds_left
+    FROM payment_sessions
+    WHERE (authorization_lapsed_at IS NOT NULL AND confirmed_at IS NULL)
+        OR next_warning_at IS NOT NULL
+    ORDER BY authorization_lapsed_at DESC NULLS LAST, authorization_expires_at
+    LIMIT :limit
+""")
+_UNORDERED_COUNTS = text("""
+    SELECT
+        (SELECT count(*) FROM payment_sessions
+            WHERE authorization_lapsed_at IS NOT NULL AND confirmed_at IS NULL) AS lapsed,
+        (SELECT count(*) FROM payment_sessions WHERE next_warning_at IS NOT NULL) AS awaited,
+        (SELECT count(*) FROM payment_sessions WHERE next_warning_at IS NOT NULL
+            AND authorization_expires_at < statement_timestamp() + interval '20 minutes')
+            AS expiring
+""")
+# Told late or never, the shop cannot place the order: whether or not it confirms orders.
+_UNTOLD = text("""
+    SELECT d.session_id, s.reference, s.account, d.event_id, d.sink, d.attempts, d.dead_at,
+        d.last_error,
+        EXTRACT(epoch FROM statement_timestamp() - m.created_at)::float AS seconds
+    FROM outbox_deliveries AS d
+    JOIN outbox_messages AS m USING (event_id)
+    JOIN payment_sessions AS s ON s.session_id = d.session_id
+    WHERE m.event_type IN ('payment_session.authorized', 'payment_session.order_placed')
+        AND m.created_at < statement_timestamp() - interval '10 seconds'
+        AND (d.delivered_at IS NULL AND d.dead_at IS NULL OR d.dead_at IS NOT NULL)
+    ORDER BY m.created_at DESC
+    LIMIT :limit
+""")
+_OUTBOX = text("""
+    SELECT d.sink, count(*) AS waiting, 0 AS dead, max(d.attempts) AS most_attempts,
+        EXTRACT(epoch FROM statement_timestamp() - min(m.created_at))::float AS oldest_seconds
+    FROM outbox_deliveries AS d
+    JOIN outbox_messages AS m USING (event_id)
+    WHERE d.delivered_at IS NULL AND d.dead_at IS NULL
+    GROUP BY 1
+    UNION ALL
+    SELECT sink, 0, count(*), 0, NULL FROM outbox_deliveries
+    WHERE dead_at IS NOT NULL
+    GROUP BY 1
+""")
+_LAG_COUNTS = text("""
+    SELECT width_bucket(
+            EXTRACT(epoch FROM statement_timestamp() - GREATEST(s.next_poll_at, a.paused_until)
+            )::float, CAST(:edges AS float[])) AS bucket, count(*) AS sessions
+    FROM payment_sessions AS s
+    LEFT JOIN accounts AS a USING (account)
+    WHERE s.outcome IS NULL AND s.next_poll_at <= statement_timestamp()
+        AND (a.paused_until IS NULL OR a.paused_until <= statement_timestamp())
+    GROUP BY 1
+""")
+# Keyset pages: what was shown last is where the next page begins, however long the list.
+_OPEN = text(f"""
+    SELECT {_LISTED}, next_poll_at AS position
+    FROM payment_sessions
+    WHERE outcome IS NULL
+        AND (CAST(:account AS text) IS NULL OR account = :account)
+        AND (CAST(:after AS timestamptz) IS NULL
+            OR (next_poll_at, session_id) > (CAST(:after AS timestamptz), :after_id))
+    ORDER BY next_poll_at, session_id
+    LIMIT :limit
+""")  # noqa: S608 - constants of this module
+_FINISHED = text(f"""
+    SELECT {_LISTED}, finished_at AS position
+    FROM payment_sessions
+    WHERE finished_at IS NOT NULL
+        AND (CAST(:outcome AS text) IS NULL OR outcome = :outcome)
+        AND (CAST(:account AS text) IS NULL OR account = :account)
+        AND (CAST(:after AS timestamptz) IS NULL
+            OR (finished_at, session_id) < (CAST(:after AS timestamptz), :after_id))
+    ORDER BY finished_at DESC, session_id DESC
+    LIMIT :limit
+""")  # noqa: S608 - constants of this module
+# Three index look-ups, not one scan with OR.
+_FOUND = text(f"""
+    SELECT {_LISTED}, tracked_at AS position
+    FROM payment_sessions
+    WHERE session_id IN (
+        (SELECT session_id FROM payment_sessions WHERE session_id = :sought)
+        UNION
+        (SELECT session_id FROM payment_sessions WHERE reference = :sought LIMIT :limit)
+        UNION
+        (SELECT session_id FROM payment_sessions WHERE order_id = :sought LIMIT :limit)
+    )
+    ORDER BY tracked_at DESC, session_id
+    LIMIT :limit
+""")  # noqa: S608 - constants of this module
+_DEAD = text("""
+    SELECT d.event_id, d.sink, d.session_id, d.sequence, d.attempts, d.dead_at, d.last_error,
+        m.event_type, m.created_at, s.reference
+    FROM outbox_deliveries AS d
+    JOIN outbox_messages AS m USING (event_id)
+    JOIN payment_sessions AS s ON s.session_id = d.session_id
+    WHERE d.dead_at IS NOT NULL
+        AND (CAST(:after AS timestamptz) IS NULL
+            OR (d.dead_at, d.event_id::text) < (CAST(:after AS timestamptz), :after_id))
+    ORDER BY d.dead_at DESC, d.event_id::text DESC
+    LIMIT :limit
+""")
+
+
+class ConsoleReports(Reports):
+    """Reports, and what only the console asks; every method may raise SQLAlchemyError."""
+
+    def states(self) -> list[Row]:
+        """Answer how many sessions are in each state and status, and how many were read lately."""
+        return self._rows(_STATES)
+
+    def unordered(self, *, limit: int) -> list[Row]:
+        """Answer authorized payments that no order is confirmed for: lapsed first, then by time."""
+        return self._rows(_UNORDERED, limit=limit)
+
+    def unordered_counts(self) -> Row:
+        """Answer how many of them have `lapsed`, are `awaited`, and are `expiring` (20 minutes)."""
+        return self._rows(_UNORDERED_COUNTS)[0]
+
+    def untold(self, *, limit: int) -> list[Row]:
+        """Answer payments that some sink was not told of for ten seconds or longer."""
+        return self._rows(_UNTOLD, limit=limit)
+
+    def undelivered(self) -> list[Row]:
+        """Answer for each sink what waits, and what was given up: two rows where both are so."""
+        return self._rows(_OUTBOX)
+
+    def lag_counts(self, edges: list[float]) -> dict[int, int]:
+        """Answer how many due sessions have waited how long, by bucket of `edges` in seconds."""
+        rows = self._rows(_LAG_COUNTS, edges=edges)
+        return {row["bucket"]: row["sessions"] for row in rows}
+
+    def open_page(self, *, account: str | None, after: Place | None, limit: int) -> list[Row]:
+        """Answer open sessions, the next to be read first."""
+        return self._rows(_OPEN, account=account, limit=limit, **_place(after))
+
+    def finished_page(
+        self, *, outcome: str | None, account: str | None, after: Place | None, limit: int
+    ) -> list[Row]:
+        """Answer finished sessions, the latest first."""
+        return self._rows(_FINISHED, outcome=outcome, account=account, limit=limit, **_place(after))
+
+    def found(self, sought: str, *, limit: int) -> list[Row]:
+        """Answer sessions whose id, reference or order id is exactly this."""
+        return self._rows(_FOUND, sought=sought, limit=limit)
+
+    def dead_page(self, *, after: Place | None, limit: int) -> list[Row]:
+        """Answer deliveries that were given up, the latest first."""
+        return self._rows(_DEAD, limit=limit, **_place(after))
+
+
+Place = tuple[datetime, str]
+
+
+def _place(after: Place | None) -> dict[str, object]:
+    return {"after": after[0] if after else None, "after_id": after[1] if after else None}

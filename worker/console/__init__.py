@@ -1,0 +1,1 @@
+"""The console: web pages for the person on call. They read; only replay changes anything."""

@@ -1,0 +1,92 @@
+"""The overview's figures: asked once for all who look at the same time, then put into sentences."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from worker.adapters.postgres.console_reports import ConsoleReports
+from worker.adapters.postgres.reports import BOUNDS
+from worker.console import histogram
+
+Row = Mapping[str, Any]
+
+# Older figures are asked anew; several watchers, or an impatient one, cost no more than one.
+FRESH_SECONDS: Final = 3.0
+LATE_SECONDS: Final = 120.0
+LISTED: Final = 10
+
+
+class Overview:
+    """Answers the overview's context; safe to ask from several threads."""
+
+    def __init__(self, reports: ConsoleReports, *, monotonic: Callable[[], float]) -> None:
+        self._reports = reports
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._known: dict[str, Any] = {}
+        self._asked_at = float("-inf")
+
+    def figures(self) -> dict[str, Any]:
+        """Answer figures that are three seconds old at most.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: where the database does not answer.
+        """
+        with self._lock:
+            if self._monotonic() - self._asked_at > FRESH_SECONDS:
+                self._known = self._ask()
+                self._asked_at = self._monotonic()
+            return self._known
+
+    def _ask(self) -> dict[str, Any]:
+        reports = self._reports
+        detection = reports.detection()
+        edges = list(histogram.LAG_EDGES)
+        return {
+            **_progress(reports.states(), reports.due()),
+            "unordered": reports.unordered(limit=LISTED),
+            "unordered_counts": reports.unordered_counts(),
+            "untold": reports.untold(limit=LISTED),
+            "accounts": reports.accounts(),
+            "outbox": _by_sink(reports.undelivered()),
+            "detection": detection,
+            "detection_bars": histogram.of_cumulative(BOUNDS, detection),
+            "detected": sum(row["timed"] for row in detection),
+            "lag_bars": histogram.of_buckets(edges, reports.lag_counts(edges)),
+        }
+
+
+def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:
+    by_state: dict[str, int] = defaultdict(int)
+    for row in states:
+        by_state[row["state"]] += row["sessions"]
+    oldest = max((row["oldest_seconds"] or 0.0 for row in due), default=0.0)
+    reads = [row["last_polled_at"] for row in states if row["last_polled_at"]]
+    return {
+        "states": states,
+        "by_state": dict(by_state),
+        "due": sum(row["due"] for row in due),
+        "in_flight": sum(row["in_flight"] for row in due),
+        "due_by_account": {row["account"]: row for row in due},
+        "oldest_due": oldest,
+        "is_late": oldest > LATE_SECONDS,
+        "read_lately": sum(row["polled_lately"] for row in states),
+        "last_read": max(reads, default=None),
+    }
+
+
+def _by_sink(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    sinks: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        sink = sinks.setdefault(
+            row["sink"],
+            {"sink": row["sink"], "waiting": 0, "dead": 0, "tries": 0, "oldest_seconds": None},
+        )
+        sink["waiting"] += row["waiting"]
+        sink["dead"] += row["dead"]
+        sink["tries"] = max(sink["tries"], row["most_attempts"])
+        sink["oldest_seconds"] = row["oldest_seconds"] or sink["oldest_seconds"]
+    return [sinks[name] for name in sorted(sinks)]

@@ -1,0 +1,200 @@
+"""The pages: what each asks of the database and which template shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, urlencode
+from uuid import UUID
+
+from anyio import to_thread
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.templating import Jinja2Templates
+
+from worker.adapters.postgres.console_reports import ConsoleReports, Place
+from worker.console.overview import Overview
+from worker.console.security import Csrf
+from worker.console.timeline import delivery_state, draw, status_class, waits_for
+from worker.console.wording import FILTERS
+
+PAGE_ROWS: Final = 50
+FOUND_ROWS: Final = 100
+OUTCOMES: Final = ("completed", "cancelled", "disabled", "expired", "not_found")
+STATES: Final = ("open", "finished", *OUTCOMES)
+# A drawing for a screen and one for a phone: the style sheet shows the one that fits.
+WIDTHS: Final = {"wide": 920.0, "narrow": 340.0}
+LONGEST_FORM: Final = 4096
+
+# Makes a given-up delivery due again; answers whether there was one.
+Replay = Callable[[UUID, str], bool]
+
+
+class Pages:
+    """Endpoints. Those that ask the database block; Starlette runs them in threads."""
+
+    def __init__(
+        self,
+        reports: ConsoleReports,
+        *,
+        replay: Replay | None,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._reports = reports
+        self._replay = replay
+        self._overview = Overview(reports, monotonic=monotonic)
+        self._csrf = Csrf()
+        self._templates = Jinja2Templates(env=_templates())
+
+    def overview(self, request: Request) -> Response:
+        """Is anything paid and not ordered; is the worker keeping up?"""
+        return self._page(request, "overview.html", **self._overview.figures())
+
+    def sessions(self, request: Request) -> Response:
+        """List sessions by state, or what a search finds."""
+        asked = request.query_params
+        sought = _text(asked, "q")
+        if sought:
+            rows = self._reports.found(sought, limit=FOUND_ROWS)
+            if len(rows) == 1:
+                found = quote(rows[0]["session_id"], safe="")
+                return RedirectResponse(f"/sessions/{found}", status_code=303)
+            return self._list(request, rows, state=None, sought=sought, following=None)
+        state = _text(asked, "state") or "open"
+        if state not in STATES:
+            raise HTTPException(400, f"state: must be one of {', '.join(STATES)}")
+        rows = self._state_page(state, _text(asked, "account"), _place(asked))
+        following = _following(asked, rows, id_column="session_id")
+        return self._list(request, rows[:PAGE_ROWS], state=state, sought="", following=following)
+
+    def session(self, request: Request) -> Response:
+        """Tell one payment session's story, drawn and in words."""
+        session_id = request.path_params["session_id"]
+        session = self._reports.session(session_id)
+        if session is None:
+            raise HTTPException(404, f"{session_id} is not followed.")
+        drawings = [draw(session, width=width, css=css) for css, width in WIDTHS.items()]
+        return self._page(
+            request,
+            "session.html",
+            session=session,
+            drawings=drawings,
+            waits_for=waits_for(session["deliveries"]),
+        )
+
+    def dead(self, request: Request) -> Response:
+        """List deliveries that were given up; a button replays each where that is set up."""
+        rows = self._reports.dead_page(after=_place(request.query_params), limit=PAGE_ROWS + 1)
+        following = _following(request.query_params, rows, id_column="event_id")
+        context = {
+            "rows": rows[:PAGE_ROWS],
+            "following": following,
+            "may_replay": self._replay is not None,
+            "replayed": _text(request.query_params, "replayed"),
+        }
+        if self._replay is None:
+            return self._page(request, "dead.html", csrf="", **context)
+        holder = Response()
+        token = self._csrf.token(request, holder)
+        page = self._page(request, "dead.html", csrf=token, **context)
+        page.raw_headers.extend(h for h in holder.raw_headers if h[0] == b"set-cookie")
+        return page
+
+    async def replay(self, request: Request) -> Response:
+        """Make one given-up delivery due again."""
+        if self._replay is None:
+            raise HTTPException(403, "Replay is not set up here: CONSOLE_REPLAY=true allows it.")
+        form = await _form(request)
+        if not self._csrf.is_ours(request, form.get("csrf", "")):
+            raise HTTPException(403, "This form is too old, or not ours: load the page again.")
+        try:
+            event_id = UUID(form.get("event_id", ""))
+        except ValueError:
+            raise HTTPException(400, "event_id: must be an event's id") from None
+        done = await to_thread.run_sync(self._replay, event_id, form.get("sink", ""))
+        said = urlencode({"replayed": str(event_id) if done else "none"})
+        return RedirectResponse(f"/deliveries/dead?{said}", status_code=303)
+
+    def healthcheck(self, _: Request) -> Response:
+        """Say that the process serves; asks nobody."""
+        return PlainTextResponse("ok\n")
+
+    def fault(self, request: Request, *, code: int, text: str) -> Response:
+        """Say what is wrong, in the pages' own frame."""
+        page = self._page(request, "fault.html", code=code, text=text)
+        page.status_code = code
+        return page
+
+    def _state_page(self, state: str, account: str | None, after: Place | None) -> list[Any]:
+        if state == "open":
+            return self._reports.open_page(account=account, after=after, limit=PAGE_ROWS + 1)
+        outcome = None if state == "finished" else state
+        return self._reports.finished_page(
+            outcome=outcome, account=account, after=after, limit=PAGE_ROWS + 1
+        )
+
+    def _list(self, request: Request, rows: list[Any], **context: object) -> Response:
+        account = _text(request.query_params, "account")
+        return self._page(
+            request, "sessions.html", rows=rows, states=STATES, account=account, **context
+        )
+
+    def _page(self, request: Request, template: str, **context: object) -> Response:
+        return self._templates.TemplateResponse(request, template, context)
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("worker.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS | {
+        "status_class": status_class,
+        "delivery_state": delivery_state,
+    }
+    return environment
+
+
+def _text(parameters: Mapping[str, str], name: str) -> str | None:
+    """A parameter's text; Postgres refuses NUL, so nothing is found by it."""
+    return parameters.get(name, "").strip().replace("\0", "") or None
+
+
+def _place(parameters: Mapping[str, str]) -> Place | None:
+    """Where the page begins: the last row's time and id on the page before."""
+    given = _text(parameters, "after")
+    if given is None:
+        return None
+    moment, _, identifier = given.partition("~")
+    try:
+        return datetime.fromisoformat(moment), identifier
+    except ValueError:
+        raise HTTPException(400, "after: must be as a page's link has it") from None
+
+
+def _following(parameters: Mapping[str, str], rows: list[Any], *, id_column: str) -> str | None:
+    """The next page's query where one row more was found than is shown."""
+    if len(rows) <= PAGE_ROWS:
+        return None
+    last = rows[PAGE_ROWS - 1]
+    kept = {name: value for name, value in parameters.items() if name in {"state", "account"}}
+    return urlencode(kept | {"after": f"{last['position'].isoformat()}~{last[id_column]}"})
+
+
+async def _form(request: Request) -> dict[str, str]:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_FORM:
+            raise HTTPException(413, "The form is too long.")
+    try:
+        fields = parse_qs(body.decode(), max_num_fields=10)
+    except ValueError:
+        raise HTTPException(400, "The form cannot be read.") from None
+    return {name: values[0] for name, values in fields.items()}

@@ -1,0 +1,50 @@
+"""How the pages say times, durations and numbers. Pure: it reads no clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+NOTHING = "\N{EN DASH}"
+_TENTHS_BELOW = 10
+_SECOND, _MINUTE, _HOUR, _DAY = ("s", 1), ("min", 60), ("h", 3600), ("d", 86_400)
+_PAIRS = ((_DAY, _HOUR), (_HOUR, _MINUTE), (_MINUTE, _SECOND), (_SECOND, _SECOND))
+
+
+def when(value: datetime | None) -> str:
+    """A moment in UTC, to the second; nothing is a dash."""
+    return NOTHING if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def span(value: float | timedelta | None) -> str:
+    """A duration in the two units that matter: `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
+    if value is None:
+        return NOTHING
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 0:
+        return f"-{span(-seconds)}"
+    # Rounded first: 59.97 seconds are a minute.
+    if round(seconds, 1) < _TENTHS_BELOW:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    big, small = next((pair for pair in _PAIRS if whole >= pair[0][1]), _PAIRS[-1])
+    much, rest = divmod(whole, big[1])
+    return f"{much} {big[0]}" + (f" {rest // small[1]} {small[0]}" if rest // small[1] else "")
+
+
+def count(value: float | None) -> str:
+    """A number with thin spaces between thousands; nothing is a dash."""
+    return NOTHING if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def event_name(event_type: str) -> str:
+    """An event's type without what all of them begin with."""
+    return event_type.removeprefix("payment_session.")
+
+
+FILTERS = {
+    "when": when,
+    "span": span,
+    "count": count,
+    "event_name": event_name,
+}
