@@ -210,7 +210,9 @@ def _klarna(settings: Settings) -> HttpxKlarna:
     proxy = settings.klarna_proxy_url
     return HttpxKlarna(
         {
-            name: Credentials(account.username, account.password.get_secret_value())
+            name: Credentials(
+                account.username, account.password.get_secret_value(), account.base_url
+            )
             for name, account in settings.accounts.items()
         },
         allowed_origins=settings.klarna_allowed_origins,

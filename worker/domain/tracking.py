@@ -92,6 +92,16 @@ def default_session_url(base_url: str, kind: Kind, session_id: str) -> str:
     return f"{base_url}/{path}/{session_id}"
 
 
+def located(
+    session: PaymentSession, session_url_for: Callable[[str, Kind, str], str]
+) -> PaymentSession:
+    """Answer `session` with the URL it is read at: tracked in SQL, it may have none yet."""
+    if session.session_url:
+        return session
+    url = session_url_for(session.account, session.kind, session.session_id)
+    return replace(session, session_url=url)
+
+
 def apply_track(
     existing: PaymentSession,
     request: TrackRequest,
@@ -132,7 +142,7 @@ def _correct(
     if given.keys().isdisjoint({"session_url", "account", "kind"}):
         return corrected
     # Asked only where it matters: the account tracked first may be configured no longer.
-    if "session_url" not in given:
+    if "session_url" not in given and existing.session_url:
         documented = session_url_for(existing.account, existing.kind)
         if existing.session_url == documented:
             url = session_url_for(corrected.account, corrected.kind)
@@ -159,6 +169,9 @@ def _contradictions(existing: PaymentSession, request: TrackRequest) -> dict[str
     for field in ("session_url", "expires_at", "account", "kind", "reference"):
         value, known = getattr(request, field), getattr(existing, field)
         if value is None or _says_the_same(value, known):
+            continue
+        # Tracked in SQL without a URL, and read: at the documented one, where it goes on.
+        if known == "" and existing.status is not None:
             continue
         if existing.status is not None and known is not None:
             raise ConflictError(field, "contradicts what this session was tracked with")

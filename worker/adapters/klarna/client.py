@@ -26,8 +26,8 @@ from worker.domain.errors import (
     ServerError,
     SessionNotFoundError,
 )
-from worker.domain.session import Observation, PaymentSession
-from worker.domain.tracking import check_session_url
+from worker.domain.session import Kind, Observation, PaymentSession
+from worker.domain.tracking import check_session_url, default_session_url, located
 
 LARGEST_BODY = http_client.LARGEST_BODY
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -35,10 +35,11 @@ _CORRELATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one account authenticates with."""
+    """What one account authenticates with, and where its sessions are read by their id alone."""
 
     username: str
     password: str = field(repr=False)
+    base_url: str = ""
 
 
 class HttpxKlarna:
@@ -55,6 +56,7 @@ class HttpxKlarna:
         self._allowed_origins = allowed_origins
         self._timeout = timeout.total_seconds()
         self._ssl = httpx.create_ssl_context()
+        self._base_urls = {name: account.base_url for name, account in accounts.items()}
         self._clients = {
             name: self._client(credentials, proxy_url) for name, credentials in accounts.items()
         }
@@ -69,6 +71,7 @@ class HttpxKlarna:
         client = self._clients.get(session.account)
         if client is None:
             raise AccountRefusedError("no credentials are configured for this account")
+        session = located(session, self._documented_url)
         self._check_origin(session)
         try:
             with anyio.fail_after(self._timeout):
@@ -79,6 +82,9 @@ class HttpxKlarna:
             raise ConnectionFailedError(http_client.connection_fault(error)) from None
         except http_client.UNREADABLE_ERRORS as error:
             raise ProtocolError(f"unreadable answer: {type(error).__name__}") from None
+
+    def _documented_url(self, account: str, kind: Kind, session_id: str) -> str:
+        return default_session_url(self._base_urls[account], kind, session_id)
 
     def _check_origin(self, session: PaymentSession) -> None:
         try:
