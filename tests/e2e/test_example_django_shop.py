@@ -1,0 +1,207 @@
+"""`examples/django_shop`, run as its README says beside a whole deployment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from tests.support.deployment import Deployment
+from tests.support.eventually import eventually
+from tests.support.flower import free_port
+from tests.support.placed_orders import tries_to_order
+from tests.support.processes import BIN
+from tests.support.programs import Program
+from worker.sandbox.server import SandboxClient
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "django_shop"
+VISIBILITY_SECONDS = 2
+
+
+class Shop:
+    """The shop's web server, its Celery workers, and what a consumer sees of it."""
+
+    def __init__(self, deployment: Deployment, folder: Path) -> None:
+        wanted = ("PATH", "REDIS_URL", "KLARNA_USERNAME", "KLARNA_PASSWORD", "KLARNA_BASE_URL")
+        self._environment = {name: deployment.environment[name] for name in wanted} | {
+            "DJANGO_SECRET_KEY": "made-up",
+            "SHOP_DATABASE": str(folder / "shop.sqlite3"),
+            "SHOP_VISIBILITY_TIMEOUT": str(VISIBILITY_SECONDS),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._folder = folder
+        self._port = free_port()
+        self._page = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False)
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of `manage.py`; answers what it said."""
+        command = [sys.executable, "manage.py", *arguments]
+        ended = subprocess.run(
+            command,
+            cwd=EXAMPLE,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def worker(self, name: str) -> Program:
+        """A Celery worker of the shop."""
+        command = [BIN / "celery", "-A", "shop", "worker", "--loglevel", "DEBUG"]
+        return self._program([*command, "--concurrency", "2"], " ready.", name)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Take consumers meanwhile."""
+        self.manage("migrate")
+        address = f"127.0.0.1:{self._port}"
+        command = [sys.executable, "manage.py", "runserver", "--noreload", address]
+        with self._page, self._program(command, "Starting development server", "web"):
+            eventually(self._answers, because="the shop answers")
+            yield
+
+    def check_out(self) -> dict[str, Any]:
+        """Buy the hat."""
+        answer = self._page.post("/checkout/")
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def wait_for(self, bought: dict[str, Any], state: str) -> dict[str, Any]:
+        """Wait until the order is in that state."""
+        return eventually(
+            lambda: (order := self._order(bought))["state"] == state and order,
+            within=30,
+            because=f"the order is {state}",
+        )
+
+    def _order(self, bought: dict[str, Any]) -> dict[str, Any]:
+        return self._page.get(f"/orders/{bought['reference']}/").raise_for_status().json()
+
+    def _answers(self) -> bool:
+        try:
+            return self._page.get("/orders/none/").status_code == 404
+        except httpx.TransportError:
+            return False
+
+    def _program(self, command: list[str | Path], ready: str, name: str) -> Program:
+        return Program(
+            command,
+            ready=ready,
+            folder=EXAMPLE,
+            environment=self._environment,
+            log_file=self._folder / f"{name}.log",
+        )
+
+
+@pytest.fixture
+def deployment(deployment: Deployment) -> Deployment:
+    deployment.environment["EVENT_SINKS"] = "redis_stream,celery"
+    return deployment
+
+
+@pytest.fixture
+def shop(deployment: Deployment, sandbox: SandboxClient, tmp_path: Path) -> Iterator[Shop]:
+    """Everybody pays half a second after the checkout."""
+    sandbox.set_default_script(steps=[[0.5, "COMPLETED"]], expires_in=600)
+    made = Shop(deployment, tmp_path)
+    with made.open():
+        yield made
+
+
+def test_a_checkout_becomes_one_order_however_often_its_event_comes(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    deployment.start_all("worker", "beat")
+    with shop.worker("first") as worker:
+        bought = shop.check_out()
+        order = shop.wait_for(bought, "placed")
+        (event,) = deployment.received_of(bought["session_id"])
+        tasks = [
+            deployment.shop.send_task("payment_session.event", args=[event]).id for _ in range(3)
+        ]
+        eventually(lambda: all(f"[{task}] succeeded" in worker.log() for task in tasks))
+
+    paid = sandbox.session(bought["session_id"])
+    assert order["klarna_order_id"] == paid["order_id"]
+    assert event["data"]["reference"] == bought["reference"]
+    assert tries_to_order(sandbox, paid) == 1
+    assert paid["orders"] == 1
+    deployment.assert_invariants()
+
+
+def test_a_worker_killed_while_klarna_answers_costs_no_second_order(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    """The order is placed and the answer lost: the next worker learns that it was placed."""
+    deployment.start_all("worker", "beat")
+    with shop.worker("first") as worker:
+        bought = shop.check_out()
+        sandbox.add_fault("hold", methods=["POST"])
+        sandbox.wait_for_held(timeout_seconds=30)
+        worker.kill()
+    sandbox.clear_faults()
+    sandbox.release()
+    _wait_until_its_message_is_given_up(deployment)
+
+    with shop.worker("second"):
+        shop.wait_for(bought, "placed_id_unknown")
+
+    assert sandbox.session(bought["session_id"])["orders"] == 1
+
+
+def test_what_klarna_cannot_answer_now_is_tried_again_and_shows_no_token(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    deployment.start_all("worker", "beat")
+    with shop.worker("first") as worker:
+        bought = shop.check_out()
+        sandbox.add_fault("status", code=503, methods=["POST"], times=1)
+        shop.wait_for(bought, "placed")
+
+    paid = sandbox.session(bought["session_id"])
+    assert tries_to_order(sandbox, paid) == 2
+    assert paid["orders"] == 1
+    assert "Klarna answered 503" in worker.log()
+    assert paid["authorization_token"] not in worker.log()
+
+
+def test_what_was_enqueued_and_lost_is_enqueued_again(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    """Redis loses the message before a worker takes it in."""
+    bought = shop.check_out()
+    with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
+        assert server.delete("payment-sessions") == 1
+    deployment.start_all("worker", "beat")
+
+    with shop.worker("first"):
+        assert bought["session_id"] in shop.manage("track_open_orders")
+        shop.wait_for(bought, "placed")
+
+    assert sandbox.session(bought["session_id"])["orders"] == 1
+
+
+def test_its_migrations_are_whole(shop: Shop):
+    assert "No changes detected" in shop.manage("makemigrations", "--check", "--dry-run")
+
+
+def _wait_until_its_message_is_given_up(deployment: Deployment) -> None:
+    """What a dead worker had comes back when it was out for SHOP_VISIBILITY_TIMEOUT."""
+    with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
+
+        def given_up() -> bool:
+            taken = server.zrange("unacked_index", 0, -1, withscores=True)
+            return all(at < server.time()[0] - VISIBILITY_SECONDS for _, at in taken)
+
+        assert server.zcard("unacked_index") == 1
+        eventually(given_up)
