@@ -22,9 +22,12 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsError
 
 from config.urls import BrokerUrl, HttpUrl, Origin, PostgresUrl, ProxyUrl, RedisUrl, utf_8
+from config.values import ENVIRONMENT, comma_list, nothing_if_blank
+from config.webhooks import SINK as WEBHOOK
+from config.webhooks import WebhookSettings
 
 DEFAULT_ACCOUNT = "default"
 # Made by `python -m worker.simulation.shipped`; docs/polling.md explains it.
@@ -47,19 +50,7 @@ LONGEST_RETENTION_DAYS = 36_500
 # What the workers consume: an event sent there would be an unknown task of ours, and lost.
 OWN_QUEUES = ("payment-sessions", "payment-sessions-polls", "payment-sessions-events")
 
-SinkName = Literal["redis_stream", "celery"]
-
-
-def _comma_list(value: object) -> object:
-    """The parts of a comma list, each once: a sink named twice would be delivered to twice."""
-    if isinstance(value, str):
-        return list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-    return value
-
-
-def _nothing_if_blank(value: object) -> object:
-    """An empty variable is an absent one: `KLARNA_PROXY_URL=` in an .env file."""
-    return None if value == "" else value
+SinkName = Literal["redis_stream", "webhook", "celery"]
 
 
 def _secret_text(value: SecretStr) -> SecretStr:
@@ -110,9 +101,7 @@ Seconds = Annotated[
 
 
 class _Environment(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_nested_delimiter="__", extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = ENVIRONMENT
 
 
 class DatabaseSettings(_Environment):
@@ -124,9 +113,9 @@ class DatabaseSettings(_Environment):
 class ConsoleSettings(DatabaseSettings):
     """What the console needs: no Klarna secret, no key, no broker."""
 
-    console_basic_auth: Annotated[tuple[Login, ...], NoDecode, BeforeValidator(_comma_list)] = ()
+    console_basic_auth: Annotated[tuple[Login, ...], NoDecode, BeforeValidator(comma_list)] = ()
     console_unauthenticated: bool = False
-    console_database_url: Annotated[PostgresUrl | None, BeforeValidator(_nothing_if_blank)] = None
+    console_database_url: Annotated[PostgresUrl | None, BeforeValidator(nothing_if_blank)] = None
     console_replay: bool = False
 
     @model_validator(mode="after")
@@ -154,13 +143,27 @@ class BrokerSettings(_Environment):
     """What Celery's own commands need, Flower among them: no Klarna secret."""
 
     redis_url: RedisUrl
-    broker_url: Annotated[BrokerUrl | None, BeforeValidator(_nothing_if_blank)] = None
+    broker_url: Annotated[BrokerUrl | None, BeforeValidator(nothing_if_blank)] = None
     http_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
 
     @property
     def effective_broker_url(self) -> str:
         """The broker's URL, secret included."""
         return (self.broker_url or self.redis_url).get_secret_value()
+
+
+class PolicySettings(_Environment):
+    """What a policy is fitted for."""
+
+    poll_max_lifetime_seconds: Seconds = timedelta(seconds=172_800)
+    poll_requests_per_session: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = (
+        50.0
+    )
+    retention_days: Annotated[int, Field(ge=1, le=LONGEST_RETENTION_DAYS)] = 30
+
+
+class HistorySettings(DatabaseSettings, PolicySettings):
+    """What fitting a policy to the recorded changes needs: no Klarna secret."""
 
 
 class KlarnaAccount(BaseModel):
@@ -173,19 +176,19 @@ class KlarnaAccount(BaseModel):
     base_url: HttpUrl = KLARNA_LIVE
 
 
-class Settings(DatabaseSettings, BrokerSettings):
+class Settings(HistorySettings, BrokerSettings, WebhookSettings):
     """Everything a worker or beat process runs with."""
 
-    klarna_username: Annotated[Text | None, BeforeValidator(_nothing_if_blank)] = None
-    klarna_password: Annotated[SecretText | None, BeforeValidator(_nothing_if_blank)] = None
+    klarna_username: Annotated[Text | None, BeforeValidator(nothing_if_blank)] = None
+    klarna_password: Annotated[SecretText | None, BeforeValidator(nothing_if_blank)] = None
     klarna_base_url: HttpUrl = KLARNA_LIVE
     klarna_accounts: dict[str, KlarnaAccount] = Field(default_factory=dict)
-    klarna_proxy_url: Annotated[ProxyUrl | None, BeforeValidator(_nothing_if_blank)] = None
+    klarna_proxy_url: Annotated[ProxyUrl | None, BeforeValidator(nothing_if_blank)] = None
     klarna_allowed_origins: Annotated[
-        tuple[Origin, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
+        tuple[Origin, ...], NoDecode, BeforeValidator(comma_list), Field(min_length=1)
     ] = KLARNA_ORIGINS
     token_encryption_keys: Annotated[
-        tuple[FernetKey, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
+        tuple[FernetKey, ...], NoDecode, BeforeValidator(comma_list), Field(min_length=1)
     ]
 
     poll_lease_seconds: Seconds = timedelta(seconds=30)
@@ -195,15 +198,11 @@ class Settings(DatabaseSettings, BrokerSettings):
         timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(days=365))
     ] = timedelta(seconds=30)
     poll_max_interval_seconds: Seconds = timedelta(seconds=2400)
-    poll_max_lifetime_seconds: Seconds = timedelta(seconds=172_800)
     # The shipped one where it is not set. Read, and scaled to the requests, by bootstrap.
-    poll_policy_file: Annotated[Path | None, BeforeValidator(_nothing_if_blank)] = None
-    poll_requests_per_session: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = (
-        50.0
-    )
+    poll_policy_file: Annotated[Path | None, BeforeValidator(nothing_if_blank)] = None
 
     event_sinks: Annotated[
-        tuple[SinkName, ...], NoDecode, BeforeValidator(_comma_list), Field(min_length=1)
+        tuple[SinkName, ...], NoDecode, BeforeValidator(comma_list), Field(min_length=1)
     ] = ("redis_stream",)
     event_stream: Annotated[str, Field(min_length=1)] = "payment-session-events"
     event_stream_retention_hours: Annotated[int, Field(ge=1, le=24 * LONGEST_RETENTION_DAYS)] = 72
@@ -212,7 +211,6 @@ class Settings(DatabaseSettings, BrokerSettings):
         "celery"
     )
     confirmation_expected: bool = True
-    retention_days: Annotated[int, Field(ge=1, le=LONGEST_RETENTION_DAYS)] = 30
 
     @property
     def accounts(self) -> Mapping[str, KlarnaAccount]:
@@ -234,6 +232,18 @@ class Settings(DatabaseSettings, BrokerSettings):
             raise ValueError("KLARNA_USERNAME: is missing although KLARNA_PASSWORD is set")
         if not self.accounts:
             raise ValueError("KLARNA_USERNAME: is missing, and KLARNA_PASSWORD with it")
+        return self
+
+    @property
+    def delivery_sinks(self) -> tuple[str, ...]:
+        """The names that deliveries are stored under: each webhook endpoint is one."""
+        others = tuple(name for name in self.event_sinks if name != WEBHOOK)
+        return others if others == self.event_sinks else (*others, *self.webhooks)
+
+    @model_validator(mode="after")
+    def _webhooks_have_an_endpoint(self) -> Self:
+        if WEBHOOK in self.event_sinks and not self.webhooks:
+            raise ValueError("WEBHOOK_URL: is missing although EVENT_SINKS names webhook")
         return self
 
     @model_validator(mode="after")
@@ -280,9 +290,11 @@ def parse(kind: type[SettingsT]) -> SettingsT:
         return kind()
     except ValidationError as error:
         raise InvalidSettingsError([_fault(detail) for detail in error.errors()]) from None
-    except SettingsError:
-        # Of all variables only this one, set by itself, would be read as JSON.
-        fault = "KLARNA_ACCOUNTS: is not set by itself: use KLARNA_ACCOUNTS__<NAME>__USERNAME"
+    except SettingsError as error:
+        # Of all variables only these, set by themselves, would be read as JSON.
+        name = "WEBHOOK_ENDPOINTS" if "webhook_endpoints" in str(error) else "KLARNA_ACCOUNTS"
+        field = "URL" if name == "WEBHOOK_ENDPOINTS" else "USERNAME"
+        fault = f"{name}: is not set by itself: use {name}__<NAME>__{field}"
         raise InvalidSettingsError([fault]) from None
 
 

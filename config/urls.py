@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from redis.connection import parse_url
 from sqlalchemy.engine import make_url
@@ -57,7 +58,7 @@ def _readable_url(value: str, read: Callable[[str], object]) -> str:
     """The URL, where whoever is to connect can read it."""
     try:
         read(utf_8(value))
-    except (ValueError, ArgumentError):
+    except (ValueError, ArgumentError, httpx.InvalidURL):
         # Not its own text: that repeats what it chokes on, which may be the password.
         raise ValueError("is no URL: a password's special characters must be escaped") from None
     return value
@@ -93,9 +94,27 @@ def _proxy_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _webhook_url(value: SecretStr) -> SecretStr:
+    """A URL that events are sent to; path and query may be a password, so all of it is hidden."""
+    text = value.get_secret_value()
+    if not text.lower().startswith(("https://", "http://")):
+        raise ValueError("must start with https://")
+    _readable_url(text, httpx.URL)
+    _readable_url(text, _port_of)
+    parts = urlsplit(text)
+    if not parts.hostname or not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("is no URL that can be sent to")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user info: requests are signed, see docs/events.md")
+    if "#" in text:
+        raise ValueError("must hold no fragment: it is never sent")
+    return value
+
+
 Origin = Annotated[str, AfterValidator(_origin)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 PostgresUrl = Annotated[SecretStr, BeforeValidator(_postgres_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy_url)]
+WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from celery import Celery
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config.settings import SHIPPED_POLICY, InvalidSettingsError, Settings
@@ -28,18 +24,16 @@ from worker.adapters.postgres.outbox import PostgresOutbox
 from worker.adapters.postgres.purge import PostgresPurge
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.adapters.postgres.tokens import PostgresTokens
-from worker.adapters.sinks.celery_task import CeleryTaskSink
-from worker.adapters.sinks.redis_stream import RedisStreamSink
-from worker.domain.deliveries import Route
 from worker.domain.policy import PollPolicy
 from worker.domain.schedule import PollLimits
 from worker.services.confirmation import ConfirmationService
 from worker.services.dispatch import DispatchService
 from worker.services.housekeeping import HousekeepingService
 from worker.services.poll import PollService
-from worker.services.ports import ClaimLimits, LossySink, Sink
+from worker.services.ports import ClaimLimits
 from worker.services.relay import RelayService
 from worker.services.track import TrackService
+from worker.sinks import Sinks, open_sinks
 
 SESSIONS_PER_TASK = 50
 # Half of a worker's threads: one account that hangs leaves the others the other half.
@@ -69,8 +63,7 @@ class _Outside:
     confirmations: PostgresConfirmations
     outbox: PostgresOutbox
     publisher: CeleryPublisher
-    sinks: Sequence[Sink]
-    lossy: Sequence[LossySink]
+    sinks: Sinks
 
 
 @asynccontextmanager
@@ -91,8 +84,8 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
         relay = RelayService(
             outside.outbox,
             outside.cipher,
-            outside.sinks,
-            lossy=outside.lossy,
+            outside.sinks.every,
+            lossy=outside.sinks.lossy,
             chance=random.random,
         )
         stack.push_async_callback(relay.close)
@@ -118,27 +111,16 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
     klarna = _klarna(settings)
     stack.push_async_callback(klarna.aclose)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
-    sinks: dict[str, Sink] = {}
-    lossy: list[LossySink] = []
-    if "redis_stream" in settings.event_sinks:
-        stream = _stream(stack, settings)
-        sinks[stream.name] = stream
-        lossy.append(stream)
-    if "celery" in settings.event_sinks:
-        shop_tasks = _shop_tasks(settings, app)
-        stack.callback(shop_tasks.close)
-        sinks[shop_tasks.name] = shop_tasks
-    routes = [Route(sink=sink.name, types=sink.types) for sink in sinks.values()]
+    sinks = open_sinks(stack, settings, app)
     return _Outside(
         engine=engine,
         klarna=klarna,
         cipher=cipher,
-        sessions=PostgresSessions(engine, cipher=cipher, routes=routes),
-        confirmations=PostgresConfirmations(engine, routes=routes),
+        sessions=PostgresSessions(engine, cipher=cipher, routes=sinks.routes),
+        confirmations=PostgresConfirmations(engine, routes=sinks.routes),
         outbox=PostgresOutbox(engine),
         publisher=CeleryPublisher(app),
-        sinks=list(sinks.values()),
-        lossy=lossy,
+        sinks=sinks,
     )
 
 
@@ -184,28 +166,6 @@ def _dispatch_service(
     )
 
 
-def _stream(stack: AsyncExitStack, settings: Settings) -> RedisStreamSink:
-    # Deliveries beyond the pool's size wait for their turn instead of failing.
-    pool = BlockingConnectionPool.from_url(
-        settings.redis_url.get_secret_value(),
-        max_connections=20,
-        timeout=10,
-        socket_timeout=5,
-        socket_connect_timeout=5,
-        health_check_interval=10,
-        # One more try, at once: the pool's connections do not outlive a restart of the server.
-        retry=Retry(NoBackoff(), 1),
-        retry_on_error=[RedisConnectionError],
-    )
-    redis = Redis.from_pool(pool)
-    stack.push_async_callback(redis.aclose)
-    return RedisStreamSink(
-        redis,
-        stream=settings.event_stream,
-        retention=timedelta(hours=settings.event_stream_retention_hours),
-    )
-
-
 def _klarna(settings: Settings) -> HttpxKlarna:
     proxy = settings.klarna_proxy_url
     return HttpxKlarna(
@@ -218,15 +178,6 @@ def _klarna(settings: Settings) -> HttpxKlarna:
         allowed_origins=settings.klarna_allowed_origins,
         timeout=timedelta(seconds=settings.http_timeout_seconds),
         proxy_url=proxy.get_secret_value() if proxy else None,
-    )
-
-
-def _shop_tasks(settings: Settings, app: Celery) -> CeleryTaskSink:
-    return CeleryTaskSink(
-        settings.effective_broker_url,
-        task=settings.celery_event_task,
-        queue=settings.celery_event_queue,
-        transport_options=dict(app.conf.broker_transport_options),
     )
 
 

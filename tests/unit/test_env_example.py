@@ -10,10 +10,13 @@ from cryptography.fernet import Fernet
 from honcho.environ import parse as parse_as_honcho
 
 from config.settings import KlarnaAccount, Settings, parse
+from config.webhooks import WebhookEndpointSettings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text()
 README = (ROOT / "README.md").read_text()
+# Set by the names of their parts only.
+BY_NAME = {"KLARNA_ACCOUNTS", "WEBHOOK_ENDPOINTS"}
 # Read by Flower itself.
 FLOWER = {"FLOWER_BASIC_AUTH"}
 FILLED = {
@@ -42,12 +45,15 @@ def settings_of(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_it_names_exactly_the_variables_that_are_read():
-    read = {name.upper() for name in Settings.model_fields} - {"KLARNA_ACCOUNTS"}
+    read = {name.upper() for name in Settings.model_fields} - BY_NAME
     accounts = {f"KLARNA_ACCOUNTS__NORDIC__{name.upper()}" for name in KlarnaAccount.model_fields}
+    webhooks = {
+        f"WEBHOOK_ENDPOINTS__ERP__{name.upper()}" for name in WebhookEndpointSettings.model_fields
+    }
     compose = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
 
     assert set(written(optional=False) | written(optional=True)) == (
-        read | accounts | FLOWER | compose
+        read | accounts | webhooks | FLOWER | compose
     )
 
 
