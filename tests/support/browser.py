@@ -1,0 +1,160 @@
+"""A real Chromium, driven as a person would: pages, widths, logins, what its console says."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.common.exceptions import JavascriptException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from tests.support.eventually import eventually
+
+DESKTOP = (1280, 900)
+PHONE = (390, 844)
+ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "screenshots"
+_MISSING = (
+    "These tests drive a real browser, and {} is not installed. On Debian or Ubuntu:"
+    " apt-get install --no-install-recommends chromium chromium-driver fonts-dejavu-core."
+    " To leave them out: bin/test --ignore=tests/browser"
+)
+
+_CONTRAST = """
+const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+const light = (c) => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+const shown = document.querySelector(arguments[0]);
+let ground = shown;
+while (parts(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
+const both = [getComputedStyle(shown).color, getComputedStyle(ground).backgroundColor];
+const [low, high] = both.map((colour) => light(parts(colour))).sort((a, b) => a - b);
+return (high + 0.05) / (low + 0.05);
+"""
+
+
+class Browser:
+    """One window; `origin` is where its relative addresses begin."""
+
+    def __init__(self, driver: webdriver.Chrome, origin: str = "") -> None:
+        self.driver = driver
+        self.origin = origin
+
+    def log_in(self, login: str) -> None:
+        """Answer every question for a login with user:password, from now on."""
+        encoded = base64.b64encode(login.encode()).decode()
+        self._devtools("Network.enable")
+        self._devtools("Network.setExtraHTTPHeaders", headers={"Authorization": f"Basic {encoded}"})
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Look at pages as a window of this width and height does; a phone is narrower than any."""
+        width, height = size
+        self._devtools(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+
+    def allow_scripts(self, *, allowed: bool) -> None:
+        """Whether pages may run any script of theirs."""
+        self._devtools("Emulation.setScriptExecutionDisabled", value=not allowed)
+
+    def prefer(self, scheme: str) -> None:
+        """Ask for `light` or `dark` pages."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._devtools("Emulation.setEmulatedMedia", features=[feature])
+
+    def open(self, path: str) -> str:
+        """Load a page; answers its text."""
+        self.driver.get(self.origin + path)
+        return self.text()
+
+    def text(self) -> str:
+        """What a person reads there."""
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def wait_for(self, text: str, *, within: float = 20) -> str:
+        """Wait until the page says so; answers all it says."""
+        eventually(lambda: text in self.text(), within=within, because=f"the page says {text!r}")
+        return self.text()
+
+    def type_into(self, selector: str, text: str) -> None:
+        """Empty a field and type into it."""
+        field = self.driver.find_element(By.CSS_SELECTOR, selector)
+        field.clear()
+        field.send_keys(text)
+
+    def click(self, selector: str) -> None:
+        """Click what the selector finds first."""
+        self.driver.find_element(By.CSS_SELECTOR, selector).click()
+
+    def overflow(self) -> int:
+        """How many pixels the page is wider than its window."""
+        wide, window = self.driver.execute_script(
+            "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        return int(wide) - int(window)
+
+    def contrast(self, selector: str) -> float:
+        """How much the first such element's text differs from its ground, as WCAG reckons it."""
+        return float(self.driver.execute_script(_CONTRAST, selector))
+
+    def script_ran(self) -> bool:
+        """Whether something that was to be shown was run."""
+        try:
+            return bool(self.driver.execute_script("return window.injected === true"))
+        except JavascriptException:
+            return False
+
+    def complaints(self) -> list[str]:
+        """What the browser's console said since the last time: errors, refused resources."""
+        return [f"{entry['level']}: {entry['message']}" for entry in self.driver.get_log("browser")]
+
+    def screenshot(self, name: str) -> Path:
+        """Keep a picture of the whole page among the artefacts; answers its file."""
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        file = ARTIFACTS / f"{name}.png"
+        shot = self._devtools("Page.captureScreenshot", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(shot["data"]))
+        return file
+
+    def _devtools(self, command: str, **parameters: Any) -> Any:  # noqa: ANN401 - the protocol's
+        return self.driver.execute_cdp_cmd(command, parameters)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A browser with nothing in it."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = _installed("chromium")
+    for argument in ("--headless=new", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    if os.geteuid() == 0:  # Chromium's own sandbox refuses root
+        options.add_argument("--no-sandbox")
+    # No call home: everything it may reach is on this machine.
+    options.add_argument("--disable-background-networking")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(_installed("chromedriver")))
+    try:
+        driver.set_page_load_timeout(30)
+        opened = Browser(driver)
+        opened.resize(DESKTOP)
+        yield opened
+    finally:
+        driver.quit()
+
+
+def _installed(name: str) -> str:
+    """Where it is; a machine without it fails the test loudly instead of passing it unseen."""
+    found = shutil.which(name)
+    assert found, _MISSING.format(name)
+    return found
