@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -12,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 _TIME = postgresql.TIMESTAMP(timezone=True)
-_COLUMNS = (
+_COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[Any], str | None], ...] = (
     ("accounts", "failures", sa.Integer(), "0"),
     ("accounts", "failing_since", _TIME, None),
     ("accounts", "recovered_at", _TIME, None),

@@ -259,7 +259,7 @@ def test_a_healthy_read_ends_the_accounts_pause():
     decision = decided(a_session(), an_observation(), account=paused)
 
     assert decision.account_before == paused
-    assert decision.account == AccountState(version=7, last_read_at=NOW)
+    assert decision.account == AccountState(version=7, last_read_at=NOW, recovered_at=NOW)
 
 
 def test_a_healthy_account_is_not_written_by_every_read():

@@ -25,6 +25,8 @@ class ObservationError(Exception):
 
     label: ClassVar[str]
     verdict: ClassVar[Verdict] = Verdict.RETRY
+    # Whether other sessions of the account would most likely have failed, too.
+    of_account: ClassVar[bool] = False
 
     def __init__(
         self, detail: str = "", *, status_code: int | None = None, correlation_id: str | None = None
@@ -55,18 +57,21 @@ class ServerError(ObservationError):
     """Klarna answered with a 5xx or another status its documentation does not know."""
 
     label = "server_error"
+    of_account = True
 
 
 class DeadlineExceededError(ObservationError):
     """The whole answer did not arrive within the HTTP timeout."""
 
     label = "deadline_exceeded"
+    of_account = True
 
 
 class ConnectionFailedError(ObservationError):
     """No connection, or it broke: DNS, TCP, TLS, proxy."""
 
     label = "connection_failed"
+    of_account = True
 
 
 class OriginNotAllowedError(ObservationError):

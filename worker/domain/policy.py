@@ -15,6 +15,8 @@ from typing import Self
 
 # The row for every status that has none of its own.
 ANY_STATUS = "*"
+# From this share of the cap on, it is the cap that decides when the next read comes.
+CAPPED_FROM = 0.99
 
 
 class InvalidPolicyError(ValueError):
@@ -62,6 +64,18 @@ class PollPolicy:
         """Answer the seconds from `age` (seconds, not negative) of `status` to its next read."""
         reads = self._reads.get(status)
         return (reads or self._reads[ANY_STATUS]).until_next(age)
+
+    def ideal_interval(self, status: str, age: float) -> float:
+        """Answer the seconds between two reads at `age` that the law alone wants, without the cap.
+
+        Where there is nothing to win it is infinite.
+        """
+        interval = self.interval(status, age)
+        if interval < self.cap.total_seconds() * CAPPED_FROM:
+            return interval
+        curve = self.hazards.get(status, self.hazards[ANY_STATUS])
+        density = self.scale * math.sqrt(curve[bisect_right(self.ages, age) - 1])
+        return max(1 / density, interval) if density else math.inf
 
     def for_requests(self, requests: float) -> Self:
         """Answer this policy, scaled to take `requests` per payment session on average.

@@ -63,6 +63,17 @@ def next_poll_at(
     return _not_past(final_read_at, at, now=now)
 
 
+def ideal_interval(status: str, *, since: datetime, now: datetime, limits: PollLimits) -> float:
+    """Answer the seconds to the next read that the policy alone wants, an hour or two at most.
+
+    What a read is worth goes by how many times as long the session has waited. Beyond the longest
+    interval the law is followed so far and no further: a session of little hope is read at last.
+    """
+    age = max((now - since).total_seconds(), 0.0)
+    least_hope = 2 * LONGEST_INTERVAL.total_seconds()
+    return min(limits.policy.ideal_interval(status, age), least_hope)
+
+
 def retry_at(
     failures: int, *, now: datetime, final_read_at: datetime, jitter: float, limits: PollLimits
 ) -> datetime:

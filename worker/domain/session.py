@@ -59,6 +59,17 @@ def final_outcome(kind: Kind, status: str | None) -> Outcome | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadQuota:
+    """What an answer says of Klarna's rate limit: reads a second, and how many are left of it."""
+
+    limit: float | None = None
+    remaining: int | None = None
+
+
+NOTHING_SAID = ReadQuota()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What one healthy read said; times are aware UTC, as Klarna gave them."""
 
@@ -68,6 +79,7 @@ class Observation:
     order_id: str | None = None
     klarna_reference: str | None = None
     authorization_token: str | None = field(default=None, repr=False)
+    read_quota: ReadQuota = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +102,8 @@ class PaymentSession:
     # The guess a reopened session ended with before: confirming it emits nothing.
     guessed_outcome: Outcome | None = None
     next_poll_at: datetime | None = None
+    # The wait after the last healthy read that the policy alone would keep; 0 or more.
+    ideal_interval_seconds: float | None = None
     nudged_at: datetime | None = None
     poll_count: int = 0
     consecutive_failures: int = 0

@@ -10,7 +10,7 @@ from worker.domain.decision import Decision, Finding
 from worker.domain.endings import end, is_anomalous
 from worker.domain.errors import ObservationError, RateLimitedError, Verdict
 from worker.domain.events import Event
-from worker.domain.schedule import PollLimits, next_poll_at, retry_at
+from worker.domain.schedule import PollLimits, ideal_interval, next_poll_at, retry_at
 from worker.domain.session import (
     Kind,
     Observation,
@@ -87,16 +87,17 @@ class _Context:
     def after_read(self, read: PaymentSession, seen: Observation) -> Decision:
         outcome = _settled_by(seen, read.kind)
         stale = self._is_stale(seen)
+        account = self.account.read(self.now, seen.read_quota)
         if final_outcome(read.kind, read.status) or (outcome is None and stale):
-            return self._continue(read, Finding.STALE)
+            return self._continue(read, Finding.STALE, account)
         transition = self._transition(seen)
         after = self._observed(read, seen, transition)
         if outcome is not None:
             if outcome is Outcome.COMPLETED:
                 after = replace(after, authorization_token=seen.authorization_token)
-            return self._finish_by_klarna(after, transition, outcome, older=stale)
+            return self._finish_by_klarna(after, transition, outcome, account, older=stale)
         finding = Finding.CHANGED if transition else Finding.UNCHANGED
-        return self._continue(after, finding, transition)
+        return self._continue(after, finding, account, transition)
 
     def _is_stale(self, seen: Observation) -> bool:
         """An `updated_at` before the recorded one, which counts as seen at the latest."""
@@ -138,26 +139,31 @@ class _Context:
         )
 
     def _continue(
-        self, read: PaymentSession, finding: Finding, transition: Transition | None = None
+        self,
+        read: PaymentSession,
+        finding: Finding,
+        account: AccountState,
+        transition: Transition | None = None,
     ) -> Decision:
         """Reschedule an open session, or end it where its time is over."""
         final_read_at = read.deadline(self.limits.max_lifetime) + self.limits.expiry_grace
-        account = self.account.read(self.now)
         if self.now >= final_read_at:
             return self.finish(
                 read, Outcome.EXPIRED, Finding.FINISHED, transition=transition, account=account
             )
+        status, since = read.status or "", read.status_since
         at = next_poll_at(
-            read.status or "",
-            since=read.status_since,
+            status,
+            since=since,
             now=self.now,
             final_read_at=final_read_at,
             jitter=self.jitter,
             limits=self.limits,
+            stretch=self.account.stretch,
         )
-        return self._decision(
-            replace(read, next_poll_at=at), finding, transition=transition, account=account
-        )
+        ideal = ideal_interval(status, since=since, now=self.now, limits=self.limits)
+        after = replace(read, next_poll_at=at, ideal_interval_seconds=ideal)
+        return self._decision(after, finding, transition=transition, account=account)
 
     # --- failed reads
 
@@ -174,8 +180,11 @@ class _Context:
             case Verdict.NOT_FOUND:
                 return self._after_not_found(failed)
             case Verdict.RETRY:  # pragma: no branch - mypy knows that there is no other
+                account = self.account
+                if error.of_account:
+                    account = account.failed(self.now, session_failures=polled.consecutive_failures)
                 return self._retry(
-                    replace(failed, not_found_count=0, not_found_since=None), self.account
+                    replace(failed, not_found_count=0, not_found_since=None), account
                 )
 
     def _wait_for(self, failed: PaymentSession, account: AccountState) -> Decision:
@@ -193,7 +202,7 @@ class _Context:
             not_found_since=failed.not_found_since or self.now,
         )
         # A 404 is an answer to valid credentials: it ends a pause, but is no healthy read.
-        account = replace(self.account, paused_until=None, refusals=0, throttles=0)
+        account = self.account.answered(self.now)
         if self.now >= self.deadline:
             return self.finish(missing, Outcome.EXPIRED, Finding.FINISHED, account=account)
         if self._is_not_found(missing):
@@ -234,6 +243,7 @@ class _Context:
         after: PaymentSession,
         transition: Transition | None,
         outcome: Outcome,
+        account: AccountState,
         *,
         older: bool,
     ) -> Decision:
@@ -246,7 +256,7 @@ class _Context:
             finding,
             occurred_at=transition.occurred_at if transition else self.now,
             transition=transition,
-            account=self.account.read(self.now),
+            account=account,
         )
 
     def finish(

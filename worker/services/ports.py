@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,11 +24,15 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollTask:
-    """Claimed payment sessions of one account, polled by whoever holds `lease_id`."""
+    """Claimed payment sessions of one account, polled by whoever holds `lease_id`.
+
+    `strain` is how many times its ideal interval the least valuable of them had waited.
+    """
 
     account: str
     lease_id: UUID
     session_ids: tuple[str, ...]
+    strain: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +65,21 @@ class LeasedSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A decision that was written; `nudged`: the lease was kept, poll again at once."""
+    """A decision that was written; `nudged`: the lease was kept, poll again at once.
+
+    `account_noted`: what it makes of the account was written, too; another answer may be first.
+    """
 
     nudged: bool
+    account_noted: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountsRead:
+    """How accounts are doing, by name, and when that was, by the database's clock."""
+
+    states: Mapping[str, AccountState]
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +108,20 @@ class Sessions(Protocol):
             ConflictError: on contradicting arguments; nothing is stored.
         """
 
-    async def claim(self, account: str, *, tasks: int, limits: ClaimLimits) -> list[PollTask]:
-        """Lease the account's due sessions to at most `tasks` tasks, oldest first."""
+    async def claim(
+        self,
+        account: str,
+        *,
+        tasks: int,
+        limits: ClaimLimits,
+        room: int | None = None,
+        urgent_first: bool = False,
+    ) -> list[PollTask]:
+        """Lease the account's due sessions to at most `tasks` tasks, most valuable first.
+
+        At most `room`, where it is given. `urgent_first`: first of all those nearest to losing a
+        token that was not seen yet, or to their end.
+        """
 
     async def load(
         self, session_ids: Sequence[str], lease_id: UUID, *, lease: timedelta
@@ -115,6 +144,29 @@ class Sessions(Protocol):
         """Lease sessions whose end lies more than a day back, for giving them up unread."""
 
 
+class Accounts(Protocol):
+    """How accounts are doing, as all processes share it. All methods raise UnavailableError."""
+
+    async def read(self, names: Collection[str]) -> AccountsRead:
+        """Answer the state of each; one that was never read is as new."""
+
+    async def stretch(self, name: str, *, before: float, after: float) -> bool:
+        """Set the stretch of every interval, once a second at most; False: another was first."""
+
+
+class Quota(Protocol):
+    """Reads that all processes together may send, by account; never raises, never waits long.
+
+    `budget` is in reads a second. With the counting server away, each process goes by a share.
+    """
+
+    async def room(self, account: str, budget: float) -> int:
+        """Answer how many reads may be sent now; takes none of them."""
+
+    async def take(self, account: str, budget: float, count: int) -> int:
+        """Take up to `count` reads; answers how many were left to take."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpentToken:
     """An authorization token that was erased; `undelivered`: some sink never got it in time."""
@@ -128,6 +180,13 @@ class Tokens(Protocol):
 
     async def erase_spent(self, *, limit: int) -> list[SpentToken]:
         """Erase tokens whose time is over; answers whose they were."""
+
+
+class Followed(Protocol):
+    """Payment sessions as they are stored. Raises UnavailableError."""
+
+    async def find(self, session_id: str) -> PaymentSession | None:
+        """Answer the payment session without its token, None where nobody follows it."""
 
 
 class Confirmations(Protocol):

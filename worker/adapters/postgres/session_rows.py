@@ -15,6 +15,8 @@ _LOADED_FIELDS = tuple(
     field.name for field in fields(PaymentSession) if field.name != "authorization_token"
 )
 
+ACCOUNT_FIELDS = tuple(field.name for field in fields(AccountState))
+
 # What a poll may change, with the array element type each column travels as.
 RECORDED_COLUMNS = {
     "status": "text",
@@ -24,6 +26,7 @@ RECORDED_COLUMNS = {
     "outcome": "text",
     "finished_at": "timestamptz",
     "next_poll_at": "timestamptz",
+    "ideal_interval_seconds": "double precision",
     "poll_count": "integer",
     "consecutive_failures": "integer",
     "failing_since": "timestamptz",
@@ -85,14 +88,10 @@ def leased_from_row(row: RowMapping) -> LeasedSession:
 
 
 def account_from_row(row: RowMapping) -> AccountState:
-    """Answer the account's state from columns labelled `account_…`, nulls where it has no row."""
-    return AccountState(
-        version=row["account_version"] or 0,
-        paused_until=row["account_paused_until"],
-        refusals=row["account_refusals"] or 0,
-        throttles=row["account_throttles"] or 0,
-        last_read_at=row["account_last_read_at"],
-    )
+    """Answer the account's state from columns labelled `account_…`; as new where it has no row."""
+    if row["account_version"] is None:
+        return AccountState()
+    return AccountState(**{name: row[f"account_{name}"] for name in ACCOUNT_FIELDS})
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import RowMapping, TextClause, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from worker.adapters.postgres import statements, tables
+from worker.adapters.postgres import claim_statements, statements, tables
+from worker.adapters.postgres.accounts import save_account
 from worker.adapters.postgres.engine import transaction
 from worker.adapters.postgres.group_write import GroupWrite
 from worker.adapters.postgres.outbox_rows import insert_messages
@@ -22,6 +24,7 @@ from worker.adapters.postgres.session_rows import (
     session_from_row,
     session_values,
 )
+from worker.adapters.postgres.shop_objects import add_late_deliveries
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
 from worker.domain.session import Kind, PaymentSession
@@ -61,11 +64,14 @@ class PostgresSessions:
             session, effect = await self._upsert(connection, request, session_urls)
             if effect is TrackEffect.UNCHANGED:
                 return Tracked(effect=effect, poll=None)
-            claimed = await self._claim(
+            claimed = await _claim(
                 connection,
+                claim_statements.CLAIM_ONE,
                 session.account,
                 tasks=1,
                 limits=limits,
+                room=None,
+                urgent_first=False,
                 session_id=session.session_id,
             )
         return Tracked(effect=effect, poll=claimed[0] if claimed else None)
@@ -97,6 +103,7 @@ class PostgresSessions:
                 session_url=request.session_url or documented_url,
                 expires_at=request.expires_at,
                 reference=request.reference,
+                shop_objects=request.shop_objects,
             )
             .on_conflict_do_nothing()
             .returning(_T)
@@ -116,56 +123,46 @@ class PostgresSessions:
         row = locked.mappings().one_or_none()
         if row is None:
             return None
+        known = session_from_row(row)
         session, effect = apply_track(
-            session_from_row(row),
+            known,
             request,
             now=row["locked_at"],
             session_url_for=lambda account, kind: session_urls(account, kind, request.session_id),
         )
-        if effect is not TrackEffect.UNCHANGED:
+        if session != known:
             await connection.execute(
                 update(_T)
                 .where(_T.c.session_id == session.session_id)
                 .values(session_values(session))
             )
+        if session.shop_objects != known.shop_objects:
+            await add_late_deliveries(connection, session, self._routes)
         return session, effect
 
     # --- claiming
 
-    async def claim(self, account: str, *, tasks: int, limits: ClaimLimits) -> list[PollTask]:
-        """Lease the account's due sessions to at most `tasks` tasks, oldest first."""
-        async with transaction(self._engine) as connection:
-            await _need_not_be_durable(connection)
-            return await self._claim(connection, account, tasks=tasks, limits=limits)
-
-    async def _claim(
+    async def claim(
         self,
-        connection: AsyncConnection,
         account: str,
         *,
         tasks: int,
         limits: ClaimLimits,
-        session_id: str | None = None,
+        room: int | None = None,
+        urgent_first: bool = False,
     ) -> list[PollTask]:
-        values: dict[str, Any] = {
-            "account": account,
-            "tasks": tasks,
-            "tasks_in_flight": limits.tasks_in_flight,
-            "sessions_in_flight": limits.sessions_in_flight,
-            "sessions_per_task": limits.sessions_per_task,
-            "lease": limits.lease,
-            "lease_ids": [uuid4() for _ in range(tasks)],
-        }
-        statement = statements.CLAIM_DUE
-        if session_id is not None:
-            statement, values["session_id"] = statements.CLAIM_ONE, session_id
-        by_lease: dict[UUID, list[str]] = defaultdict(list)
-        for row in await connection.execute(statement, values):
-            by_lease[row.lease_id].append(row.session_id)
-        return [
-            PollTask(account=account, lease_id=lease_id, session_ids=tuple(ids))
-            for lease_id, ids in by_lease.items()
-        ]
+        """Lease the account's due sessions to at most `tasks` tasks, most valuable first."""
+        values = {"room": room, "urgent_first": urgent_first}
+        async with transaction(self._engine) as connection:
+            await _need_not_be_durable(connection)
+            return await _claim(
+                connection,
+                claim_statements.CLAIM_DUE,
+                account,
+                tasks=tasks,
+                limits=limits,
+                **values,
+            )
 
     async def release(self, session_ids: Collection[str], lease_ids: Collection[UUID]) -> None:
         """Give leases back: their sessions are due at once."""
@@ -204,8 +201,12 @@ class PostgresSessions:
 
     async def record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
         """Write the decision with its transition, events and deliveries; None: lease lost."""
-        if decision.account != decision.account_before:
-            await self._save_account(decision)
+        noted = decision.account != decision.account_before and await save_account(
+            self._engine,
+            decision.session.account,
+            before=decision.account_before,
+            after=decision.account,
+        )
         row = recorded_row(
             leased,
             decision.session,
@@ -214,27 +215,14 @@ class PostgresSessions:
             cipher=self._cipher,
         )
         if decision.is_quiet:
-            return await self._quiet.add(row)
+            recorded = await self._quiet.add(row)
+            return replace(recorded, account_noted=noted) if recorded else None
         async with transaction(self._engine) as connection:
             recorded = (await _write(connection, [row]))[0]
             if recorded is not None:
                 await self._write_history(connection, decision)
+                recorded = replace(recorded, account_noted=noted)
             return recorded
-
-    async def _save_account(self, decision: Decision) -> None:
-        state = decision.account
-        async with transaction(self._engine) as connection:
-            await connection.execute(
-                statements.SAVE_ACCOUNT,
-                {
-                    "account": decision.session.account,
-                    "version": state.version,
-                    "paused_until": state.paused_until,
-                    "refusals": state.refusals,
-                    "throttles": state.throttles,
-                    "last_read_at": state.last_read_at,
-                },
-            )
 
     async def _record_quietly(self, rows: list[dict[str, Any]]) -> list[Recorded | None]:
         async with transaction(self._engine) as connection:
@@ -265,6 +253,38 @@ class PostgresSessions:
                 {"max_lifetime": max_lifetime, "limit": limit, "lease_id": uuid4()},
             )
             return [leased_from_row(row) for row in rows.mappings()]
+
+
+async def _claim(
+    connection: AsyncConnection,
+    statement: TextClause,
+    account: str,
+    *,
+    tasks: int,
+    limits: ClaimLimits,
+    **others: Any,  # noqa: ANN401 - parameters of the statement
+) -> list[PollTask]:
+    values = {
+        "account": account,
+        "tasks": tasks,
+        "tasks_in_flight": limits.tasks_in_flight,
+        "sessions_in_flight": limits.sessions_in_flight,
+        "sessions_per_task": limits.sessions_per_task,
+        "lease": limits.lease,
+        "lease_ids": [uuid4() for _ in range(tasks)],
+    }
+    by_lease: dict[UUID, list[Any]] = defaultdict(list)
+    for row in await connection.execute(statement, values | others):
+        by_lease[row.lease_id].append(row)
+    return [
+        PollTask(
+            account=account,
+            lease_id=lease_id,
+            session_ids=tuple(row.session_id for row in rows),
+            strain=min(row.strain for row in rows),
+        )
+        for lease_id, rows in by_lease.items()
+    ]
 
 
 async def _need_not_be_durable(connection: AsyncConnection) -> None:

@@ -1,77 +1,21 @@
-"""The hand-written SQL of claiming, loading and recording; times are the database's own."""
+"""The hand-written SQL of loading and recording; times are the database's own."""
 
 from __future__ import annotations
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
 from worker.adapters.postgres import tables
-from worker.adapters.postgres.session_rows import RECORDED_COLUMNS
-
-# How much more the account may have under way. An account that was refused sends one probe.
-_CAPACITY = """
-    SELECT
-        CASE
-            WHEN a.paused_until > statement_timestamp() THEN 0
-            WHEN a.refusals > 0 THEN 1
-            ELSE :sessions_in_flight
-        END - live.sessions AS sessions,
-        LEAST(:tasks, :tasks_in_flight - live.tasks) AS tasks
-    FROM (
-        SELECT count(*) AS sessions, count(DISTINCT lease_id) AS tasks
-        FROM payment_sessions
-        WHERE account = :account
-            AND lease_id IS NOT NULL
-            AND lease_expires_at > statement_timestamp()
-    ) AS live
-    LEFT JOIN accounts AS a ON a.account = :account
-"""
-
-
-def _claim(condition: str) -> TextClause:
-    return text(f"""
-        WITH capacity AS ({_CAPACITY}),
-        due AS (
-            SELECT session_id, next_poll_at
-            FROM payment_sessions
-            WHERE account = :account
-                AND outcome IS NULL
-                AND next_poll_at <= statement_timestamp()
-                AND (lease_id IS NULL OR lease_expires_at <= statement_timestamp())
-                {condition}
-            ORDER BY next_poll_at
-            LIMIT (
-                SELECT GREATEST(0, LEAST(sessions, tasks * :sessions_per_task)) FROM capacity
-            )
-            FOR UPDATE SKIP LOCKED
-        ),
-        numbered AS (
-            SELECT session_id, row_number() OVER (ORDER BY next_poll_at) - 1 AS place FROM due
-        )
-        UPDATE payment_sessions AS p
-        SET lease_id = (CAST(:lease_ids AS uuid[]))[
-                CAST(1 + numbered.place % (SELECT GREATEST(1, tasks) FROM capacity) AS integer)
-            ],
-            lease_expires_at = statement_timestamp() + :lease
-        FROM numbered
-        WHERE p.session_id = numbered.session_id
-        RETURNING p.session_id, p.lease_id
-    """)  # noqa: S608 - `condition` is one of the two constants below
-
-
-CLAIM_DUE = _claim("")
-CLAIM_ONE = _claim("AND session_id = :session_id")
+from worker.adapters.postgres.session_rows import ACCOUNT_FIELDS, RECORDED_COLUMNS
 
 # By name: a prepared statement that says `*` fails once the table has got another column.
 _SESSION = ", ".join(f"p.{column.name}" for column in tables.payment_sessions.columns)
 
-_WITH_ACCOUNT = """
-    SELECT s.*, clock_timestamp() AS loaded_at,
-        a.version AS account_version, a.paused_until AS account_paused_until,
-        a.refusals AS account_refusals, a.throttles AS account_throttles,
-        a.last_read_at AS account_last_read_at
-    FROM {source} AS s
+ACCOUNT_STATE = ", ".join(f"a.{name} AS account_{name}" for name in ACCOUNT_FIELDS)
+_WITH_ACCOUNT = f"""
+    SELECT s.*, clock_timestamp() AS loaded_at, {ACCOUNT_STATE}
+    FROM {{source}} AS s
     LEFT JOIN accounts AS a USING (account)
-"""
+"""  # noqa: S608 - constants of this module
 
 # The lease changes hands here: a second delivery of the same message finds nothing.
 LOAD = text(f"""
@@ -188,15 +132,3 @@ RECORD = text(f"""
         AND NOT ({_SPOKEN_MEANWHILE} AND COALESCE(v.outcome IN ('expired', 'not_found'), false))
     RETURNING v.lease_id AS held_id, p.session_id, p.lease_id
 """)  # noqa: S608 - constants of this module
-
-SAVE_ACCOUNT = text("""
-    INSERT INTO accounts (account, version, paused_until, refusals, throttles, last_read_at)
-    VALUES (:account, 1, :paused_until, :refusals, :throttles, :last_read_at)
-    ON CONFLICT (account) DO UPDATE
-    SET version = accounts.version + 1,
-        paused_until = EXCLUDED.paused_until,
-        refusals = EXCLUDED.refusals,
-        throttles = EXCLUDED.throttles,
-        last_read_at = EXCLUDED.last_read_at
-    WHERE accounts.version = :version
-""")

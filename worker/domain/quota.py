@@ -1,0 +1,69 @@
+"""How many reads a second an account may have, and by what its intervals stretch to fit. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from worker.domain.account import AccountState
+
+# Klarna docs, rate limits: reads a second, for each merchant id.
+LIVE_LIMIT = 200.0
+PLAYGROUND_LIMIT = 50.0
+# So much of a second's budget may come at once: with the rest of that second it stays, at the
+# usual share, below the limit, and a tick that is late by as much wastes nothing.
+BURST_SECONDS = 0.25
+
+LONGEST_STRETCH = 16.0
+# Below what sessions wait for anyway, so that the budget never runs dry of polls to pay for.
+STRETCH_BELOW = 0.9
+# How far the stretch moves in one step; steps are a second apart at least.
+STRETCH_STEP = 1.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a deployment grants itself of one account.
+
+    `limit` is Klarna's, in reads a second; `fixed` says that the operator named it, so that an
+    answer may lower it and not raise it. `share` is the worker's: the shop reads, too.
+    """
+
+    limit: float
+    share: float
+    fixed: bool = False
+
+    def limit_of(self, account: AccountState) -> float:
+        """Klarna's limit as far as it is known, in reads a second."""
+        if account.read_limit is None:
+            return self.limit
+        return min(account.read_limit, self.limit) if self.fixed else account.read_limit
+
+    def budget(self, account: AccountState, now: datetime) -> float:
+        """The worker's reads a second, now."""
+        return self.limit_of(account) * self.share * account.share(now) * account.ramp(now)
+
+
+def usual_limit(base_url: str) -> float:
+    """Klarna's documented limit where `base_url` leads to."""
+    host = urlsplit(base_url).hostname or ""
+    return PLAYGROUND_LIMIT if host.endswith(".playground.klarna.com") else LIVE_LIMIT
+
+
+def burst(budget: float) -> int:
+    """How many reads may leave at once, within a budget in reads a second."""
+    return max(1, int(budget * BURST_SECONDS))
+
+
+def next_stretch(stretch: float, strain: float | None) -> float:
+    """Answer the stretch after one step, a second or more after the last.
+
+    `strain` is how many times its ideal interval the least valuable session had waited that the
+    budget still paid for: what the load stretches to by itself, since the most valuable come first.
+    None: nobody waited. Following it from below, the stretch takes the waiting off the queue and
+    cannot leave the budget idle; where no stretch helps, as at the longest interval, it changes
+    nothing of the strain and so does not run away.
+    """
+    goal = 1.0 if strain is None else min(max(strain * STRETCH_BELOW, 1.0), LONGEST_STRETCH)
+    return min(max(goal, stretch / STRETCH_STEP), stretch * STRETCH_STEP)
