@@ -13,11 +13,13 @@ from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
 from worker.adapters.klarna.wire_models import parse_creation
+from worker.adapters.shop_documents import ShopPayment, parse_klarna_payment, parse_purchase
 from worker.celery import app, runtime
 from worker.domain.errors import InvalidArgumentError, TrackError
-from worker.domain.tracking import check_session_id
+from worker.domain.session import ShopObjects
 from worker.services.ports import UnavailableError
 from worker.services.track import TrackArguments
+from worker.shown_arguments import shown_ids
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +99,7 @@ class ScrubbedRequest(Request):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        shown = ", ".join(_shown_ids(self.args, self.kwargs))
+        shown = ", ".join(shown_ids(self.args, self.kwargs))
         self._argsrepr = self._request_dict["argsrepr"] = f"({shown})"
         self._kwargsrepr = self._request_dict["kwargsrepr"] = "{}"
 
@@ -107,26 +109,6 @@ class ScrubbedRequest(Request):
         return shown
 
 
-def _shown_ids(args: Any, kwargs: Any) -> list[str]:  # noqa: ANN401 - anything may be sent
-    """The session ids in the first argument, whichever task it is; a question mark for others."""
-    first: Any = None
-    if isinstance(args, (list, tuple)) and args:
-        first = args[0]
-    elif isinstance(kwargs, dict):
-        first = next((kwargs[k] for k in ("session_id", "response") if k in kwargs), None)
-    if isinstance(first, dict):
-        first = first.get("session_id")
-    candidates = first if isinstance(first, list) else [first]
-    return [_shown_id(candidate) for candidate in candidates]
-
-
-def _shown_id(value: object) -> str:
-    try:
-        return repr(check_session_id(value))
-    except InvalidArgumentError:
-        return "?"
-
-
 # The shop's message is the only copy: it is acknowledged when its session is stored, not before.
 _TRACK = {"acks_late": True, "throws": (TrackError,), "Request": ScrubbedRequest}
 _INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": ScrubbedRequest}
@@ -134,6 +116,8 @@ _INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": ScrubbedRequ
 
 _TRACK_ARGUMENTS = tuple(field.name for field in fields(TrackArguments))
 _CREATED_ARGUMENTS = ("response", "account", "reference")
+_RESOURCE_ARGUMENTS = ("resource", "account", "reference")
+_PURCHASE_ARGUMENTS = ("response", "session_id", "account", "reference")
 _CONFIRM_ARGUMENTS = ("session_id", "order_id")
 _LONGEST_NAME = 64
 
@@ -164,8 +148,14 @@ def _call(service: Callable[..., Awaitable[object]], *arguments: object) -> None
         raise Reject(str(error), requeue=True) from None
 
 
-def _track(arguments: TrackArguments) -> None:
-    _call(runtime.services.track.track, arguments)
+def _track(arguments: TrackArguments, shop_objects: ShopObjects | None = None) -> None:
+    _call(runtime.services.track.track, arguments, shop_objects)
+
+
+def _track_shop_payment(payment: ShopPayment, arguments: dict[str, object]) -> None:
+    """Shop systems pay by KP sessions."""
+    session_id = payment.session_id
+    _track(TrackArguments(session_id=session_id, kind="kp", **arguments), payment.shop_objects)
 
 
 @app.task(name="payment_sessions.track", **_TRACK)
@@ -195,6 +185,29 @@ def track_created(*given: object, **named: object) -> None:
             **arguments,
         )
     )
+
+
+@app.task(name="payment_sessions.track_klarna_payment", **_TRACK)
+def track_klarna_payment(*given: object, **named: object) -> None:
+    """Follow the KP session of a Commerce Layer klarna payment; its sink places the order.
+
+    Arguments, in order: resource (the JSON:API document as it came), and optionally account,
+    reference.
+    """
+    arguments = _named(_RESOURCE_ARGUMENTS, given, named)
+    _track_shop_payment(parse_klarna_payment(arguments.pop("resource", None)), arguments)
+
+
+@app.task(name="payment_sessions.track_payway", **_TRACK)
+def track_payway(*given: object, **named: object) -> None:
+    """Follow the KP session of a purchase at Payway; its sink places the order.
+
+    Arguments, in order: response (what create_session answered, as it came), and optionally
+    session_id (Klarna's, where the client token does not tell it), account, reference.
+    """
+    arguments = _named(_PURCHASE_ARGUMENTS, given, named)
+    purchase = parse_purchase(arguments.pop("response", None), arguments.pop("session_id", None))
+    _track_shop_payment(purchase, arguments)
 
 
 @app.task(name="payment_sessions.confirm_order", **_TRACK)

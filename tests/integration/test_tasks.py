@@ -26,11 +26,20 @@ CANARY = "canary-secret"
 QUEUES = {
     "payment_sessions.track": "payment-sessions",
     "payment_sessions.track_created": "payment-sessions",
+    "payment_sessions.track_klarna_payment": "payment-sessions",
+    "payment_sessions.track_payway": "payment-sessions",
+    "payment_sessions.confirm_order": "payment-sessions",
     "payment_sessions.poll": "payment-sessions-polls",
     "payment_sessions.relay": "payment-sessions-events",
     "payment_sessions.purge": "payment-sessions",
 }
-ACKED_LATE = {"payment_sessions.track", "payment_sessions.track_created"}
+ACKED_LATE = {
+    "payment_sessions.track",
+    "payment_sessions.track_created",
+    "payment_sessions.track_klarna_payment",
+    "payment_sessions.track_payway",
+    "payment_sessions.confirm_order",
+}
 
 
 @pytest.fixture

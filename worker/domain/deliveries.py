@@ -10,6 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from worker.domain.events import EventType
+from worker.domain.session import AUTHORIZATION_LIFETIME
 
 # A sink that asks for a longer pause is asked again after this one: a token lives an hour.
 LONGEST_ASKED_WAIT = timedelta(hours=1)
@@ -18,10 +19,14 @@ _MOST_DOUBLINGS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One sink and the event types it is told; None means every type, those to come included."""
+    """One sink and the event types it is told; None means every type, those to come included.
+
+    `own_only`: it is told only of payment sessions that were tracked with a name of its own.
+    """
 
     sink: str
     types: frozenset[EventType] | None = None
+    own_only: bool = False
 
     def takes(self, event_type: EventType) -> bool:
         """Answer whether events of this type are for the sink."""
@@ -50,6 +55,15 @@ WEBHOOK = RetrySchedule(
     first_wait=timedelta(seconds=5),
     longest_wait=timedelta(hours=8),
     gives_up_after=timedelta(days=3),
+)
+
+
+# A shop system that places the order: tried every half minute at least for as long as the token
+# lives, reckoned from when it was read. Klarna takes it no longer than that.
+ORDER = RetrySchedule(
+    first_wait=timedelta(seconds=1),
+    longest_wait=timedelta(seconds=30),
+    gives_up_after=AUTHORIZATION_LIFETIME,
 )
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.domain.errors import ConflictError, InvalidArgumentError
-from worker.domain.session import Kind, PaymentSession
+from worker.domain.session import Kind, PaymentSession, ShopObjects
 
 # RFC 3986 unreserved characters: an id is one URL path segment, as it stands.
 _SESSION_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -40,6 +40,7 @@ class TrackRequest:
     account: str | None = None
     kind: Kind | None = None
     reference: str | None = None
+    shop_objects: ShopObjects | None = None
 
 
 def check_session_id(value: object) -> str:
@@ -112,12 +113,14 @@ def apply_track(
     """Answer what tracking a known payment session again makes of it.
 
     Absent arguments change nothing. A given one may fill what was never said, and may correct a
-    session that was never read with 200. `session_url_for` answers the documented URL of this
-    session id for an account and a kind.
+    session that was never read with 200. What a sink calls a payment may be said at any time, for
+    a finished session too: its event may be waiting for just that. `session_url_for` answers the
+    documented URL of this session id for an account and a kind.
 
     Raises:
         ConflictError: naming the argument that contradicts a session read at Klarna before.
     """
+    existing = _named(existing, request)
     if existing.outcome is not None and not existing.outcome.is_guess:
         return existing, TrackEffect.UNCHANGED
     nudged = replace(_correct(existing, request, session_url_for), nudged_at=now, next_poll_at=now)
@@ -155,6 +158,20 @@ def _correct(
         not_found_since=None,
         last_error=None,
     )
+
+
+def _named(existing: PaymentSession, request: TrackRequest) -> PaymentSession:
+    """The session with what sinks call its payment, as the shop now says of one."""
+    if request.shop_objects is None:
+        return existing
+    joined = dict(existing.shop_objects or {})
+    for sink, given in request.shop_objects.items():
+        known = joined.get(sink, {})
+        contradicts = any(known.get(name, value) != value for name, value in given.items())
+        if contradicts and existing.status is not None:
+            raise ConflictError(sink, "is not the payment that this session was tracked with")
+        joined[sink] = dict(given) if contradicts else {**known, **given}
+    return replace(existing, shop_objects=joined)
 
 
 def _says_the_same(given: object, known: object) -> bool:

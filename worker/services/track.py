@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
 import structlog
 
 from worker.domain.errors import InvalidArgumentError
-from worker.domain.session import Kind
+from worker.domain.session import Kind, ShopObjects
 from worker.domain.tracking import (
     LONGEST_REFERENCE,
     TrackEffect,
@@ -61,15 +61,22 @@ class TrackService:
         """Wait for an absent database no longer: the messages go back to their queue."""
         self._patience.stop()
 
-    async def track(self, arguments: TrackArguments) -> TrackEffect:
+    async def track(
+        self, arguments: TrackArguments, shop_objects: ShopObjects | None = None
+    ) -> TrackEffect:
         """Follow a payment session; its first poll is on its way when this returns.
+
+        `shop_objects`, checked already, are what sinks that act in the shop's systems call it.
 
         Raises:
             InvalidArgumentError, ConflictError: naming the field; nothing was stored or sent.
             UnavailableError: the database stayed away.
         """
-        request = check_arguments(
-            arguments, accounts=self._base_urls, allowed_origins=self._allowed_origins
+        request = replace(
+            check_arguments(
+                arguments, accounts=self._base_urls, allowed_origins=self._allowed_origins
+            ),
+            shop_objects=shop_objects,
         )
         effect = await self._patience.until_done(
             partial(self._track, request), waits="track_waits", session_id=request.session_id

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.adapters.postgres import tables
+from worker.adapters.postgres.shop_objects import sinks_that_know
 from worker.domain.deliveries import Route
 from worker.domain.events import Event
 
@@ -27,11 +28,13 @@ async def insert_messages(
             for event in events
         ],
     )
+    told = [(event, route) for event in events for route in routes if route.takes(event.type)]
+    asked = {event.session_id for event, route in told if route.own_only}
+    known = await sinks_that_know(connection, asked) if asked else {}
     deliveries = [
         _key(event) | {"sink": route.sink}
-        for event in events
-        for route in routes
-        if route.takes(event.type)
+        for event, route in told
+        if not route.own_only or route.sink in known[event.session_id]
     ]
     if deliveries:
         await connection.execute(tables.outbox_deliveries.insert(), deliveries)

@@ -1,0 +1,73 @@
+"""What the shop's systems call a payment: who is told of it, and what their sinks look up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Text, literal, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from worker.adapters.postgres import tables
+from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.session_rows import session_from_row
+from worker.domain.deliveries import Route
+from worker.domain.session import PaymentSession
+
+_S = tables.payment_sessions
+_M = tables.outbox_messages
+_D = tables.outbox_deliveries
+
+
+class PostgresFollowed:
+    """Implements the port `Followed`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def find(self, session_id: str) -> PaymentSession | None:
+        """Answer the payment session as it is stored, without its token."""
+        columns = (column for column in _S.columns if column.name != "authorization_token")
+        async with transaction(self._engine) as connection:
+            found = await connection.execute(select(*columns).where(_S.c.session_id == session_id))
+            row = found.mappings().one_or_none()
+            return session_from_row(row) if row is not None else None
+
+
+async def sinks_that_know(
+    connection: AsyncConnection, session_ids: Collection[str]
+) -> dict[str, Collection[str]]:
+    """Answer, by payment session, the sinks that it was tracked with a name of.
+
+    As the row says now, not as it was loaded: the shop may have said so while a read was under
+    way, and the caller holds the row's lock.
+    """
+    rows = await connection.execute(
+        select(_S.c.session_id, _S.c.shop_objects).where(_S.c.session_id.in_(session_ids))
+    )
+    return {row.session_id: row.shop_objects or {} for row in rows}
+
+
+async def add_late_deliveries(
+    connection: AsyncConnection, session: PaymentSession, routes: Sequence[Route]
+) -> None:
+    """Deliver to sinks that know the session what was written before they did.
+
+    Only while its token is there: without it they could do nothing. Beat's sweep finds it.
+    """
+    for route in routes:
+        if route.own_only and route.sink in (session.shop_objects or {}):
+            await connection.execute(
+                insert(_D)
+                .from_select(
+                    ["event_id", "session_id", "sequence", "sink"],
+                    select(_M.c.event_id, _M.c.session_id, _M.c.sequence, literal(route.sink, Text))
+                    .join(_S, _S.c.session_id == _M.c.session_id)
+                    .where(
+                        _M.c.session_id == session.session_id,
+                        _M.c.event_type.in_([str(each) for each in route.types or ()]),
+                        _S.c.authorization_token.is_not(None),
+                    ),
+                )
+                .on_conflict_do_nothing()
+            )
