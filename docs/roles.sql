@@ -1,4 +1,4 @@
--- The three database roles of docs/operations.md, "Database roles", with the least each needs.
+-- The four database roles of docs/operations.md, "Database roles", with the least each needs.
 --
 -- Run it in the worker's database, as the role that owns the tables or a superuser, after
 -- `alembic upgrade head`: once, and again after every release whose changelog names a migration.
@@ -11,7 +11,8 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY[
-        'klarna_sessions_migration', 'klarna_sessions_worker', 'klarna_sessions_reader'
+        'klarna_sessions_migration', 'klarna_sessions_worker', 'klarna_sessions_reader',
+        'klarna_sessions_shop'
     ] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
             EXECUTE format('CREATE ROLE %I LOGIN', name);
@@ -27,13 +28,16 @@ $$;
 -- Postgres 14 lets everybody create tables in `public`; later releases do not.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public
-    TO klarna_sessions_migration, klarna_sessions_worker, klarna_sessions_reader;
+    TO klarna_sessions_migration, klarna_sessions_worker, klarna_sessions_reader,
+    klarna_sessions_shop;
 
 -- Whatever an earlier run granted, or a table was granted by default, is given anew below.
 REVOKE ALL ON payment_sessions, accounts, status_transitions, outbox_messages, outbox_deliveries,
     stream_generations, webhook_endpoints, alembic_version
     FROM PUBLIC, klarna_sessions_worker, klarna_sessions_reader;
 REVOKE ALL (authorization_token) ON payment_sessions FROM klarna_sessions_reader;
+REVOKE ALL ON FUNCTION track_payment_session FROM PUBLIC, klarna_sessions_worker,
+    klarna_sessions_reader;
 
 -- Migrations: owns the tables, and makes new ones. Only `alembic upgrade head` uses it.
 GRANT CREATE ON SCHEMA public TO klarna_sessions_migration;
@@ -46,6 +50,7 @@ ALTER TABLE outbox_deliveries OWNER TO klarna_sessions_migration;
 ALTER TABLE stream_generations OWNER TO klarna_sessions_migration;
 ALTER TABLE webhook_endpoints OWNER TO klarna_sessions_migration;
 ALTER TABLE alembic_version OWNER TO klarna_sessions_migration;
+ALTER FUNCTION track_payment_session OWNER TO klarna_sessions_migration;
 
 -- Worker and beat, and every `session-worker` command. Rows are deleted from payment_sessions
 -- only: what hangs on a session goes with it (ON DELETE CASCADE). What was recorded as history,
@@ -74,5 +79,9 @@ GRANT SELECT ON accounts, status_transitions, outbox_messages, outbox_deliveries
     stream_generations, webhook_endpoints, alembic_version
     TO klarna_sessions_reader;
 ALTER ROLE klarna_sessions_reader SET default_transaction_read_only = on;
+
+-- A shop on the same Postgres: tracks in its own transaction, and can do nothing else. Where the
+-- shop has a role already: GRANT klarna_sessions_shop TO that_role.
+GRANT EXECUTE ON FUNCTION track_payment_session TO klarna_sessions_shop;
 
 COMMIT;

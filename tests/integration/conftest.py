@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -34,6 +35,13 @@ def stored(database_url: str) -> Iterator[Stored]:
     connection = Stored(database_url)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def shop(database_url: str) -> Iterator[psycopg.Connection]:
+    """A shop's own connection, in a transaction from its first statement on."""
+    with psycopg.connect(database_url) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.support import sql_shop
 from tests.support.commands import run_commands
 from tests.support.databases import migrate
 from tests.support.roles import Job, Roles
@@ -36,6 +37,7 @@ GRANTED: dict[Job, dict[str, set[str]]] = {
         table: {"SELECT"} for table in [*TABLES, "alembic_version"] if table != "payment_sessions"
     }
     | {"payment_sessions": set()},
+    "shop": {table: set() for table in [*TABLES, "alembic_version"]},
 }
 DDL = (
     "CREATE TABLE mine (id integer)",
@@ -58,7 +60,7 @@ def _connected(url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.mark.parametrize("job", ["worker", "reader"])
+@pytest.mark.parametrize("job", ["worker", "reader", "shop"])
 def test_each_role_is_granted_just_this_on_every_table(roles: Roles, stored: Stored, job: Job):
     granted = {
         table: {
@@ -74,8 +76,8 @@ def test_each_role_is_granted_just_this_on_every_table(roles: Roles, stored: Sto
     assert granted == GRANTED[job]
 
 
-@pytest.mark.parametrize("job", ["worker", "reader"])
-def test_neither_worker_nor_reader_can_change_what_there_is(roles: Roles, job: Job):
+@pytest.mark.parametrize("job", ["worker", "reader", "shop"])
+def test_nobody_but_the_migration_role_can_change_what_there_is(roles: Roles, job: Job):
     with _connected(roles.url(job)) as connection:
         for statement in DDL:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -139,22 +141,30 @@ def test_the_reader_writes_nothing(roles: Roles, stored: Stored):
                 connection.execute(statement)
 
 
-def test_a_shop_that_tracks_in_its_own_transaction_needs_to_insert_six_columns(
-    roles: Roles, stored: Stored
-):
-    """docs/operations.md says which; the reader stands in for the shop's role."""
-    stored.rows(
-        "GRANT INSERT (session_id, account, kind, session_url, expires_at, reference)"
-        f" ON payment_sessions TO {roles.name('reader')}"
-    )
-    with _connected(roles.url("reader")) as connection:
-        connection.execute(
-            "INSERT INTO payment_sessions"
-            " (session_id, account, kind, session_url, expires_at, reference)"
-            " VALUES ('one', 'default', 'hpp', 'https://klarna.test/one', now(), 'order-1')"
-        )
+def test_the_shops_role_tracks_and_sees_nothing(roles: Roles, stored: Stored):
+    """Rows of payment sessions are the function's to write, and nobody else's of the shop."""
+    with _connected(roles.url("shop")) as connection:
+        assert sql_shop.track(connection, "one", reference="order-1") is True
+        for statement in (
+            "SELECT session_id FROM payment_sessions",
+            "INSERT INTO payment_sessions (session_id) VALUES ('two')",
+            "UPDATE payment_sessions SET reference = 'order-2'",
+            "DELETE FROM payment_sessions",
+            "SELECT * FROM outbox_messages",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
 
-    assert stored.session("one")["next_poll_at"] is not None
+    assert stored.session("one")["reference"] == "order-1"
+
+
+@pytest.mark.parametrize("job", ["worker", "reader"])
+def test_only_a_role_that_was_granted_it_may_track_in_sql(roles: Roles, job: Job):
+    with (
+        _connected(roles.url(job)) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        sql_shop.track(connection, "one")
 
 
 def test_a_command_says_in_one_line_that_its_role_may_not(

@@ -14,8 +14,8 @@ from psycopg import sql
 ROLES_SQL = Path(__file__).parents[2] / "docs" / "roles.sql"
 _PREFIX = "klarna_sessions_"
 
-Job = Literal["migration", "worker", "reader"]
-JOBS: tuple[Job, ...] = ("migration", "worker", "reader")
+Job = Literal["migration", "worker", "reader", "shop"]
+JOBS: tuple[Job, ...] = ("migration", "worker", "reader", "shop")
 
 
 class Roles:
