@@ -78,8 +78,7 @@ def test_a_session_is_found_by_its_id_its_reference_and_its_order(browser: Brows
     browser.type_into("#q", sought)
     browser.click(".search button")
 
-    assert browser.driver.current_url.endswith(f"/sessions/{PAID}")
-    assert REFERENCE in browser.text()
+    assert REFERENCE in browser.wait_for_path(f"/sessions/{PAID}")
 
 
 def test_what_is_not_found_says_what_to_do(browser: Browser):

@@ -86,6 +86,14 @@ class Browser:
         eventually(lambda: text in self.text(), within=within, because=f"the page says {text!r}")
         return self.text()
 
+    def wait_for_path(self, path: str) -> str:
+        """Wait until the browser is there; answers the page's text."""
+        address = self.origin + path
+        eventually(
+            lambda: self.driver.current_url == address, because=f"the browser is at {address}"
+        )
+        return self.text()
+
     def type_into(self, selector: str, text: str) -> None:
         """Empty a field and type into it."""
         field = self.driver.find_element(By.CSS_SELECTOR, selector)

@@ -64,7 +64,7 @@ def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:
     for row in states:
         by_state[row["state"]] += row["sessions"]
     oldest = max((row["oldest_seconds"] or 0.0 for row in due), default=0.0)
-    reads = [row["last_polled_at"] for row in states if row["last_polled_at"]]
+    idle = [row["idle_seconds"] for row in states if row["idle_seconds"] is not None]
     return {
         "states": states,
         "by_state": dict(by_state),
@@ -74,7 +74,7 @@ def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:
         "oldest_due": oldest,
         "is_late": oldest > LATE_SECONDS,
         "read_lately": sum(row["polled_lately"] for row in states),
-        "last_read": max(reads, default=None),
+        "idle_seconds": min(idle, default=None),
     }
 
 

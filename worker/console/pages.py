@@ -26,7 +26,7 @@ FOUND_ROWS: Final = 100
 OUTCOMES: Final = ("completed", "cancelled", "disabled", "expired", "not_found")
 STATES: Final = ("open", "finished", *OUTCOMES)
 # A drawing for a screen and one for a phone: the style sheet shows the one that fits.
-WIDTHS: Final = {"wide": 920.0, "narrow": 340.0}
+WIDTHS: Final = {"wide": 1100.0, "narrow": 340.0}
 LONGEST_FORM: Final = 4096
 
 # Makes a given-up delivery due again; answers whether there was one.

@@ -100,7 +100,9 @@ def draw(session: Row, *, width: float, css: str) -> Timeline:
 
 def status_class(status: str | None) -> str:
     """The style class of a status: Klarna may send a word that has none yet."""
-    name = (status or "unread").lower()
+    if status is None:
+        return "s-unread"
+    name = status.lower()
     return f"s-{name}" if name in KNOWN_STATUSES else "s-other"
 
 
@@ -148,7 +150,7 @@ def _band(row: Row, axis: Axis, begin: datetime, end: datetime) -> Band:
         width=round(width, 1),
         unseen=round(min(max(axis.x(seen) - x, 0.0), width), 1),
         css=status_class(status),
-        label=status if len(status) * _LETTER + 10 < width else "",
+        label=status if len(status) * _LETTER + 18 < width else "",
         number=row["sequence"],
         title=f"{status} at {when(row['occurred_at'])}, seen after {delay}",
     )

@@ -19,7 +19,7 @@ _STATES = text("""
     SELECT COALESCE(outcome, 'open') AS state, status, count(*) AS sessions,
         count(*) FILTER (WHERE last_polled_at > statement_timestamp() - interval '5 minutes')
             AS polled_lately,
-        max(last_polled_at) AS last_polled_at
+        EXTRACT(epoch FROM statement_timestamp() - max(last_polled_at))::float AS idle_seconds
     FROM payment_sessions
     GROUP BY 1, 2
     ORDER BY 1, 2
