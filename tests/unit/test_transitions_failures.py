@@ -65,7 +65,8 @@ def test_a_failed_read_is_retried_with_full_jitter_backoff(
         last_error=str(error),
         next_poll_at=NOW + timedelta(seconds=ceiling * 0.25),
     )
-    assert decision.account is decision.account_before
+    counted = 1 if error.of_account else 0
+    assert (decision.account.failures, decision.account.paused_until) == (counted, None)
 
 
 def test_a_retry_is_never_later_than_the_longest_interval():
@@ -138,7 +139,9 @@ def test_a_429_slows_the_account_down_and_spends_no_failure_budget(
         before, RateLimitedError(retry_after=retry_after), account=AccountState(throttles=throttles)
     )
 
-    assert decision.account == AccountState(paused_until=until, throttles=throttles + 1)
+    assert decision.account == AccountState(
+        paused_until=until, throttles=throttles + 1, quota_share=0.7, quota_cut_at=NOW
+    )
     assert decision.session.next_poll_at == until
     assert decision.session.consecutive_failures == 2
     assert decision.session.last_error == "rate_limited: HTTP 429"
@@ -172,7 +175,7 @@ def test_a_404_is_an_answer_to_good_credentials_but_no_healthy_read():
 
     decision = decided(a_session(), NOT_FOUND, account=paused)
 
-    assert decision.account == AccountState(last_read_at=ago(hours=1))
+    assert decision.account == AccountState(last_read_at=ago(hours=1), recovered_at=NOW)
 
 
 # Four 404s since a quarter of an hour, never read, its account read meanwhile: one more settles it.
