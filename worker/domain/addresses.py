@@ -16,9 +16,13 @@ def is_public(address: str) -> bool:
     address that carries one of these.
     """
     told = ip_address(address)
-    return all(
-        each.is_global and not each.is_multicast and not each.is_reserved for each in _meant(told)
-    )
+    return all(_is_public(each) for each in _meant(told))
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address) and address.is_site_local:
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def _meant(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:

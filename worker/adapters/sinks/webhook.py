@@ -10,7 +10,7 @@ import json
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
@@ -24,7 +24,7 @@ from worker.domain.events import EventType
 from worker.services.ports import DeliveryError
 
 # Standard Webhooks 1.0 recommends 15 to 30 s; a claim's lease leaves room for this.
-ANSWER_SECONDS = 15.0
+ANSWER_TIME = timedelta(seconds=15)
 # Of each process, to each endpoint: an endpoint that hangs holds nothing else up.
 IN_FLIGHT = 16
 _CONTENT_TYPE = "application/cloudevents+json"
@@ -56,12 +56,14 @@ class WebhookSink:
         context: ssl.SSLContext,
         allow_private: bool,
         now: Callable[[], datetime],
+        timeout: timedelta = ANSWER_TIME,
     ) -> None:
         self.name = endpoint.sink
         self.types = endpoint.types
         self._url = endpoint.url
         self._hooks = [Webhook(secret) for secret in endpoint.secrets]
         self._now = now
+        self._timeout = timeout.total_seconds()
         self._client = http_client.open_client(
             context=context,
             headers={"Content-Type": _CONTENT_TYPE},
@@ -76,7 +78,7 @@ class WebhookSink:
         """Send the event; any 2xx takes it. The body of an answer is never looked at."""
         body = json.dumps(envelope, separators=(",", ":"))
         try:
-            with anyio.fail_after(ANSWER_SECONDS):
+            with anyio.fail_after(self._timeout):
                 async with self._client.stream(
                     "POST",
                     self._url,
@@ -85,7 +87,7 @@ class WebhookSink:
                 ) as response:
                     _raise_for_status(response)
         except TimeoutError:
-            raise DeliveryError(f"no answer within {ANSWER_SECONDS:g} s") from None
+            raise DeliveryError(f"no answer within {self._timeout:g} s") from None
         except http_client.CONNECTION_ERRORS as error:
             raise DeliveryError(_connection_fault(error)) from None
         except http_client.UNREADABLE_ERRORS as error:
