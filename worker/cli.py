@@ -127,6 +127,22 @@ def nudge(session_id: SessionId, *, as_json: Json = False) -> None:
 
 
 @app.command()
+def confirm(
+    session_id: SessionId,
+    order_id: Annotated[str, typer.Argument(help="The order that was placed.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Note that an order was placed with an authorization: its warnings stop.
+
+    Example: session-worker confirm 39a1c773-bafd-754d-af1f-b30c592f1267 order-17
+    """
+    from worker.commands import confirming  # noqa: PLC0415 - see above
+
+    confirming.confirm(session_id, order_id, as_json=as_json)
+
+
+@app.command()
 def show(session_id: SessionId, *, as_json: Json = False) -> None:
     """Tell one payment session's story: transitions, polls, deliveries.
 
@@ -145,6 +161,9 @@ def list_sessions(
     outcome: Annotated[str | None, typer.Option(help="Only that ended so.")] = None,
     reference: Annotated[str | None, typer.Option(help="Only with this reference.")] = None,
     only_open: Annotated[bool, typer.Option("--open", help="Only still followed.")] = False,
+    only_unconfirmed: Annotated[
+        bool, typer.Option("--unconfirmed", help="Only authorized without an order.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
     as_json: Json = False,
 ) -> None:
@@ -161,6 +180,7 @@ def list_sessions(
         outcome=outcome,
         reference=reference,
         only_open=only_open,
+        only_unconfirmed=only_unconfirmed,
         limit=limit,
     )
 

@@ -137,11 +137,33 @@ def _progress(opened: Reports, late: timedelta) -> Iterator[Finding]:
         )
     if not stuck:
         yield Finding("events", detail=f"none waits longer than {seconds}")
+    yield from _confirmations(opened, late)
     for row in opened.paused():
         yield Finding(
             f"account {row['account']}",
             fault="is refused by Klarna (401 or 403): check its credentials",
         )
+
+
+def _confirmations(opened: Reports, late: timedelta) -> Iterator[Finding]:
+    """Orders that are missing: too late, or in time but nobody is told."""
+    lapsed = opened.lapsed()
+    if lapsed["sessions"]:
+        yield Finding(
+            "orders",
+            fault=f"{lapsed['sessions']} authorizations lapsed in the last day and no order was "
+            f"confirmed, such as {lapsed['session_id']}: `session-worker list --unconfirmed`",
+        )
+    for row in opened.overdue_warnings(late):
+        yield Finding(
+            "warnings of missing orders",
+            fault=f"{row['sessions']} are due, the oldest since {row['oldest_seconds']:.0f} s: "
+            "is beat up?",
+        )
+    if not lapsed["sessions"]:
+        counts = (f"{row['sessions']} with {row['time_left']}" for row in opened.unconfirmed())
+        waiting = ", ".join(counts)
+        yield Finding("orders", detail=f"awaited: {waiting}" if waiting else "none is missing")
 
 
 def _print(findings: list[Finding], *, as_json: bool) -> None:

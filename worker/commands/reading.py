@@ -18,10 +18,16 @@ _FACTS = (
     *("status", "outcome", "finished_at", "order_id", "klarna_reference"),
     *("poll_count", "consecutive_failures", "last_polled_at", "last_error"),
     *("next_poll_at", "nudged_at", "lease_expires_at"),
+    *("authorization_expires_at", "next_warning_at", "authorization_lapsed_at"),
+    *("confirmed_at", "confirmed_order_id"),
 )
 _LISTED = (
     *("session_id", "kind", "status", "outcome", "poll_count", "tracked_at", "next_poll_at"),
     "reference",
+)
+_UNCONFIRMED = (
+    *("session_id", "reference", "account", "authorization_expires_at"),
+    "authorization_lapsed_at",
 )
 
 
@@ -70,7 +76,8 @@ def list_sessions(*, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - fi
     if as_json:
         print_json(rows)
         return
-    listed = [{name: row[name] for name in _LISTED} for row in rows]
+    names = _UNCONFIRMED if wanted.get("only_unconfirmed") else _LISTED
+    listed = [{name: row[name] for name in names} for row in rows]
     print_rows("Payment sessions", listed, none="none match")
 
 
@@ -83,6 +90,7 @@ def stats(*, as_json: bool) -> None:
         return
     print_rows("Payment sessions", counted["sessions"], none="none")
     print_rows("Due now", counted["due"], none="nothing")
+    print_rows("Authorized without an order", counted["unconfirmed"], none="none")
     print_rows("Outbox", counted["outbox"], none="empty")
     print_rows("Accounts", counted["accounts"], none="none read yet")
     print_rows("Detection delay, last day", counted["detection_delays"], none="no transition")

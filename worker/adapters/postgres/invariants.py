@@ -58,6 +58,35 @@ _QUERIES = {
         HAVING count(m.event_id) <> s.event_count
             OR COALESCE(max(m.sequence), 0) <> s.event_count
     """,
+    "a missing order is told after its authorization, thrice at most, and its lapse once": """
+        SELECT told.session_id FROM (
+            SELECT session_id, min(sequence) AS first, max(sequence) AS last,
+                count(*) FILTER (WHERE event_type LIKE '%_expiring') AS warnings,
+                count(*) FILTER (WHERE event_type LIKE '%_lapsed') AS lapses,
+                max(sequence) FILTER (WHERE event_type LIKE '%_lapsed') AS lapse
+            FROM outbox_messages
+            WHERE event_type IN ('payment_session.authorization_expiring',
+                'payment_session.authorization_lapsed')
+            GROUP BY session_id
+        ) AS told
+        LEFT JOIN outbox_messages AS m ON m.session_id = told.session_id
+            AND m.event_type = 'payment_session.authorized' AND m.sequence < told.first
+        WHERE m.session_id IS NULL OR warnings > 3 OR lapses > 1 OR lapse < last
+    """,
+    "a lapsed authorization was told as such": """
+        SELECT s.session_id FROM payment_sessions AS s
+        WHERE s.authorization_lapsed_at IS NOT NULL AND NOT EXISTS (
+            SELECT FROM outbox_messages AS m
+            WHERE m.session_id = s.session_id
+                AND m.event_type = 'payment_session.authorization_lapsed'
+        )
+    """,
+    "nobody is warned of a confirmed order": """
+        SELECT session_id FROM payment_sessions
+        JOIN outbox_messages USING (session_id)
+        WHERE created_at > confirmed_at AND event_type IN
+            ('payment_session.authorization_expiring', 'payment_session.authorization_lapsed')
+    """,
     "every message has a delivery": """
         SELECT m.session_id FROM outbox_messages AS m
         WHERE NOT EXISTS (SELECT FROM outbox_deliveries AS d WHERE d.event_id = m.event_id)

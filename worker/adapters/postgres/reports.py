@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from sqlalchemy import Engine, create_engine, text
 
+from worker.adapters.postgres import confirmation_reports
 from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
 from worker.adapters.postgres.tables import payment_sessions
 
@@ -39,18 +40,20 @@ _EVENTS = text("""
     WHERE m.session_id = :session_id
     ORDER BY m.sequence, d.sink
 """)
-_LIST = text("""
+_LIST = text(f"""
     SELECT session_id, account, kind, reference, status, outcome, poll_count, tracked_at,
-        status_updated_at, next_poll_at, finished_at, last_error
+        status_updated_at, next_poll_at, finished_at, last_error, authorization_expires_at,
+        authorization_lapsed_at, confirmed_order_id
     FROM payment_sessions
     WHERE (CAST(:account AS text) IS NULL OR account = :account)
         AND (CAST(:status AS text) IS NULL OR status = :status)
         AND (CAST(:outcome AS text) IS NULL OR outcome = :outcome)
         AND (CAST(:reference AS text) IS NULL OR reference = :reference)
         AND (NOT :only_open OR outcome IS NULL)
+        AND (NOT :only_unconfirmed OR {confirmation_reports.UNCONFIRMED})
     ORDER BY tracked_at DESC
     LIMIT :limit
-""")
+""")  # noqa: S608 - constants of this module
 _COUNTS = text("""
     SELECT account, kind, COALESCE(outcome, 'open') AS state, status, count(*) AS sessions
     FROM payment_sessions
@@ -163,6 +166,7 @@ class Reports:
         outcome: str | None = None,
         reference: str | None = None,
         only_open: bool = False,
+        only_unconfirmed: bool = False,
         limit: int = 50,
     ) -> list[Row]:
         """Answer the newest sessions that match."""
@@ -173,11 +177,12 @@ class Reports:
             outcome=outcome,
             reference=reference,
             only_open=only_open,
+            only_unconfirmed=only_unconfirmed,
             limit=limit,
         )
 
     def stats(self) -> dict[str, list[Row]]:
-        """Answer counts: `sessions`, `due`, `outbox`, `accounts`; and the last day's delays.
+        """Answer counts: `sessions`, `due`, `outbox`, `accounts`, `unconfirmed`; and delays.
 
         `detection_delays` has percentiles by status; `detection_histogram` says how many were seen
         within so many seconds.
@@ -188,6 +193,7 @@ class Reports:
             "due": self.due(),
             "outbox": self._rows(_OUTBOX),
             "accounts": self.accounts(),
+            "unconfirmed": self.unconfirmed(),
             "detection_delays": [_without_bounds(row) for row in delays],
             "detection_histogram": [
                 {"status": row["status"]} | {name: row[name] for name in _HISTOGRAM}
@@ -198,6 +204,20 @@ class Reports:
     def due(self) -> list[Row]:
         """Answer for each account how many sessions are due, and since when the oldest is."""
         return self._rows(_DUE)
+
+    def unconfirmed(self) -> list[Row]:
+        """Answer how many authorizations have no order, by the time they have left."""
+        return self._rows(confirmation_reports.BY_TIME_LEFT)
+
+    def lapsed(self) -> Row:
+        """Answer how many `sessions` lapsed in the last day without an order, and one of them."""
+        return self._rows(confirmation_reports.LAPSED_TODAY)[0]
+
+    def overdue_warnings(self, bound: timedelta) -> list[Row]:
+        """Answer how many warnings should have been told before `bound`, if any."""
+        limit = bound.total_seconds()
+        rows = self._rows(confirmation_reports.OVERDUE_WARNINGS)
+        return [row for row in rows if (row["oldest_seconds"] or 0) > limit]
 
     def accounts(self) -> list[Row]:
         """Answer each account's state."""

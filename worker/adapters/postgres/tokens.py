@@ -16,6 +16,7 @@ BATCH = 500
 
 # A delivered token is spent when its event says so. That may be too soon, where the time of the
 # authorization is not known; one that nobody got is kept for the whole hour after it was read.
+# With its order confirmed a delivered token is of no more use.
 _ERASE_SPENT = text("""
     WITH spent AS (
         SELECT s.session_id,
@@ -31,7 +32,10 @@ _ERASE_SPENT = text("""
                 CASE WHEN NOT EXISTS (
                     SELECT FROM outbox_deliveries AS d
                     WHERE d.event_id = m.event_id AND d.delivered_at IS NULL
-                ) THEN CAST(m.payload -> 'data' ->> 'authorization_expires_at' AS timestamptz) END,
+                ) THEN LEAST(
+                    CAST(m.payload -> 'data' ->> 'authorization_expires_at' AS timestamptz),
+                    s.confirmed_at
+                ) END,
                 COALESCE(s.finished_at, s.last_polled_at, s.tracked_at) + interval '60 minutes'
             ) < statement_timestamp()
         LIMIT :limit
