@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsError
 
+from config.shop_systems import ShopSystemSettings
 from config.urls import BrokerUrl, HttpUrl, Origin, PostgresUrl, ProxyUrl, RedisUrl, utf_8
 from config.values import ENVIRONMENT, comma_list, nothing_if_blank
 from config.webhooks import SINK as WEBHOOK
@@ -50,7 +51,7 @@ LONGEST_RETENTION_DAYS = 36_500
 # What the workers consume: an event sent there would be an unknown task of ours, and lost.
 OWN_QUEUES = ("payment-sessions", "payment-sessions-polls", "payment-sessions-events")
 
-SinkName = Literal["redis_stream", "webhook", "celery"]
+SinkName = Literal["redis_stream", "webhook", "celery", "commerce_layer", "payway"]
 
 
 def _secret_text(value: SecretStr) -> SecretStr:
@@ -176,7 +177,7 @@ class KlarnaAccount(BaseModel):
     base_url: HttpUrl = KLARNA_LIVE
 
 
-class Settings(HistorySettings, BrokerSettings, WebhookSettings):
+class Settings(HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSettings):
     """Everything a worker or beat process runs with."""
 
     klarna_username: Annotated[Text | None, BeforeValidator(nothing_if_blank)] = None
@@ -244,6 +245,13 @@ class Settings(HistorySettings, BrokerSettings, WebhookSettings):
     def _webhooks_have_an_endpoint(self) -> Self:
         if WEBHOOK in self.event_sinks and not self.webhooks:
             raise ValueError("WEBHOOK_URL: is missing although EVENT_SINKS names webhook")
+        return self
+
+    @model_validator(mode="after")
+    def _shop_systems_are_whole(self) -> Self:
+        if (missing := self.missing_for(self.event_sinks)) is not None:
+            sink = missing.partition("_BASE_")[0].partition("_CLIENT_")[0].lower()
+            raise ValueError(f"{missing}: is missing although EVENT_SINKS names {sink}")
         return self
 
     @model_validator(mode="after")

@@ -23,7 +23,9 @@ from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.outbox import PostgresOutbox
 from worker.adapters.postgres.purge import PostgresPurge
 from worker.adapters.postgres.sessions import PostgresSessions
+from worker.adapters.postgres.shop_objects import PostgresFollowed
 from worker.adapters.postgres.tokens import PostgresTokens
+from worker.adapters.sinks.order_placed import PaymentNotes
 from worker.domain.policy import PollPolicy
 from worker.domain.schedule import PollLimits
 from worker.services.confirmation import ConfirmationService
@@ -111,7 +113,9 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
     klarna = _klarna(settings)
     stack.push_async_callback(klarna.aclose)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
-    sinks = open_sinks(stack, settings, app)
+    # Confirming writes no event: no route is needed.
+    notes = PaymentNotes(PostgresFollowed(engine), PostgresConfirmations(engine, routes=()))
+    sinks = open_sinks(stack, settings, app, notes=notes, klarna=klarna)
     return _Outside(
         engine=engine,
         klarna=klarna,

@@ -17,10 +17,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from config.settings import Settings
 from worker.adapters import clock
 from worker.adapters.sinks.celery_task import CeleryTaskSink
+from worker.adapters.sinks.commerce_layer import CommerceLayerSink
+from worker.adapters.sinks.order_placed import PaymentNotes
+from worker.adapters.sinks.payway import PaywaySink
 from worker.adapters.sinks.redis_stream import RedisStreamSink
 from worker.adapters.sinks.webhook import WebhookEndpoint, WebhookSink
-from worker.domain.deliveries import Route
-from worker.services.ports import LossySink, Sink
+from worker.domain.deliveries import COMMERCE_LAYER, PAYWAY, Route
+from worker.services.ports import Klarna, LossySink, Sink
+from worker.shop_systems import commerce_layer, payway
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,10 @@ class Sinks:
         return [Route(sink=sink.name, types=sink.types) for sink in self.every]
 
 
-def open_sinks(stack: AsyncExitStack, settings: Settings, app: Celery) -> Sinks:
-    """Build the sinks of EVENT_SINKS."""
+def open_sinks(
+    stack: AsyncExitStack, settings: Settings, app: Celery, *, notes: PaymentNotes, klarna: Klarna
+) -> Sinks:
+    """Build the sinks of EVENT_SINKS; `notes` and `klarna` are for those that place orders."""
     every: list[Sink] = []
     lossy: list[LossySink] = []
     if "redis_stream" in settings.event_sinks:
@@ -50,6 +56,10 @@ def open_sinks(stack: AsyncExitStack, settings: Settings, app: Celery) -> Sinks:
         every.append(shop_tasks)
     if "webhook" in settings.event_sinks:
         every.extend(_webhooks(stack, settings))
+    if COMMERCE_LAYER in settings.event_sinks:
+        every.append(CommerceLayerSink(commerce_layer(stack, settings), notes))
+    if PAYWAY in settings.event_sinks:
+        every.append(PaywaySink(payway(stack, settings), notes, klarna))
     return Sinks(every=every, lossy=lossy)
 
 

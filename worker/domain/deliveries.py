@@ -15,18 +15,23 @@ from worker.domain.session import AUTHORIZATION_LIFETIME
 # A sink that asks for a longer pause is asked again after this one: a token lives an hour.
 LONGEST_ASKED_WAIT = timedelta(hours=1)
 _MOST_DOUBLINGS = 20
+# Sinks that place the order, where the shop keeps it.
+COMMERCE_LAYER = "commerce_layer"
+PAYWAY = "payway"
+SHOP_SYSTEMS = frozenset({COMMERCE_LAYER, PAYWAY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One sink and the event types it is told; None means every type, those to come included.
-
-    `own_only`: it is told only of payment sessions that were tracked with a name of its own.
-    """
+    """One sink and the event types it is told; None means every type, those to come included."""
 
     sink: str
     types: frozenset[EventType] | None = None
-    own_only: bool = False
+
+    @property
+    def own_only(self) -> bool:
+        """It is told only of payment sessions that were tracked with a name of its own."""
+        return self.sink in SHOP_SYSTEMS
 
     def takes(self, event_type: EventType) -> bool:
         """Answer whether events of this type are for the sink."""

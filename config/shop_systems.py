@@ -1,0 +1,78 @@
+"""Shop systems in the environment: where orders are placed, and with which credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from config.urls import HttpUrl, utf_8
+from config.values import ENVIRONMENT, nothing_if_blank
+
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_REQUIRED = {
+    "commerce_layer": ("base_url", "client_id", "client_secret"),
+    "payway": ("base_url", "client_id", "client_secret"),
+}
+
+
+def _safe(value: str) -> str:
+    """Credentials go there: in the clear only to this machine, say to the stand-in."""
+    parts = urlsplit(value)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ValueError("must be https, unless it is this machine")
+    return value
+
+
+def _token_url(value: str) -> str:
+    """A URL with a path, which an origin may not have; the origin is checked like any other."""
+    parts = urlsplit(utf_8(value))
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must look like https://host/path")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must have no user info, no query and no fragment")
+    return _safe(value)
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    utf_8(value.get_secret_value())
+    return value
+
+
+ShopUrl = Annotated[
+    Annotated[HttpUrl, AfterValidator(_safe)] | None, BeforeValidator(nothing_if_blank)
+]
+Name = Annotated[Annotated[str, AfterValidator(utf_8)] | None, BeforeValidator(nothing_if_blank)]
+Secret = Annotated[
+    Annotated[SecretStr, AfterValidator(_secret)] | None, BeforeValidator(nothing_if_blank)
+]
+
+
+class ShopSystemSettings(BaseSettings):
+    """What the sinks `commerce_layer` and `payway` place orders with."""
+
+    model_config = ENVIRONMENT
+
+    commerce_layer_base_url: ShopUrl = None
+    commerce_layer_client_id: Name = None
+    commerce_layer_client_secret: Secret = None
+    commerce_layer_auth_url: Annotated[str, AfterValidator(_token_url)] = (
+        "https://auth.commercelayer.io/oauth/token"
+    )
+    commerce_layer_scope: Name = None
+    payway_base_url: ShopUrl = None
+    payway_client_id: Name = None
+    payway_client_secret: Secret = None
+    payway_scope: Annotated[str, Field(min_length=1)] = "/external/klarna_payments/w"
+    payway_grant_type: Annotated[str, Field(min_length=1)] = "none"
+
+    def missing_for(self, sinks: Collection[str]) -> str | None:
+        """Answer the first variable that one of these sinks needs and nobody set."""
+        for sink, names in _REQUIRED.items():
+            for name in names:
+                if sink in sinks and getattr(self, f"{sink}_{name}") is None:
+                    return f"{sink}_{name}".upper()
+        return None
