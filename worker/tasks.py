@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +14,8 @@ from celery.worker.request import Request
 from worker.adapters.klarna.wire_models import parse_creation
 from worker.adapters.shop_documents import ShopPayment, parse_klarna_payment, parse_purchase
 from worker.celery import app, runtime
+from worker.contract import tasks as contract
+from worker.contract.tasks import TaskArguments
 from worker.domain.errors import InvalidArgumentError, TrackError
 from worker.domain.session import ShopObjects
 from worker.services.ports import UnavailableError
@@ -114,18 +115,14 @@ _TRACK = {"acks_late": True, "throws": (TrackError,), "Request": ScrubbedRequest
 _INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": ScrubbedRequest}
 
 
-_TRACK_ARGUMENTS = tuple(field.name for field in fields(TrackArguments))
-_CREATED_ARGUMENTS = ("response", "account", "reference")
-_RESOURCE_ARGUMENTS = ("resource", "account", "reference")
-_PURCHASE_ARGUMENTS = ("response", "session_id", "account", "reference")
-_CONFIRM_ARGUMENTS = ("session_id", "order_id")
 _LONGEST_NAME = 64
 
 
 def _named(
-    names: tuple[str, ...], given: tuple[object, ...], named: dict[str, object]
+    published: type[TaskArguments], given: tuple[object, ...], named: dict[str, object]
 ) -> dict[str, object]:
     """A mistyped argument is a shop's mistake like any other, not a TypeError of ours."""
+    names = tuple(published.model_fields)
     for name in sorted(named):
         if name not in names:
             raise InvalidArgumentError(_shown_name(name), "is not an argument of this task")
@@ -165,7 +162,7 @@ def track(*given: object, **named: object) -> None:
     Arguments, in order: session_id, and optionally session_url, expires_at, account, kind,
     reference.
     """
-    _track(TrackArguments(**_named(_TRACK_ARGUMENTS, given, named)))
+    _track(TrackArguments(**_named(contract.Track, given, named)))
 
 
 @app.task(name="payment_sessions.track_created", **_TRACK)
@@ -174,7 +171,7 @@ def track_created(*given: object, **named: object) -> None:
 
     Arguments, in order: response, and optionally account, reference.
     """
-    arguments = _named(_CREATED_ARGUMENTS, given, named)
+    arguments = _named(contract.TrackCreated, given, named)
     created = parse_creation(arguments.pop("response", None))
     _track(
         TrackArguments(
@@ -194,7 +191,7 @@ def track_klarna_payment(*given: object, **named: object) -> None:
     Arguments, in order: resource (the JSON:API document as it came), and optionally account,
     reference.
     """
-    arguments = _named(_RESOURCE_ARGUMENTS, given, named)
+    arguments = _named(contract.TrackKlarnaPayment, given, named)
     _track_shop_payment(parse_klarna_payment(arguments.pop("resource", None)), arguments)
 
 
@@ -205,7 +202,7 @@ def track_payway(*given: object, **named: object) -> None:
     Arguments, in order: response (what create_session answered, as it came), and optionally
     session_id (Klarna's, where the client token does not tell it), account, reference.
     """
-    arguments = _named(_PURCHASE_ARGUMENTS, given, named)
+    arguments = _named(contract.TrackPayway, given, named)
     purchase = parse_purchase(arguments.pop("response", None), arguments.pop("session_id", None))
     _track_shop_payment(purchase, arguments)
 
@@ -216,7 +213,7 @@ def confirm_order(*given: object, **named: object) -> None:
 
     Arguments, in order: session_id, order_id.
     """
-    arguments = _named(_CONFIRM_ARGUMENTS, given, named)
+    arguments = _named(contract.ConfirmOrder, given, named)
     _call(
         runtime.services.confirmation.confirm_order,
         arguments.get("session_id"),

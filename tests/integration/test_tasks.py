@@ -18,6 +18,7 @@ from tests.support.databases import Databases
 from tests.support.processes import BIN
 from tests.support.queues import polls, taken
 from tests.support.stored import Stored
+from worker.contract.tasks import TASKS
 from worker.domain.errors import InvalidArgumentError
 from worker.runtime import Runtime
 from worker.sandbox.server import SandboxClient
@@ -82,6 +83,10 @@ def test_every_task_has_the_name_and_the_queue_that_others_rely_on(app: Celery):
 
 def test_only_the_shops_messages_are_acknowledged_late(app: Celery):
     assert {name for name in QUEUES if app.tasks[name].acks_late} == ACKED_LATE
+
+
+def test_the_tasks_that_shops_may_send_are_published():
+    assert {model.task for model in TASKS} == ACKED_LATE
 
 
 def test_the_app_can_be_imported_and_shown_with_nothing_but_a_broker(redis_url: str):

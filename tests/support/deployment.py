@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy import create_engine
 
 from tests.support.eventually import eventually
 from tests.support.processes import CeleryProcess
+from tests.support.published import unpublished
 from worker.adapters.postgres.invariants import (
     broken_delivery_invariants,
     broken_state_invariants,
@@ -172,22 +173,34 @@ class Deployment:
 
     def assert_invariants(self) -> None:
         """Wait until everything is delivered, then check every promise of the design."""
+        assert not self.broken_promises(self.received)
+
+    def broken_promises(
+        self, received: Callable[[], list[dict[str, Any]]], *, within: float = 15
+    ) -> list[str]:
+        """One line for each broken promise, once everything is delivered.
+
+        `received` answers what a consumer has then been given.
+        """
         eventually(
             lambda: (
                 not self.query(
                     "SELECT * FROM outbox_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL"
                 )
             ),
+            within=within,
             because="the outbox is empty",
         )
+        events = received()
         engine = create_engine(
             self.environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
         )
         with engine.connect() as connection:
             broken = broken_state_invariants(connection)
-            broken += broken_delivery_invariants(connection, self.received())
+            broken += broken_delivery_invariants(connection, events)
         engine.dispose()
-        assert not broken
+        stored = [row["payload"] for row in self.query("SELECT payload FROM outbox_messages")]
+        return broken + [fault for event in (*stored, *events) for fault in unpublished(event)]
 
 
 @contextmanager

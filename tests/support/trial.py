@@ -9,17 +9,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import psycopg
-from sqlalchemy import create_engine
 
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.figures import LEAST_IN_FLIGHT, Figures
 from tests.support.processes import CeleryProcess
 from tests.support.shop_consumer import ShopConsumer
-from worker.adapters.postgres.invariants import (
-    broken_delivery_invariants,
-    broken_state_invariants,
-)
 from worker.sandbox.server import SandboxClient
 
 # DESIGN 6 and issue 3: recovery within the lease and this much more.
@@ -186,7 +181,7 @@ class Trial:
         Without another one, the target is the lease and a margin.
         """
         unfinished = self._wait_for_ends(within)
-        broken = self._broken_promises(within)
+        broken = self.deployment.broken_promises(self.consumer.read, within=within)
         once = Counter((event["subject"], event["type"]) for event in self.consumer.once())
         wanted = [
             (session_id, EVENT_OF.get(outcome, f"payment_session.{outcome}"))
@@ -225,25 +220,6 @@ class Trial:
         except AssertionError:
             return self._unfinished()
         return []
-
-    def _broken_promises(self, within: float) -> list[str]:
-        """The design's promises, as `Deployment.assert_invariants` has them, by the shop's view."""
-        eventually(
-            lambda: (
-                not self.deployment.query(
-                    "SELECT * FROM outbox_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL"
-                )
-            ),
-            within=within,
-            because="the outbox is empty",
-        )
-        url = self.deployment.environment["DATABASE_URL"]
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        with engine.connect() as connection:
-            broken = broken_state_invariants(connection)
-            broken += broken_delivery_invariants(connection, self.consumer.read())
-        engine.dispose()
-        return broken
 
     def _is_finished_at_klarna(self, session_id: str) -> bool:
         return self.klarna.session(session_id)["status"] in {"COMPLETED", "CANCELLED", "DISABLED"}

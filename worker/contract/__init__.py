@@ -1,0 +1,1 @@
+"""What other programs rely on, as models: events and tasks. The documents in docs/ come from it."""
