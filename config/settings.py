@@ -101,6 +101,13 @@ Seconds = Annotated[
 ]
 
 
+# Reads a second; None is what Klarna documents and its answers name.
+ReadLimit = Annotated[
+    Annotated[float, Field(ge=0.1, le=100_000, allow_inf_nan=False)] | None,
+    BeforeValidator(nothing_if_blank),
+]
+
+
 class _Environment(BaseSettings):
     model_config = ENVIRONMENT
 
@@ -175,6 +182,7 @@ class KlarnaAccount(BaseModel):
     username: Annotated[Text, Field(min_length=1)]
     password: Annotated[SecretText, Field(min_length=1)]
     base_url: HttpUrl = KLARNA_LIVE
+    read_limit: ReadLimit = None
 
 
 class Settings(HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSettings):
@@ -183,7 +191,9 @@ class Settings(HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSetti
     klarna_username: Annotated[Text | None, BeforeValidator(nothing_if_blank)] = None
     klarna_password: Annotated[SecretText | None, BeforeValidator(nothing_if_blank)] = None
     klarna_base_url: HttpUrl = KLARNA_LIVE
+    klarna_read_limit: ReadLimit = None
     klarna_accounts: dict[str, KlarnaAccount] = Field(default_factory=dict)
+    klarna_quota_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.75
     klarna_proxy_url: Annotated[ProxyUrl | None, BeforeValidator(nothing_if_blank)] = None
     klarna_allowed_origins: Annotated[
         tuple[Origin, ...], NoDecode, BeforeValidator(comma_list), Field(min_length=1)
@@ -222,6 +232,7 @@ class Settings(HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSetti
                 username=self.klarna_username,
                 password=self.klarna_password,
                 base_url=self.klarna_base_url,
+                read_limit=self.klarna_read_limit,
             )
         return named
 

@@ -18,6 +18,7 @@ from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.json_lines import JsonLinesError
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
 from worker.adapters.policy_file import read_policy
+from worker.adapters.postgres.accounts import PostgresAccounts
 from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.outbox import PostgresOutbox
@@ -25,11 +26,15 @@ from worker.adapters.postgres.purge import PostgresPurge
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.adapters.postgres.shop_objects import PostgresFollowed
 from worker.adapters.postgres.tokens import PostgresTokens
+from worker.adapters.redis.quota import RedisQuota
 from worker.adapters.sinks.order_placed import PaymentNotes
 from worker.domain.policy import PollPolicy
+from worker.domain.quota import Allowance, usual_limit
 from worker.domain.schedule import PollLimits
+from worker.services.claims import Claims
 from worker.services.confirmation import ConfirmationService
 from worker.services.dispatch import DispatchService
+from worker.services.governor import Governor
 from worker.services.housekeeping import HousekeepingService
 from worker.services.poll import PollService
 from worker.services.ports import ClaimLimits
@@ -65,6 +70,7 @@ class _Outside:
     confirmations: PostgresConfirmations
     outbox: PostgresOutbox
     publisher: CeleryPublisher
+    governor: Governor
     sinks: Sinks
 
 
@@ -124,14 +130,39 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
         confirmations=PostgresConfirmations(engine, routes=sinks.routes),
         outbox=PostgresOutbox(engine),
         publisher=CeleryPublisher(app),
+        governor=_governor(stack, engine, settings),
         sinks=sinks,
     )
+
+
+def _governor(stack: AsyncExitStack, engine: AsyncEngine, settings: Settings) -> Governor:
+    quota = RedisQuota(settings.redis_url.get_secret_value(), monotonic=clock.monotonic)
+    stack.push_async_callback(quota.aclose)
+    return Governor(
+        PostgresAccounts(engine),
+        quota,
+        allowances=allowances(settings),
+        monotonic=clock.monotonic,
+    )
+
+
+def allowances(settings: Settings) -> dict[str, Allowance]:
+    """Answer what each configured account may be asked, as far as the settings say."""
+    return {
+        name: Allowance(
+            limit=account.read_limit or usual_limit(account.base_url),
+            share=settings.klarna_quota_share,
+            fixed=account.read_limit is not None,
+        )
+        for name, account in settings.accounts.items()
+    }
 
 
 def _track_service(outside: _Outside, settings: Settings) -> TrackService:
     return TrackService(
         outside.sessions,
         outside.publisher,
+        outside.governor,
         base_urls={name: account.base_url for name, account in settings.accounts.items()},
         allowed_origins=settings.klarna_allowed_origins,
         limits=_claim_limits(settings),
@@ -144,6 +175,7 @@ def _poll_service(outside: _Outside, settings: Settings, limits: PollLimits) -> 
         outside.sessions,
         outside.klarna,
         outside.publisher,
+        outside.governor,
         limits=limits,
         lease=settings.poll_lease_seconds,
         monotonic=clock.monotonic,
@@ -157,15 +189,20 @@ def _dispatch_service(
     confirmation: ConfirmationService,
     settings: Settings,
 ) -> DispatchService:
-    return DispatchService(
+    claims = Claims(
         outside.sessions,
+        outside.governor,
+        accounts=sorted(settings.accounts),
+        tasks_per_tick=settings.poll_tasks_per_tick,
+        limits=_claim_limits(settings),
+    )
+    return DispatchService(
+        claims,
         outside.outbox,
         outside.publisher,
         relay,
         confirmation,
-        accounts=sorted(settings.accounts),
         tasks_per_tick=settings.poll_tasks_per_tick,
-        limits=_claim_limits(settings),
         monotonic=clock.monotonic,
     )
 

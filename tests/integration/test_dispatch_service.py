@@ -86,7 +86,7 @@ async def test_a_tick_sends_only_so_many_tasks_whatever_is_due(
     for number in range(120):
         stored.add_session(f"s{number}")
 
-    async with services(POLL_TASKS_PER_TICK="2") as opened:
+    async with services(POLL_TASKS_PER_TICK="2", KLARNA_READ_LIMIT="10000") as opened:
         await opened.dispatch.tick()
 
     assert [len(session_ids) for session_ids, _ in polls(redis_url)] == [50, 50]

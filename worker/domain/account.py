@@ -73,9 +73,14 @@ class AccountState:
         return self.paused_until is not None and self.paused_until > now
 
     @property
+    def is_broken(self) -> bool:
+        """Whether its reads fail, one after the other."""
+        return self.failures >= BREAKER_FAILURES
+
+    @property
     def is_probed(self) -> bool:
         """Whether one request at a time stands for all."""
-        return self.refusals > 0 or self.failures >= BREAKER_FAILURES
+        return self.refusals > 0 or self.is_broken
 
     def breaker(self, now: datetime) -> Breaker:
         """How far the account is asked."""
@@ -141,7 +146,7 @@ class AccountState:
         if now - since < BREAKER_AFTER:
             failures = min(failures, BREAKER_FAILURES - 1)
         state = replace(self, failures=failures, failing_since=since)
-        if failures < BREAKER_FAILURES:
+        if not state.is_broken:
             return state
         probe = FIRST_PROBE * float(2 ** min(failures - BREAKER_FAILURES, 10))
         return _paused(state, now, min(probe, LONGEST_PROBE))

@@ -18,8 +18,10 @@ BURST_SECONDS = 0.25
 LONGEST_STRETCH = 16.0
 # Below what sessions wait for anyway, so that the budget never runs dry of polls to pay for.
 STRETCH_BELOW = 0.9
-# How far the stretch moves in one step; steps are a second apart at least.
-STRETCH_STEP = 1.1
+# How far the stretch moves in one step; steps are a second apart at least. It grows slowly: only
+# load that lasts is worth it, and until then the most valuable come first all the same.
+STRETCH_UP = 1.02
+STRETCH_DOWN = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,4 +68,4 @@ def next_stretch(stretch: float, strain: float | None) -> float:
     nothing of the strain and so does not run away.
     """
     goal = 1.0 if strain is None else min(max(strain * STRETCH_BELOW, 1.0), LONGEST_STRETCH)
-    return min(max(goal, stretch / STRETCH_STEP), stretch * STRETCH_STEP)
+    return min(max(goal, stretch / STRETCH_DOWN), stretch * STRETCH_UP)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import anyio
 import structlog
 
+from worker.services.claims import Claims
 from worker.services.confirmation import ConfirmationService
-from worker.services.ports import (
-    ClaimLimits,
-    Outbox,
-    PollTask,
-    Publisher,
-    Sessions,
-    UnavailableError,
-)
+from worker.services.ports import Outbox, PollTask, Publisher, UnavailableError
 from worker.services.relay import RelayService
 
 log = structlog.get_logger(__name__)
@@ -36,29 +30,25 @@ TICKS_WAITING = 4
 
 
 class DispatchService:
-    """`accounts` are the configured ones; `monotonic` answers seconds."""
+    """`monotonic` answers seconds."""
 
-    def __init__(  # noqa: PLR0913 - a tick looks after everything that has its time
+    def __init__(
         self,
-        sessions: Sessions,
+        claims: Claims,
         outbox: Outbox,
         publisher: Publisher,
         relay: RelayService,
         confirmation: ConfirmationService,
         *,
-        accounts: Sequence[str],
         tasks_per_tick: int,
-        limits: ClaimLimits,
         monotonic: Callable[[], float],
     ) -> None:
-        self._sessions = sessions
+        self._claims = claims
         self._outbox = outbox
         self._publisher = publisher
         self._relay = relay
         self._confirmation = confirmation
-        self._accounts = list(accounts)
         self._tasks_per_tick = tasks_per_tick
-        self._limits = limits
         self._monotonic = monotonic
         self._swept_at = float("-inf")
         self._warned_at = float("-inf")
@@ -102,7 +92,7 @@ class DispatchService:
             return LONGEST_SLEEP
         if sent:
             return SHORTEST_SLEEP
-        wait = await self._sessions.next_due_in(self._accounts)
+        wait = await self._claims.next_due_in()
         seconds = LONGEST_SLEEP if wait is None else wait.total_seconds()
         return min(max(seconds, SHORTEST_SLEEP), LONGEST_SLEEP)
 
@@ -110,37 +100,16 @@ class DispatchService:
         """Claim and send for every account; answers whether anything was due."""
         tasks: list[PollTask] = []
         try:
-            await self._claim(tasks)
+            await self._claims.claim(tasks)
             if tasks:
                 await self._publisher.send_polls(tasks)
         except BaseException:
             # Whatever went wrong, a claim that was not sent is given back at once.
             with anyio.CancelScope(shield=True):
-                await self._give_back(tasks)
+                await self._claims.give_back(tasks)
             raise
         log.debug("polls_sent", tasks=len(tasks), sessions=sum(len(t.session_ids) for t in tasks))
         return bool(tasks)
-
-    async def _claim(self, tasks: list[PollTask]) -> None:
-        """Share the tick's tasks among the accounts; whoever is first now is last next time."""
-        order = self._accounts
-        self._accounts = [*order[1:], order[0]]
-        for place, account in enumerate(order):
-            left = self._tasks_per_tick - len(tasks)
-            share = -(-left // (len(order) - place))
-            if share:
-                tasks += await self._sessions.claim(account, tasks=share, limits=self._limits)
-
-    async def _give_back(self, tasks: Sequence[PollTask]) -> None:
-        if not tasks:
-            return
-        try:
-            await self._sessions.release(
-                [session_id for task in tasks for session_id in task.session_ids],
-                [task.lease_id for task in tasks],
-            )
-        except UnavailableError as error:
-            log.warning("leases_not_given_back", error=str(error))
 
     async def _warn(self) -> None:
         """Tell shops of orders that are missing while their authorizations run out."""

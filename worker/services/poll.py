@@ -14,6 +14,8 @@ from worker.domain.errors import ObservationError
 from worker.domain.schedule import PollLimits
 from worker.domain.session import Observation
 from worker.domain.transitions import decide
+from worker.services.account_log import log_account
+from worker.services.governor import Governor
 from worker.services.ports import (
     Klarna,
     LeasedSession,
@@ -39,6 +41,7 @@ class PollService:
         sessions: Sessions,
         klarna: Klarna,
         publisher: Publisher,
+        governor: Governor,
         *,
         limits: PollLimits,
         lease: timedelta,
@@ -48,6 +51,7 @@ class PollService:
         self._sessions = sessions
         self._klarna = klarna
         self._publisher = publisher
+        self._governor = governor
         self._limits = limits
         self._lease = lease
         self._monotonic = monotonic
@@ -130,7 +134,15 @@ class PollService:
             return []
         if decision.events:
             await self._announce(session.session_id)
-        return await self._load([session.session_id], leased.lease_id) if recorded.nudged else []
+        return await self._again(leased) if recorded.nudged else []
+
+    async def _again(self, leased: LeasedSession) -> list[LeasedSession]:
+        """Load a nudged session again where the budget pays for it; else beat claims it in turn."""
+        session = leased.session
+        if await self._governor.take(session.account, 1):
+            return await self._load([session.session_id], leased.lease_id)
+        await self._sessions.release([session.session_id], [leased.lease_id])
+        return []
 
     async def _observe(
         self, leased: LeasedSession
@@ -185,10 +197,5 @@ def _log(
         log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
     if decision.finding in _ANOMALIES:
         log.warning(decision.finding, **ids)
-    if decision.account.refusals > decision.account_before.refusals:
-        log.warning(
-            "account_paused",
-            account=decision.session.account,
-            until=str(decision.account.paused_until),
-            error=error,
-        )
+    if recorded.account_noted:
+        log_account(decision, error=error)

@@ -19,8 +19,16 @@ from worker.domain.tracking import (
     check_session_url,
     default_session_url,
 )
+from worker.services.governor import Governor
 from worker.services.patience import Patience
-from worker.services.ports import ClaimLimits, Publisher, Sessions, UnavailableError
+from worker.services.ports import (
+    ClaimLimits,
+    PollTask,
+    Publisher,
+    Sessions,
+    SessionUrls,
+    UnavailableError,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +52,7 @@ class TrackService:
         self,
         sessions: Sessions,
         publisher: Publisher,
+        governor: Governor,
         *,
         base_urls: Mapping[str, str],
         allowed_origins: Collection[str],
@@ -52,7 +61,9 @@ class TrackService:
     ) -> None:
         self._sessions = sessions
         self._publisher = publisher
-        self._base_urls = base_urls
+        self._governor = governor
+        self._accounts = frozenset(base_urls)
+        self._session_urls = documented_urls(base_urls)
         self._allowed_origins = allowed_origins
         self._limits = limits
         self._patience = Patience(monotonic)
@@ -74,7 +85,7 @@ class TrackService:
         """
         request = replace(
             check_arguments(
-                arguments, accounts=self._base_urls, allowed_origins=self._allowed_origins
+                arguments, accounts=self._accounts, allowed_origins=self._allowed_origins
             ),
             shop_objects=shop_objects,
         )
@@ -85,20 +96,36 @@ class TrackService:
         return effect
 
     async def _track(self, request: TrackRequest) -> TrackEffect:
-        tracked = await self._sessions.track(request, self._session_url, self._limits)
-        if tracked.poll is not None:
-            try:
-                await self._publisher.send_polls([tracked.poll])
-            except UnavailableError as error:
-                log.warning("first_poll_not_sent", session_id=request.session_id, error=str(error))
-                await self._sessions.release([request.session_id], [tracked.poll.lease_id])
+        tracked = await self._sessions.track(request, self._session_urls, self._limits)
+        if tracked.poll is not None and not await self._send(tracked.poll):
+            await self._sessions.release([request.session_id], [tracked.poll.lease_id])
         return tracked.effect
 
-    def _session_url(self, account: str, kind: Kind, session_id: str) -> str:
-        base_url = self._base_urls.get(account)
+    async def _send(self, poll: PollTask) -> bool:
+        """Send the first poll where the account's budget pays for it; else beat claims it."""
+        if not await self._governor.take(poll.account, 1):
+            return False
+        try:
+            await self._publisher.send_polls([poll])
+        except UnavailableError as error:
+            log.warning("first_poll_not_sent", session_id=poll.session_ids[0], error=str(error))
+            return False
+        return True
+
+
+def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:
+    """Answer where sessions of the configured accounts are read when the shop did not say.
+
+    What is answered raises InvalidArgumentError for any other account.
+    """
+
+    def documented_url(account: str, kind: Kind, session_id: str) -> str:
+        base_url = base_urls.get(account)
         if base_url is None:
             raise InvalidArgumentError("account", f"{account} is not configured: name another")
         return default_session_url(base_url, kind, session_id)
+
+    return documented_url
 
 
 def check_arguments(

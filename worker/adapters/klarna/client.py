@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import anyio
 import httpx
 
 from worker.adapters import http_client
+from worker.adapters.klarna.rate_limit import read_quota
 from worker.adapters.klarna.wire_models import parse_session
 from worker.domain.errors import (
     AccountRefusedError,
@@ -100,7 +101,8 @@ class HttpxKlarna:
         async with client.stream("GET", session.session_url) as response:
             _raise_for_status(response)
             body = await _bounded_body(response)
-        return parse_session(body, kind=session.kind, session_id=session.session_id)
+        seen = parse_session(body, kind=session.kind, session_id=session.session_id)
+        return replace(seen, read_quota=read_quota(response.headers))
 
     def _client(self, credentials: Credentials, proxy_url: str | None) -> httpx.AsyncClient:
         return http_client.open_client(

@@ -1,0 +1,138 @@
+"""Keeps each account's requests within its budget, in all processes together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from worker.domain.account import AccountState, Breaker
+from worker.domain.quota import Allowance, next_stretch
+from worker.services.ports import Accounts, AccountsRead, Quota, UnavailableError
+
+log = structlog.get_logger(__name__)
+
+# A worker that sends a first poll goes by what it knew so long ago, at most.
+LOOK_AGAIN_SECONDS = 1.0
+STEP_SECONDS = 1.0
+# What a stretch has changed by before it is written or told.
+WORTH_WRITING = 1.01
+WORTH_TELLING = 1.25
+
+
+@dataclass(slots=True)
+class _Strain:
+    """What the budget paid for since the last step: the least strain, and whether all was paid."""
+
+    least: float = math.inf
+    all_paid: bool = True
+
+
+class Governor:
+    """`allowances` are by configured account; `monotonic` answers seconds."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        quota: Quota,
+        *,
+        allowances: Mapping[str, Allowance],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._accounts = accounts
+        self._quota = quota
+        self._allowances = allowances
+        self._monotonic = monotonic
+        self._known = AccountsRead(states={}, at=datetime.min.replace(tzinfo=UTC))
+        self._looked_at = float("-inf")
+        self._stepped_at = float("-inf")
+        self._strains = {name: _Strain() for name in allowances}
+        self._told = dict.fromkeys(allowances, 1.0)
+
+    async def look(self) -> None:
+        """See how the accounts are doing now.
+
+        Raises:
+            UnavailableError: the database is away; what was known is gone by.
+        """
+        self._known = await self._accounts.read(list(self._allowances))
+        self._looked_at = self._monotonic()
+
+    def breaker(self, account: str) -> Breaker:
+        """Whether the account is probed, ramps up or is asked by everybody, when last looked at."""
+        return self._state(account).breaker(self._now())
+
+    async def room(self, account: str) -> int:
+        """Answer how many reads may be claimed now; none while the account waits."""
+        if self._state(account).is_paused(self._now()):
+            return 0
+        return await self._quota.room(account, self._budget(account))
+
+    async def take(self, account: str, count: int) -> int:
+        """Take up to `count` reads; answers how many there were. Never raises."""
+        if self._monotonic() - self._looked_at > LOOK_AGAIN_SECONDS:
+            try:
+                await self.look()
+            except UnavailableError as error:
+                log.warning("accounts_not_read", error=str(error))
+        if account not in self._allowances:
+            return count  # not configured any more: Klarna is not asked at all
+        return await self._quota.take(account, self._budget(account), count)
+
+    # --- the stretch
+
+    def note(self, account: str, *, strain: float, all_paid: bool) -> None:
+        """Note a claim, or that there was no room for one.
+
+        `strain` is that of the least valuable session that was claimed, infinite if there is none.
+        """
+        noted = self._strains[account]
+        noted.least = min(noted.least, strain)
+        noted.all_paid = noted.all_paid and all_paid
+
+    async def step(self) -> None:
+        """Once a second, let each account's intervals stretch or come back.
+
+        Raises:
+            UnavailableError: the database is away.
+        """
+        if self._monotonic() - self._stepped_at < STEP_SECONDS:
+            return
+        self._stepped_at = self._monotonic()
+        for account in self._allowances:
+            noted, self._strains[account] = self._strains[account], _Strain()
+            if self.breaker(account) is Breaker.CLOSED:
+                await self._stretch(account, noted)
+
+    async def _stretch(self, account: str, noted: _Strain) -> None:
+        if math.isinf(noted.least) and not noted.all_paid:
+            return  # nothing known: the budget was spent elsewhere, or on sessions never read
+        before = self._state(account).stretch
+        after = next_stretch(before, None if noted.all_paid else noted.least)
+        changed = max(after / before, before / after)
+        if after == before or (changed < WORTH_WRITING and after > 1):
+            return
+        if not await self._accounts.stretch(account, before=before, after=after):
+            return
+        told = self._told[account]
+        if after == 1 or max(after / told, told / after) >= WORTH_TELLING:
+            self._told[account] = after
+            log.info("stretch_changed", account=account, stretch=round(after, 2))
+
+    # --- what is known
+
+    def _state(self, account: str) -> AccountState:
+        return self._known.states.get(account, AccountState())
+
+    def _now(self) -> datetime:
+        """The database's time: what it was at the last look, carried on."""
+        return self._known.at + timedelta(seconds=self._since_look())
+
+    def _since_look(self) -> float:
+        return 0.0 if math.isinf(self._looked_at) else self._monotonic() - self._looked_at
+
+    def _budget(self, account: str) -> float:
+        return self._allowances[account].budget(self._state(account), self._now())
