@@ -17,6 +17,7 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _DOTS = {".", ".."}
 LONGEST_REFERENCE = 255
+DEFAULT_ACCOUNT = "default"
 # Klarna's own have 100; many servers refuse a request line of more than 8,000.
 LONGEST_URL = 2048
 
@@ -121,7 +122,7 @@ def apply_track(
         ConflictError: naming the argument that contradicts a session read at Klarna before.
     """
     existing = _named(existing, request)
-    if existing.outcome is not None and not existing.outcome.is_guess:
+    if _is_final(existing):
         return existing, TrackEffect.UNCHANGED
     nudged = replace(_correct(existing, request, session_url_for), nudged_at=now, next_poll_at=now)
     if existing.outcome is None:
@@ -131,6 +132,31 @@ def apply_track(
     guessed = None if moved else existing.outcome
     reopened = replace(nudged, outcome=None, finished_at=None, guessed_outcome=guessed)
     return reopened, TrackEffect.REOPENED
+
+
+def apply_bulk_track(
+    existing: PaymentSession,
+    request: TrackRequest,
+    *,
+    now: datetime,
+    session_url_for: Callable[[str, Kind], str],
+) -> tuple[PaymentSession, TrackEffect]:
+    """Answer what a line of a list makes of a known payment session.
+
+    As `apply_track`, but a session that the line says nothing new of is left alone: the same list
+    may be read again, and thousands are not polled at once for it.
+
+    Raises:
+        ConflictError: as `apply_track`.
+    """
+    if _is_final(existing) or not _contradictions(existing, request):
+        return existing, TrackEffect.UNCHANGED
+    return apply_track(existing, request, now=now, session_url_for=session_url_for)
+
+
+def _is_final(session: PaymentSession) -> bool:
+    """Whether it ended by a word of Klarna's."""
+    return session.outcome is not None and not session.outcome.is_guess
 
 
 def _correct(

@@ -13,6 +13,7 @@ from worker.domain.account import AccountState
 from worker.domain.confirmation import ConfirmEffect
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Fate, Refusal, RetrySchedule
+from worker.domain.errors import TrackError
 from worker.domain.events import Event, EventType
 from worker.domain.session import Kind, Observation, PaymentSession
 from worker.domain.tracking import TrackEffect, TrackRequest
@@ -187,6 +188,18 @@ class Followed(Protocol):
 
     async def find(self, session_id: str) -> PaymentSession | None:
         """Answer the payment session without its token, None where nobody follows it."""
+
+
+class BulkTracking(Protocol):
+    """Many payment sessions at a time. Raises UnavailableError."""
+
+    async def track(
+        self, requests: Sequence[TrackRequest], session_urls: SessionUrls
+    ) -> list[TrackEffect | TrackError]:
+        """Insert or correct in one transaction; answers for each what it did, or its fault.
+
+        A known session that a request says nothing new of is UNCHANGED, and not nudged.
+        """
 
 
 class Confirmations(Protocol):

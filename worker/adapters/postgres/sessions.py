@@ -28,7 +28,7 @@ from worker.adapters.postgres.shop_objects import add_late_deliveries
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
 from worker.domain.session import Kind, PaymentSession
-from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
+from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest, apply_track
 from worker.services.ports import (
     ClaimLimits,
     LeasedSession,
@@ -39,7 +39,6 @@ from worker.services.ports import (
     Tracked,
 )
 
-DEFAULT_ACCOUNT = "default"
 _T = tables.payment_sessions
 
 

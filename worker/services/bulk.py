@@ -1,0 +1,65 @@
+"""Tracks lists of payment sessions: by the task's rules, straight into the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+
+from worker.domain.errors import TrackError
+from worker.domain.session import Kind
+from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest
+from worker.services.patience import Patience
+from worker.services.ports import BulkTracking
+from worker.services.track import TrackArguments, check_arguments, documented_urls
+
+
+class BulkTrackService:
+    """`base_urls` maps each configured account to where its sessions are read."""
+
+    def __init__(
+        self,
+        sessions: BulkTracking,
+        *,
+        base_urls: Mapping[str, str],
+        allowed_origins: Collection[str],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._accounts = frozenset(base_urls)
+        self._session_urls = documented_urls(base_urls)
+        self._allowed_origins = allowed_origins
+        self._patience = Patience(monotonic)
+
+    async def track(self, batch: Sequence[TrackArguments]) -> list[TrackEffect | TrackError]:
+        """Answer for each what became of it; what is at fault keeps no other from being stored.
+
+        Sessions that are followed already, and of which nothing new is said, are left alone: the
+        same list again does no harm.
+
+        Raises:
+            UnavailableError: the database stayed away; nothing of this batch was stored.
+        """
+        answers = [self._checked(arguments) for arguments in batch]
+        requests = [answer for answer in answers if isinstance(answer, TrackRequest)]
+        if not requests:
+            return [answer for answer in answers if isinstance(answer, TrackError)]
+        stored = iter(
+            await self._patience.until_done(
+                partial(self._sessions.track, requests, self._session_urls),
+                waits="bulk_track_waits",
+                session_id=requests[0].session_id,
+            )
+        )
+        return [next(stored) if isinstance(a, TrackRequest) else a for a in answers]
+
+    def _checked(self, arguments: TrackArguments) -> TrackRequest | TrackError:
+        try:
+            request = check_arguments(
+                arguments, accounts=self._accounts, allowed_origins=self._allowed_origins
+            )
+            # Asked even where the list gives a URL: no session of an unknown account is read.
+            account = request.account or DEFAULT_ACCOUNT
+            self._session_urls(account, request.kind or Kind.HPP, request.session_id)
+        except TrackError as error:
+            return error
+        return request
