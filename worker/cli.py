@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from dotenv import load_dotenv
 
 from config import logconfig
+from worker.commands.events_app import events
 
 app = typer.Typer(
     help="Follows Klarna payment sessions to their end.",
@@ -88,8 +89,14 @@ def health(
 
 @app.command()
 def track(
-    session_id: SessionId,
+    session_id: Annotated[
+        str | None, typer.Argument(help="Klarna's payment session id.", show_default=False)
+    ] = None,
     *,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A file of JSON lines, or - for standard input."),
+    ] = None,
     session_url: Annotated[str | None, typer.Option(help="Klarna's session_url.")] = None,
     expires_at: Annotated[str | None, typer.Option(help="ISO 8601 with time zone.")] = None,
     account: Annotated[str | None, typer.Option(help="A configured account.")] = None,
@@ -97,11 +104,13 @@ def track(
     reference: Annotated[str | None, typer.Option(help="Your own id, in every event.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Enqueue a payment session, as a shop does.
+    """Enqueue a payment session, as a shop does; or track a whole list.
 
     Example: session-worker track 39a1c773-bafd-754d-af1f-b30c592f1267 --reference order-17
+
+    Example: session-worker track --from sessions.jsonl
     """
-    from worker.commands import tracking  # noqa: PLC0415 - see above
+    from worker.commands import bulk, tracking  # noqa: PLC0415 - see above
     from worker.services.track import TrackArguments  # noqa: PLC0415 - see above
 
     arguments = TrackArguments(
@@ -112,7 +121,14 @@ def track(
         kind=kind,
         reference=reference,
     )
-    tracking.track(arguments, as_json=as_json)
+    if source is None:
+        tracking.track(arguments, as_json=as_json)
+        return
+    if arguments != TrackArguments():
+        raise typer.BadParameter(
+            "takes every argument from the list: give no other", param_hint="--from"
+        )
+    raise SystemExit(bulk.track_from(source, as_json=as_json))
 
 
 @app.command()
@@ -267,6 +283,9 @@ def erase(
     if not yes:
         typer.confirm(f"Erase {session_id} and its events?", abort=True)
     secrets.erase(session_id, as_json=as_json)
+
+
+app.add_typer(events, name="events")
 
 
 def main() -> None:

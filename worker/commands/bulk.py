@@ -1,0 +1,166 @@
+"""track --from: a list of payment sessions, line by line, straight into the database."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import anyio
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from config.settings import Settings, load
+from worker.adapters import clock
+from worker.adapters.json_lines import STANDARD_INPUT, JsonLinesError, each_line
+from worker.adapters.postgres.bulk_track import PostgresBulkTracking
+from worker.adapters.postgres.engine import create_engine
+from worker.commands.output import FAILED, fail, print_json, printable, say
+from worker.domain.errors import TrackError
+from worker.domain.tracking import TrackEffect
+from worker.services.bulk import BulkTrackService
+from worker.services.ports import UnavailableError
+from worker.services.track import TrackArguments
+
+BATCH = 1000
+INTERRUPTED = 130
+# The summary for programs names so many bad lines; standard error has them all.
+NAMED_IN_SUMMARY = 1000
+
+_console = Console(stderr=True)
+
+
+class _Line(BaseModel):
+    """One line: the arguments of `payment_sessions.track`, checked by the same rules later on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_id: Any = None
+    session_url: Any = None
+    expires_at: Any = None
+    account: Any = None
+    kind: Any = None
+    reference: Any = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What came of the lines so far."""
+
+    lines: int = 0
+    last_line: int = 0
+    effects: Counter[str] = field(default_factory=Counter)
+    bad: int = 0
+    bad_lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """The counts, for programs."""
+        return {
+            "lines": self.lines,
+            "created": self.effects[TrackEffect.CREATED],
+            "corrected": self.effects[TrackEffect.NUDGED] + self.effects[TrackEffect.REOPENED],
+            "known": self.effects[TrackEffect.UNCHANGED],
+            "bad": self.bad,
+            "bad_lines": self.bad_lines,
+        }
+
+
+def track_from(path: Path, *, as_json: bool) -> int:
+    """Track what the lines name; the good ones are stored whatever the others are.
+
+    Answers the exit code. What is stored stays, and the same list again changes nothing of it: so
+    an interrupted run is simply begun anew.
+    """
+    settings = load(Settings)
+    tally = _Tally()
+    try:
+        anyio.run(_track_all, settings, path, tally)
+    except JsonLinesError as error:
+        fail(f"{error}{_kept(tally)}")
+    except UnavailableError as error:
+        fail(f"DATABASE_URL: {error}; see `session-worker check`.{_kept(tally)}")
+    except KeyboardInterrupt:
+        fail(f"Interrupted.{_kept(tally)}", code=INTERRUPTED)
+    counts = tally.summary()
+    if as_json:
+        print_json(counts)
+    else:
+        say(
+            f"{counts['lines']} lines: {counts['created']} new, {counts['corrected']} corrected, "
+            f"{counts['known']} known already, {counts['bad']} bad."
+        )
+    return FAILED if tally.bad else 0
+
+
+def _kept(tally: _Tally) -> str:
+    if not tally.last_line:
+        return ""
+    return f" What is good up to line {tally.last_line} is stored: run the same list again."
+
+
+async def _track_all(settings: Settings, path: Path, tally: _Tally) -> None:
+    engine = create_engine(settings.database_url.get_secret_value())
+    service = BulkTrackService(
+        PostgresBulkTracking(engine),
+        base_urls={name: account.base_url for name, account in settings.accounts.items()},
+        allowed_origins=settings.klarna_allowed_origins,
+        monotonic=clock.monotonic,
+    )
+    columns = (TextColumn("Tracking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=_console, disable=not _console.is_terminal) as progress:
+            bar = progress.add_task("Tracking", total=_count_lines(path))
+            lines = each_line(path, _Line)
+            while batch := list(islice(lines, BATCH)):
+                await _track_batch(service, batch, path, tally)
+                progress.update(bar, completed=tally.last_line)
+    finally:
+        await engine.dispose()
+
+
+def _count_lines(path: Path) -> int | None:
+    """How long the bar is; standard input tells only when it ends."""
+    if path == STANDARD_INPUT:
+        return None
+    try:
+        with path.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    except OSError:
+        return None  # told by whoever reads it
+
+
+async def _track_batch(
+    service: BulkTrackService,
+    batch: Sequence[tuple[int, _Line | JsonLinesError]],
+    path: Path,
+    tally: _Tally,
+) -> None:
+    arguments = [TrackArguments(**dict(line)) for _, line in batch if isinstance(line, _Line)]
+    answers: Iterator[TrackEffect | TrackError] = iter(await service.track(arguments))
+    for number, line in batch:
+        answer = next(answers) if isinstance(line, _Line) else line
+        if isinstance(answer, TrackError):
+            answer = JsonLinesError(path, answer.problem, line=number, field=answer.field)
+        if isinstance(answer, JsonLinesError):
+            _tell(answer, tally)
+        else:
+            tally.effects[answer] += 1
+        tally.lines += 1
+        tally.last_line = number
+
+
+def _tell(fault: JsonLinesError, tally: _Tally) -> None:
+    tally.bad += 1
+    if len(tally.bad_lines) < NAMED_IN_SUMMARY:
+        tally.bad_lines.append({"line": fault.line, "field": fault.field, "reason": fault.reason})
+    # Above the bar, where there is one.
+    text = printable(str(fault))
+    if _console.is_terminal:
+        _console.print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        sys.stderr.write(f"{text}\n")
