@@ -54,7 +54,7 @@ def check(*, as_json: bool) -> int:
 def health(*, late: timedelta, as_json: bool) -> int:
     """Look for progress: nothing due for longer than `late`, no event waiting that long."""
     settings = load(Settings)
-    with reports() as opened:
+    with reports(Reports) as opened:
         findings = [*_progress(opened, late), *_accounts_of_open_sessions(opened, settings)]
     _print(findings, as_json=as_json)
     return _code(findings)

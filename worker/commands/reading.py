@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy.exc
 
@@ -30,14 +30,16 @@ _UNCONFIRMED = (
     "authorization_lapsed_at",
 )
 
+ReportsT = TypeVar("ReportsT", bound=Reports)
+
 
 @contextmanager
-def reports() -> Iterator[Reports]:
+def reports(kind: type[ReportsT]) -> Iterator[ReportsT]:
     """Open the database for reading; one that cannot be read ends the command with one line."""
     settings = load(DatabaseSettings)
     with (
         database_faults_in_one_line(),
-        Reports(settings.database_url.get_secret_value()) as opened,
+        kind(settings.database_url.get_secret_value()) as opened,
     ):
         yield opened
 
@@ -56,7 +58,7 @@ def database_faults_in_one_line() -> Iterator[None]:
 
 def show(session_id: str, *, as_json: bool) -> None:
     """Tell one payment session's story."""
-    with reports() as opened:
+    with reports(Reports) as opened:
         session = opened.session(session_id)
     if session is None:
         fail(f"{session_id} is not followed; `session-worker track {session_id}` starts it.")
@@ -71,7 +73,7 @@ def show(session_id: str, *, as_json: bool) -> None:
 
 def list_sessions(*, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - filters of Reports
     """List the newest payment sessions that match."""
-    with reports() as opened:
+    with reports(Reports) as opened:
         rows = opened.sessions(**wanted)
     if as_json:
         print_json(rows)
@@ -83,7 +85,7 @@ def list_sessions(*, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - fi
 
 def stats(*, as_json: bool) -> None:
     """Count what there is."""
-    with reports() as opened:
+    with reports(Reports) as opened:
         counted = opened.stats()
     if as_json:
         print_json(counted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kombu.exceptions import OperationalError
 
 from config.settings import Settings, load
+from worker.adapters.postgres.reports import Reports
 from worker.celery import app
 from worker.commands.output import WRONG_USAGE, fail, print_json, say
 from worker.commands.reading import reports
@@ -36,7 +37,7 @@ def track(arguments: TrackArguments, *, as_json: bool) -> None:
 
 def nudge(session_id: str, *, as_json: bool) -> None:
     """Have a followed payment session polled now."""
-    with reports() as opened:
+    with reports(Reports) as opened:
         known = opened.session(session_id)
     if known is None:
         fail(f"{session_id} is not followed; `session-worker track {session_id}` starts it.")
