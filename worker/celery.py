@@ -8,7 +8,7 @@ from celery import Celery, bootsteps, signals
 
 from config import logconfig
 from config.settings import Settings, load
-from worker.flower_login import refuse_open_flower
+from worker.flower_login import refuse_open_flower, show_session_ids
 from worker.runtime import Runtime
 
 app = Celery("worker", include=["worker.tasks"])
@@ -18,6 +18,7 @@ runtime = Runtime()
 
 # Sent when the command has read its options and is about to import the tasks.
 signals.import_modules.connect(refuse_open_flower)
+signals.import_modules.connect(show_session_ids)
 
 
 @signals.setup_logging.connect

@@ -1,11 +1,21 @@
-"""Flower without a login would show and control everything for everybody: it does not start so."""
+"""Flower without a login would show and control everything for everybody: it does not start so.
+
+Also what Flower's list of tasks shows, where nobody chose it otherwise.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
+
+# Flower's own default hides the arguments: the payment session ids that people look for.
+_FLOWERS_OWN_COLUMNS = "name,uuid,state,received,runtime,worker"
+TASK_COLUMNS = "name,args,state,received,runtime,uuid"
+_OAUTH = ("oauth2_key", "oauth2_secret", "oauth2_redirect_uri")
 
 
 def refuse_open_flower(**_: object) -> None:
@@ -14,15 +24,49 @@ def refuse_open_flower(**_: object) -> None:
     To be called when Flower has read its options, from wherever they came. Flower's own variable
     FLOWER_UNAUTHENTICATED_API opens it on purpose, such as behind a proxy that asks for a login.
     """
+    options = _flower_options()
+    if options is None:
+        return
+    faults = list(_faults(options, os.environ))
+    if faults:
+        sys.stderr.write("Wrong settings:\n" + "".join(f"  {fault}\n" for fault in faults))
+        raise SystemExit(2)
+
+
+def show_session_ids(**_: object) -> None:
+    """Have Flower's list of tasks show their payment session ids; to be called likewise."""
+    options = _flower_options()
+    if options is not None and options.tasks_columns == _FLOWERS_OWN_COLUMNS:
+        options.tasks_columns = TASK_COLUMNS
+
+
+def _flower_options() -> Any | None:  # noqa: ANN401 - tornado is untyped
     command = click.get_current_context(silent=True)
     if command is None or command.info_name != "flower":
-        return
-    from flower.utils import strtobool  # noqa: PLC0415 - only the Flower command needs it
-    from tornado.options import options  # noqa: PLC0415 - likewise
+        return None
+    from tornado.options import options  # noqa: PLC0415 - only the Flower command needs it
 
-    if options.auth or strtobool(os.environ.get("FLOWER_UNAUTHENTICATED_API") or "false"):
+    return options
+
+
+def _faults(options: Any, environment: Mapping[str, str]) -> Iterator[str]:  # noqa: ANN401 - likewise
+    from flower.utils import strtobool  # noqa: PLC0415 - only the Flower command needs it
+
+    if options.auth:
+        yield from _oauth_faults(options)
+        return
+    if strtobool(environment.get("FLOWER_UNAUTHENTICATED_API") or "false"):
         return
     logins = [login.partition(":") for login in options.basic_auth or []]
     if not logins or not all(user and password for user, _, password in logins):
-        sys.stderr.write("Wrong settings:\n  FLOWER_BASIC_AUTH: must be user:password\n")
-        raise SystemExit(2)
+        yield "FLOWER_BASIC_AUTH: must be user:password"
+
+
+def _oauth_faults(options: Any) -> Iterator[str]:  # noqa: ANN401 - likewise
+    """With any of these missing nobody could log in."""
+    if not options.auth_provider:
+        example = "flower.views.auth.GoogleAuth2LoginHandler"
+        yield f"FLOWER_AUTH_PROVIDER: is missing although FLOWER_AUTH is set, such as {example}"
+    for name in _OAUTH:
+        if not getattr(options, name):
+            yield f"FLOWER_{name.upper()}: is missing although FLOWER_AUTH is set"

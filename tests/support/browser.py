@@ -77,6 +77,10 @@ class Browser:
         self.driver.get(self.origin + path)
         return self.text()
 
+    def address(self) -> str:
+        """Where it is."""
+        return self.driver.current_url
+
     def text(self) -> str:
         """What a person reads there."""
         return self.driver.find_element(By.TAG_NAME, "body").text
@@ -85,6 +89,23 @@ class Browser:
         """Wait until the page says so; answers all it says."""
         eventually(lambda: text in self.text(), within=within, because=f"the page says {text!r}")
         return self.text()
+
+    def wait_for_change(self, gone: str, shown: str, *, within: float = 20) -> str:
+        """Wait until the page's table says `shown`, and `gone` no more; answers what it says."""
+
+        def said() -> str | None:
+            text = self.driver.find_element(By.TAG_NAME, "tbody").text
+            return text if shown in text and gone not in text else None
+
+        return eventually(said, within=within, because=f"it says {shown!r}, not {gone!r}")
+
+    def status(self) -> int:
+        """The page's HTTP status."""
+        return int(
+            self.driver.execute_script(
+                "return performance.getEntriesByType('navigation')[0].responseStatus"
+            )
+        )
 
     def wait_for_path(self, path: str) -> str:
         """Wait until the browser is there; answers the page's text."""

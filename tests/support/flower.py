@@ -23,9 +23,13 @@ class Flower:
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
+    def wait_until_it_answers(self) -> None:
+        """Wait until it serves."""
+        eventually(self._answers, within=30, because="Flower answers")
+
     def wait_until_it_sees_a_worker(self) -> str:
         """Wait until it knows a worker by its events and by asking it; answers its name."""
-        eventually(self._answers, within=30, because="Flower answers")
+        self.wait_until_it_answers()
         return eventually(self._worker, within=30, because="Flower sees a worker")
 
     def text(self, path: str, **parameters: str | int) -> str:
@@ -93,10 +97,12 @@ def start_flower(environment: Mapping[str, str], port: int, log_file: Path) -> I
 
 
 @contextmanager
-def flower(environment: Mapping[str, str], log_file: Path) -> Iterator[Flower]:
-    """Run Flower, and log in with FLOWER_BASIC_AUTH."""
-    port = free_port()
-    user, _, password = environment["FLOWER_BASIC_AUTH"].partition(":")
+def flower(
+    environment: Mapping[str, str], log_file: Path, *, port: int | None = None
+) -> Iterator[Flower]:
+    """Run Flower, and log in with FLOWER_BASIC_AUTH, if there is one."""
+    port = port or free_port()
+    user, _, password = environment.get("FLOWER_BASIC_AUTH", "").partition(":")
     client = httpx.Client(
         base_url=f"http://127.0.0.1:{port}", auth=(user, password), trust_env=False, timeout=30
     )
