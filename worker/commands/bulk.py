@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from config.settings import Settings, load
-from worker.adapters import clock
 from worker.adapters.json_lines import STANDARD_INPUT, JsonLinesError, each_line
 from worker.adapters.postgres.bulk_track import PostgresBulkTracking
 from worker.adapters.postgres.engine import create_engine
@@ -109,7 +108,6 @@ async def _track_all(settings: Settings, path: Path, tally: _Tally) -> None:
         PostgresBulkTracking(engine),
         base_urls={name: account.base_url for name, account in settings.accounts.items()},
         allowed_origins=settings.klarna_allowed_origins,
-        monotonic=clock.monotonic,
     )
     columns = (TextColumn("Tracking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 
 from worker.domain.errors import TrackError
 from worker.domain.session import Kind
 from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest
-from worker.services.patience import Patience
 from worker.services.ports import BulkTracking
 from worker.services.track import TrackArguments, check_arguments, documented_urls
 
@@ -22,13 +20,11 @@ class BulkTrackService:
         *,
         base_urls: Mapping[str, str],
         allowed_origins: Collection[str],
-        monotonic: Callable[[], float],
     ) -> None:
         self._sessions = sessions
         self._accounts = frozenset(base_urls)
         self._session_urls = documented_urls(base_urls)
         self._allowed_origins = allowed_origins
-        self._patience = Patience(monotonic)
 
     async def track(self, batch: Sequence[TrackArguments]) -> list[TrackEffect | TrackError]:
         """Answer for each what became of it; what is at fault keeps no other from being stored.
@@ -37,19 +33,13 @@ class BulkTrackService:
         same list again does no harm.
 
         Raises:
-            UnavailableError: the database stayed away; nothing of this batch was stored.
+            UnavailableError: the database is away; nothing of this batch was stored.
         """
         answers = [self._checked(arguments) for arguments in batch]
         requests = [answer for answer in answers if isinstance(answer, TrackRequest)]
         if not requests:
             return [answer for answer in answers if isinstance(answer, TrackError)]
-        stored = iter(
-            await self._patience.until_done(
-                partial(self._sessions.track, requests, self._session_urls),
-                waits="bulk_track_waits",
-                session_id=requests[0].session_id,
-            )
-        )
+        stored = iter(await self._sessions.track(requests, self._session_urls))
         return [next(stored) if isinstance(a, TrackRequest) else a for a in answers]
 
     def _checked(self, arguments: TrackArguments) -> TrackRequest | TrackError:
