@@ -105,7 +105,7 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
             housekeeping=HousekeepingService(
                 outside.sessions,
                 PostgresTokens(outside.engine),
-                PostgresPurge(outside.engine),
+                PostgresPurge(outside.engine, sinks=relay.sinks),
                 limits=poll_limits,
                 retention=timedelta(days=settings.retention_days),
             ),

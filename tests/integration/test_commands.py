@@ -278,13 +278,13 @@ def test_events_that_nobody_takes_are_a_fault(
     environment: dict[str, str], stored: Stored, finished: str
 ):
     stored.rows(
-        "UPDATE outbox_messages SET created_at = now() - interval '10 min' WHERE session_id = %s",
+        "UPDATE outbox_deliveries SET due_since = now() - interval '10 min' WHERE session_id = %s",
         finished,
     )
 
-    ran = session_worker(environment, "health")
+    ran = session_worker(environment | {"EVENT_SINKS": "celery"}, "health")
 
-    assert (ran.code, "events to celery: 1 wait" in ran.out) == (1, True)
+    assert (ran.code, "events to celery: 1 wait, the oldest since 60" in ran.out) == (1, True)
 
 
 @pytest.mark.parametrize("command", [each.name or each.callback.__name__ for each in COMMANDS])

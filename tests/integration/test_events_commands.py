@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -294,6 +295,77 @@ def test_many_are_replayed_in_batches(configured: dict[str, str], stored: Stored
     ran = events(configured, "replay", "--since", "1d", "--yes", "--json")
 
     assert ran.json()["replayed"] == 2500
+
+
+# --- health, stats, check
+
+
+def health(environment: dict[str, str]) -> list[str]:
+    """The faults that `health` names."""
+    ran = CliRunner().invoke(app, ["health", "--json"], env=environment)
+    found = json.loads(ran.stdout)["findings"]
+    return [f"{each['subject']}: {each['text']}" for each in found if not each["ok"]]
+
+
+def test_a_disabled_endpoint_is_a_fault_that_says_what_to_do(
+    configured: dict[str, str], stored: Stored
+):
+    stored.add_message(stored.add_session("s1", due_in=600), 1, sinks=("webhook",))
+    stored.rows("UPDATE outbox_deliveries SET due_since = now() - interval '1 h'")
+    stored.rows(
+        "INSERT INTO webhook_endpoints (sink, disabled_at, reason) VALUES ('webhook', now(), %s)",
+        GONE,
+    )
+
+    assert health(configured) == [
+        (
+            f"events to webhook: is disabled ({GONE}) and 1 wait: once it is right, "
+            "`session-worker events enable webhook`"
+        )
+    ]
+    (row,) = json.loads(CliRunner().invoke(app, ["stats", "--json"], env=configured).stdout)[
+        "outbox"
+    ]
+    assert (row["sink"], row["waiting"]) == ("webhook", 1)
+    assert row["disabled_at"] is not None
+
+
+def test_what_waits_for_a_sink_that_was_taken_away_is_a_fault_that_says_what_to_do(
+    configured: dict[str, str], stored: Stored
+):
+    stored.add_message(stored.add_session("s1", due_in=600), 1, sinks=("webhook:old",))
+
+    assert health(configured) == [
+        (
+            "events to webhook:old: 1 wait, but EVENT_SINKS does not name it any more: name it, or "
+            "`session-worker events discard webhook:old`"
+        )
+    ]
+    events(configured, "discard", "webhook:old", "--yes")
+    assert health(configured) == []
+
+
+def test_deliveries_that_died_in_the_last_day_are_a_fault(
+    configured: dict[str, str], stored: Stored
+):
+    event_id = stored.add_message(stored.add_session("s1", due_in=600), 1, sinks=("webhook",))
+    end(stored, event_id, "dead_at")
+
+    assert health(configured) == [
+        "events to webhook: 1 died in the last day: `session-worker events dead --sink webhook`"
+    ]
+    stored.rows("UPDATE outbox_deliveries SET dead_at = dead_at - interval '25 h'")
+    assert health(configured) == []
+
+
+def test_an_endpoint_that_no_sink_sends_to_is_found_by_check(configured: dict[str, str]):
+    quiet = configured | {"EVENT_SINKS": "redis_stream"}
+
+    said = CliRunner().invoke(app, ["check"], env=quiet)
+
+    assert said.exit_code == 1
+    assert "webhook: has an address, but EVENT_SINKS does not name webhook" in said.stdout
+    assert "shop.example" not in said.stdout
 
 
 # --- enable, discard

@@ -167,7 +167,7 @@ async def test_giving_up_is_limited_and_finds_nothing_twice(
 async def test_only_what_is_old_finished_and_delivered_is_deleted_with_its_history(
     sessions: PostgresSessions, engine: AsyncEngine, stored: Stored
 ):
-    purge = PostgresPurge(engine)
+    purge = PostgresPurge(engine, sinks=["redis_stream"])
     stored.add_session("old")
     leased = (await claim_and_load(sessions))["old"]
     await sessions.record(leased, decision_on(leased, "CANCELLED"))
@@ -193,8 +193,23 @@ async def test_only_what_is_old_finished_and_delivered_is_deleted_with_its_histo
 
 
 @pytest.mark.anyio
+async def test_what_waits_for_no_configured_sink_or_a_disabled_one_is_not_kept_for_ever(
+    engine: AsyncEngine, stored: Stored
+):
+    purge = PostgresPurge(engine, sinks=["redis_stream", "webhook", "webhook:gone"])
+    for session_id, sink in (("a", "webhook"), ("b", "webhook:old"), ("c", "webhook:gone")):
+        stored.add_session(session_id, **(FINISHED | {"finished_at": "2020-01-01T00:00:00Z"}))
+        stored.add_message(session_id, 1, sinks=(sink,))
+    stored.rows("INSERT INTO webhook_endpoints (sink, disabled_at) VALUES ('webhook:gone', now())")
+
+    await purge.delete_finished(older_than=timedelta(days=30), limit=10)
+
+    assert [row["session_id"] for row in stored.rows("SELECT * FROM payment_sessions")] == ["a"]
+
+
+@pytest.mark.anyio
 async def test_a_purge_deletes_no_more_than_its_batch(engine: AsyncEngine, stored: Stored):
-    purge = PostgresPurge(engine)
+    purge = PostgresPurge(engine, sinks=["redis_stream"])
     for number in range(3):
         stored.add_session(f"s{number}", **(FINISHED | {"finished_at": "2020-01-01T00:00:00Z"}))
 

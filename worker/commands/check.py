@@ -13,7 +13,8 @@ from kombu.exceptions import OperationalError
 from rich.text import Text
 
 from config.settings import InvalidSettingsError, Settings, load, parse
-from worker.adapters.postgres.reports import Reports
+from worker.adapters.postgres.event_reports import EventReports
+from worker.adapters.postgres.reports import Reports, Row
 from worker.bootstrap import poll_policy
 from worker.commands.migrating import head_revision
 from worker.commands.output import FAILED, WRONG_USAGE, console, print_json, printable
@@ -46,6 +47,7 @@ def check(*, as_json: bool) -> int:
         _check_redis(settings),
         _check_broker(settings),
         *_check_accounts(settings),
+        *_check_webhooks(settings),
     ]
     _print(findings, as_json=as_json)
     return _code(findings)
@@ -54,8 +56,12 @@ def check(*, as_json: bool) -> int:
 def health(*, late: timedelta, as_json: bool) -> int:
     """Look for progress: nothing due for longer than `late`, no event waiting that long."""
     settings = load(Settings)
-    with reports(Reports) as opened:
-        findings = [*_progress(opened, late), *_accounts_of_open_sessions(opened, settings)]
+    with reports(EventReports) as opened:
+        findings = [
+            *_progress(opened, late),
+            *_deliveries(opened, settings, late),
+            *_accounts_of_open_sessions(opened, settings),
+        ]
     _print(findings, as_json=as_json)
     return _code(findings)
 
@@ -109,6 +115,17 @@ def _check_accounts(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"account {name}", detail=f"reads at {account.base_url}, an allowed origin")
 
 
+def _check_webhooks(settings: Settings) -> Iterator[Finding]:
+    """The address is no secret of ours, but it may be one of the receiver's: it is not shown."""
+    for sink, endpoint in settings.webhooks.items():
+        fault = None
+        if sink not in settings.delivery_sinks:
+            fault = "has an address, but EVENT_SINKS does not name webhook: nothing is sent to it"
+        types = "all" if endpoint.events is None else len(endpoint.events)
+        secrets = len(endpoint.secrets)
+        yield Finding(sink, fault, detail=f"{types} event types, signed with {secrets} secrets")
+
+
 def _accounts_of_open_sessions(opened: Reports, settings: Settings) -> Iterator[Finding]:
     for row in opened.unknown_accounts(settings.accounts):
         yield Finding(
@@ -128,20 +145,45 @@ def _progress(opened: Reports, late: timedelta) -> Iterator[Finding]:
         )
     if not overdue:
         yield Finding("polls", detail=f"none is due for longer than {seconds}")
-    stuck = opened.stuck(late)
-    for row in stuck:
-        waited = f"{row['oldest_seconds']:.0f} s"
-        yield Finding(
-            f"events to {row['sink']}",
-            fault=f"{row['waiting']} wait, the oldest since {waited}: `session-worker stats`",
-        )
-    if not stuck:
-        yield Finding("events", detail=f"none waits longer than {seconds}")
     yield from _confirmations(opened, late)
     for row in opened.paused():
         yield Finding(
             f"account {row['account']}",
             fault="is refused by Klarna (401 or 403): check its credentials",
+        )
+
+
+def _deliveries(opened: EventReports, settings: Settings, late: timedelta) -> Iterator[Finding]:
+    """What waits for a sink, and why; what was given up."""
+    faults = [
+        Finding(f"events to {row['sink']}", fault=fault)
+        for row in opened.sinks()
+        for fault in _faults_of_sink(row, settings, late)
+    ]
+    yield from faults or [
+        Finding("events", detail=f"none waits longer than {late.total_seconds():g} s")
+    ]
+
+
+def _faults_of_sink(row: Row, settings: Settings, late: timedelta) -> Iterator[str]:
+    sink, waiting = row["sink"], row["waiting"]
+    if row["died"]:
+        yield f"{row['died']} died in the last day: `session-worker events dead --sink {sink}`"
+    if sink not in settings.delivery_sinks:
+        if waiting:
+            yield (
+                f"{waiting} wait, but EVENT_SINKS does not name it any more: name it, or "
+                f"`session-worker events discard {sink}`"
+            )
+    elif row["disabled_at"]:
+        yield (
+            f"is disabled ({row['reason']}) and {waiting} wait: once it is right, "
+            f"`session-worker events enable {sink}`"
+        )
+    elif (row["oldest_seconds"] or 0) > late.total_seconds():
+        yield (
+            f"{waiting} wait, the oldest since {row['oldest_seconds']:.0f} s: "
+            f"`session-worker events list --sink {sink} --state pending`"
         )
 
 

@@ -221,7 +221,10 @@ class Purge(Protocol):
     """Deleting what nobody needs any more. Raises UnavailableError."""
 
     async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
-        """Delete finished sessions whose messages are all delivered or dead; answers how many."""
+        """Delete finished sessions with no message on its way to a sink; answers how many.
+
+        A message is on its way unless it is delivered or dead, or its sink disabled or not there.
+        """
 
 
 class SessionUrls(Protocol):

@@ -14,6 +14,8 @@ from sqlalchemy import text
 
 from worker.adapters.postgres.reports import Reports, Row
 
+# What a delivery says that a person gave up.
+DISCARDED = "discarded by hand"
 STATES = ("pending", "delivered", "dead")
 
 
@@ -78,6 +80,29 @@ _LIST = text(f"""
     ORDER BY m.created_at DESC, m.sequence DESC, d.sink
     LIMIT :limit
 """)  # noqa: S608 - constants of this module
+# The partial indexes are enough: however much was delivered, this is quick.
+_SINKS = text("""
+    SELECT sink, COALESCE(waiting, 0) AS waiting, oldest_seconds, COALESCE(died, 0) AS died,
+        disabled_at, reason
+    FROM (
+        SELECT d.sink, count(*) AS waiting,
+            EXTRACT(epoch FROM statement_timestamp() - min(d.due_since))::float AS oldest_seconds
+        FROM outbox_deliveries AS d
+        WHERE d.delivered_at IS NULL AND d.dead_at IS NULL
+        GROUP BY 1
+    ) AS waits
+    FULL JOIN (
+        SELECT d.sink, count(*) AS died
+        FROM outbox_deliveries AS d
+        WHERE d.dead_at > statement_timestamp() - interval '1 day'
+            AND d.last_error IS DISTINCT FROM :discarded
+        GROUP BY 1
+    ) AS dead USING (sink)
+    FULL JOIN (
+        SELECT sink, disabled_at, reason FROM webhook_endpoints WHERE disabled_at IS NOT NULL
+    ) AS disabled USING (sink)
+    ORDER BY 1
+""")
 _EVENT = text("""
     SELECT event_id, session_id, sequence, event_type, created_at, payload
     FROM outbox_messages WHERE event_id = :event_id
@@ -94,6 +119,13 @@ class EventReports(Reports):
     def deliveries(self, wanted: DeliveryFilter, *, limit: int) -> list[Row]:
         """Answer the newest events that match, a row for each delivery; one without if none."""
         return self._rows(_LIST, **wanted.values(), limit=limit)
+
+    def sinks(self) -> list[Row]:
+        """Answer each sink for which something waits or `died` in the last day, or is disabled.
+
+        `oldest_seconds` is for how long the oldest is being tried.
+        """
+        return self._rows(_SINKS, discarded=DISCARDED)
 
     def event(self, event_id: UUID) -> Row | None:
         """Answer one event, its envelope as `payload`, with its `deliveries`; or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -9,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.postgres.engine import transaction
 
-# Transitions, messages and deliveries go with their session (ON DELETE CASCADE).
+# What waits for a sink that is not configured any more, or for one that is disabled, keeps nothing
+# for ever. Transitions, messages and deliveries go with their session (ON DELETE CASCADE).
 _DELETE_FINISHED = text("""
     DELETE FROM payment_sessions
     WHERE session_id IN (
@@ -20,6 +22,11 @@ _DELETE_FINISHED = text("""
                 SELECT FROM outbox_deliveries AS d
                 WHERE d.session_id = old.session_id
                     AND d.delivered_at IS NULL AND d.dead_at IS NULL
+                    AND d.sink = ANY(CAST(:sinks AS text[]))
+                    AND NOT EXISTS (
+                        SELECT FROM webhook_endpoints AS e
+                        WHERE e.sink = d.sink AND e.disabled_at IS NOT NULL
+                    )
             )
         ORDER BY finished_at
         LIMIT :limit
@@ -29,15 +36,16 @@ _DELETE_FINISHED = text("""
 
 
 class PostgresPurge:
-    """Implements the port `Purge`."""
+    """Implements the port `Purge`; `sinks` are the configured ones."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, sinks: Collection[str]) -> None:
         self._engine = engine
+        self._sinks = list(sinks)
 
     async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
-        """Delete finished sessions whose messages are all delivered or dead; answers how many."""
+        """Delete finished sessions with no message on its way to a sink; answers how many."""
         async with transaction(self._engine) as connection:
             deleted = await connection.execute(
-                _DELETE_FINISHED, {"older_than": older_than, "limit": limit}
+                _DELETE_FINISHED, {"older_than": older_than, "limit": limit, "sinks": self._sinks}
             )
             return deleted.rowcount

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
-from worker.adapters.postgres.event_reports import MATCHES, DeliveryFilter
+from worker.adapters.postgres.event_reports import DISCARDED, MATCHES, DeliveryFilter
 
 BATCH = 1000
 
@@ -60,7 +60,7 @@ _PENDING = text("""
 """)
 _DISCARD = text("""
     UPDATE outbox_deliveries
-    SET dead_at = clock_timestamp(), last_error = 'discarded by hand'
+    SET dead_at = clock_timestamp(), last_error = :discarded
     WHERE (event_id, sink) IN (
         SELECT event_id, sink FROM outbox_deliveries
         WHERE sink = :sink AND delivered_at IS NULL AND dead_at IS NULL
@@ -140,9 +140,10 @@ def count_pending(engine: Engine, sink: str) -> int:
 
 def discard(engine: Engine, sink: str) -> Iterator[int]:
     """Give up what waits for the sink, a batch at a time; answers each batch's count."""
+    values = {"sink": sink, "limit": BATCH, "discarded": DISCARDED}
     while True:
         with engine.begin() as connection:
-            done = connection.execute(_DISCARD, {"sink": sink, "limit": BATCH}).rowcount
+            done = connection.execute(_DISCARD, values).rowcount
         if not done:
             return
         yield done

@@ -79,7 +79,8 @@ _OUTBOX = text("""
         count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
         count(*) FILTER (WHERE delivered_at IS NOT NULL) AS delivered,
         EXTRACT(epoch FROM statement_timestamp() - min(m.created_at)
-            FILTER (WHERE delivered_at IS NULL AND dead_at IS NULL))::float AS oldest_seconds
+            FILTER (WHERE delivered_at IS NULL AND dead_at IS NULL))::float AS oldest_seconds,
+        (SELECT e.disabled_at FROM webhook_endpoints AS e WHERE e.sink = d.sink) AS disabled_at
     FROM outbox_deliveries AS d
     JOIN outbox_messages AS m USING (event_id)
     GROUP BY 1
@@ -240,11 +241,6 @@ class Reports:
         """Answer the accounts whose oldest due session waits longer than `bound`."""
         limit = bound.total_seconds()
         return [row for row in self.due() if (row["oldest_seconds"] or 0) > limit]
-
-    def stuck(self, bound: timedelta) -> list[Row]:
-        """Answer the sinks whose oldest undelivered message waits longer than `bound`."""
-        limit = bound.total_seconds()
-        return [row for row in self._rows(_OUTBOX) if (row["oldest_seconds"] or 0) > limit]
 
     def paused(self) -> list[Row]:
         """Answer the accounts that Klarna refuses just now."""
