@@ -25,11 +25,13 @@ _STATES = text("""
     ORDER BY 1, 2
 """)
 # Paid without an order, as far as anybody told us: the token ran out, or it is still awaited.
+# What lapsed longer ago is nobody's to save any more.
 _UNORDERED = text("""
     SELECT session_id, reference, account, authorization_expires_at, authorization_lapsed_at,
         EXTRACT(epoch FROM authorization_expires_at - statement_timestamp())::float AS seconds_left
     FROM payment_sessions
-    WHERE (authorization_lapsed_at IS NOT NULL AND confirmed_at IS NULL)
+    WHERE (authorization_lapsed_at > statement_timestamp() - interval '1 day'
+            AND confirmed_at IS NULL)
         OR next_warning_at IS NOT NULL
     ORDER BY authorization_lapsed_at DESC NULLS LAST, authorization_expires_at
     LIMIT :limit
@@ -37,7 +39,8 @@ _UNORDERED = text("""
 _UNORDERED_COUNTS = text("""
     SELECT
         (SELECT count(*) FROM payment_sessions
-            WHERE authorization_lapsed_at IS NOT NULL AND confirmed_at IS NULL) AS lapsed,
+            WHERE authorization_lapsed_at > statement_timestamp() - interval '1 day'
+                AND confirmed_at IS NULL) AS lapsed,
         (SELECT count(*) FROM payment_sessions WHERE next_warning_at IS NOT NULL) AS awaited,
         (SELECT count(*) FROM payment_sessions WHERE next_warning_at IS NOT NULL
             AND authorization_expires_at < statement_timestamp() + interval '20 minutes')
@@ -53,7 +56,11 @@ _UNTOLD = text("""
     JOIN payment_sessions AS s ON s.session_id = d.session_id
     WHERE m.event_type IN ('payment_session.authorized', 'payment_session.order_placed')
         AND m.created_at < statement_timestamp() - interval '10 seconds'
-        AND (d.delivered_at IS NULL AND d.dead_at IS NULL OR d.dead_at IS NOT NULL)
+        AND s.confirmed_at IS NULL
+        AND (
+            (d.delivered_at IS NULL AND d.dead_at IS NULL)
+            OR d.dead_at > statement_timestamp() - interval '1 day'
+        )
     ORDER BY m.created_at DESC
     LIMIT :limit
 """)
@@ -101,7 +108,7 @@ _FINISHED = text(f"""
     ORDER BY finished_at DESC, session_id DESC
     LIMIT :limit
 """)  # noqa: S608 - constants of this module
-# Three index look-ups, not one scan with OR.
+# Four index look-ups, not one scan with OR.
 _FOUND = text(f"""
     SELECT {_LISTED}, tracked_at AS position
     FROM payment_sessions
@@ -111,6 +118,8 @@ _FOUND = text(f"""
         (SELECT session_id FROM payment_sessions WHERE reference = :sought LIMIT :limit)
         UNION
         (SELECT session_id FROM payment_sessions WHERE order_id = :sought LIMIT :limit)
+        UNION
+        (SELECT session_id FROM payment_sessions WHERE confirmed_order_id = :sought LIMIT :limit)
     )
     ORDER BY tracked_at DESC, session_id
     LIMIT :limit
@@ -168,7 +177,7 @@ class ConsoleReports(Reports):
         return self._rows(_FINISHED, outcome=outcome, account=account, limit=limit, **_place(after))
 
     def found(self, sought: str, *, limit: int) -> list[Row]:
-        """Answer sessions whose id, reference or order id is exactly this."""
+        """Answer sessions with exactly this id, reference or order id, Klarna's or the shop's."""
         return self._rows(_FOUND, sought=sought, limit=limit)
 
     def dead_page(self, *, after: Place | None, limit: int) -> list[Row]:

@@ -113,6 +113,20 @@ Index(
     postgresql_where=payment_sessions.c.finished_at.is_not(None),
 )
 
+# How people look for one. Of these only the first holds open sessions too.
+for _name in ("reference", "order_id", "confirmed_order_id"):
+    Index(
+        f"ix_payment_sessions_{_name}",
+        payment_sessions.c[_name],
+        postgresql_where=payment_sessions.c[_name].is_not(None),
+    )
+Index(
+    "ix_payment_sessions_outcome",
+    payment_sessions.c.outcome,
+    payment_sessions.c.finished_at,
+    postgresql_where=payment_sessions.c.finished_at.is_not(None),
+)
+
 Index(
     "ix_payment_sessions_token",
     payment_sessions.c.session_id,
