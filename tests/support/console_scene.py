@@ -12,6 +12,7 @@ PAID = "5a3fc9ba-2b2e-7c8e-9d9c-1f3a0c5a7d10"
 LAPSED = "0d6c8f31-77aa-7b02-8a37-5d1be0f1c0de"
 OPEN = "39a1c773-bafd-754d-af1f-b30c592f1267"
 FAILED = "c44f0f8e-1b8a-7f43-9a61-0a9f1e2d3c4b"
+CANCELLED = "b1946ac9-2492-7d23-8b7e-55ad3fa1c0f7"
 DEAD = "e7b1d2a4-6c3f-7d55-8e90-2b4a6c8e0f12"
 REFERENCE = "order-2041"
 ORDER_ID = "f3392f8b-6116-4073-ab96-e330819e2c07"
@@ -21,9 +22,10 @@ CANARY = "canary-of-a-token"
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What was made; `dead` is the event that a sink gave up."""
+    """Two events that a sink gave up: one is whole, one's token is erased."""
 
     dead: UUID
+    tokenless: UUID
 
 
 def set_scene(stored: Stored) -> Scene:
@@ -35,7 +37,7 @@ def set_scene(stored: Stored) -> Scene:
     _open(stored)
     _crowd(stored)
     stored.add_session(FAILED, due_in=150, last_error=f"503 {INJECTED}", reference=INJECTED)
-    return Scene(dead=_dead(stored))
+    return Scene(tokenless=_dead(stored), dead=_cancelled(stored))
 
 
 def _finish(stored: Stored, session_id: str, seconds_ago: float, **columns: object) -> None:
@@ -137,6 +139,18 @@ def _open(stored: Stored) -> None:
     _shift(stored, OPEN, ("last_polled_at", "last_read_at"), 4)
     _shift(stored, OPEN, ("expires_at",), -3600 * 47)
     _history(stored, OPEN, ("WAITING", 160, 0.4), ("IN_PROGRESS", 118, 3))
+
+
+def _cancelled(stored: Stored) -> UUID:
+    """Nothing was paid, and the webhook was not told."""
+    _finish(stored, CANCELLED, 3600 * 90, reference="order-1702", poll_count=17)
+    event = stored.add_message(CANCELLED, 1, sinks=("webhook",))
+    stored.rows(
+        "UPDATE outbox_deliveries SET dead_at = now() - interval '30 h', attempts = 17,"
+        " last_error = 'no answer in time' WHERE event_id = %s",
+        event,
+    )
+    return event
 
 
 def _dead(stored: Stored) -> UUID:

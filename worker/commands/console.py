@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import ExitStack
+from uuid import UUID
+
+from sqlalchemy import create_engine
 
 from config.settings import ConsoleSettings, load
 from worker.adapters import clock
+from worker.adapters.postgres import replay as replaying
 from worker.adapters.postgres.console_reports import ConsoleReports
+from worker.adapters.postgres.event_reports import DeliveryFilter
 from worker.commands.output import WRONG_USAGE, fail, say
 from worker.console.app import create_app
-from worker.console.pages import Replay
+from worker.console.pages import Replay, Replayed
 from worker.console.serving import serve
 
 
@@ -22,11 +28,11 @@ def console(*, host: str, port: int) -> None:
             "set CONSOLE_BASIC_AUTH instead.",
             code=WRONG_USAGE,
         )
-    with ConsoleReports(settings.reading_url) as reports:
+    with ExitStack() as stack:
         app = create_app(
-            reports,
+            stack.enter_context(ConsoleReports(settings.reading_url)),
             logins=settings.logins,
-            replay=_replay(settings),
+            replay=_replay(settings, stack),
             monotonic=clock.monotonic,
         )
         try:
@@ -39,8 +45,22 @@ def _tell(origin: str) -> None:
     say(f"Console: {origin} (login: CONSOLE_BASIC_AUTH). Ctrl-C stops it.")
 
 
-def _replay(_: ConsoleSettings) -> Replay | None:
-    return None
+def _replay(settings: ConsoleSettings, stack: ExitStack) -> Replay | None:
+    """What replays one delivery, where that is allowed, over the database's own role for it."""
+    if not settings.console_replay:
+        return None
+    engine = create_engine(settings.database_url.get_secret_value(), hide_parameters=True)
+    stack.callback(engine.dispose)
+
+    def replay(event_id: UUID, sink: str) -> Replayed:
+        wanted = DeliveryFilter(event_id=event_id, sink=sink, state="dead")
+        again = replaying.Replay(wanted=wanted, sinks=[sink])
+        counted = again.count(engine)
+        if counted.deliveries and sum(again.send(engine, counted)):
+            return "sent"
+        return "without_token" if counted.without_token else "nothing"
+
+    return replay
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import parse_qs, quote, urlencode
 from uuid import UUID
 
@@ -29,8 +29,10 @@ STATES: Final = ("open", "finished", *OUTCOMES)
 WIDTHS: Final = {"wide": 1100.0, "narrow": 340.0}
 LONGEST_FORM: Final = 4096
 
-# Makes a given-up delivery due again; answers whether there was one.
-Replay = Callable[[UUID, str], bool]
+# What became of it: an authorized event without its token, long erased, is not sent by a button.
+Replayed = Literal["sent", "nothing", "without_token"]
+# Makes a given-up delivery of an event, to a sink, due again.
+Replay = Callable[[UUID, str], Replayed]
 
 
 class Pages:
@@ -94,6 +96,7 @@ class Pages:
             "following": following,
             "may_replay": self._replay is not None,
             "replayed": _text(request.query_params, "replayed"),
+            "event_id": _text(request.query_params, "event_id"),
         }
         if self._replay is None:
             return self._page(request, "dead.html", csrf="", **context)
@@ -115,7 +118,7 @@ class Pages:
         except ValueError:
             raise HTTPException(400, "event_id: must be an event's id") from None
         done = await to_thread.run_sync(self._replay, event_id, form.get("sink", ""))
-        said = urlencode({"replayed": str(event_id) if done else "none"})
+        said = urlencode({"replayed": done, "event_id": str(event_id)})
         return RedirectResponse(f"/deliveries/dead?{said}", status_code=303)
 
     def healthcheck(self, _: Request) -> Response:
