@@ -100,6 +100,11 @@ class _Play:
             with Screen() as screen:
                 self._watch(screen, consumer)
             print_summary(list(self._lines.values()))
+            hooks = self._stage.receiver
+            console.print(
+                f"The webhook receiver took {len(hooks.received)} events, each with a signature "
+                f"that is right, and refused {hooks.refused}."
+            )
             return self._verdict(consumer.received)
 
     def _enqueue(self) -> None:
@@ -150,12 +155,17 @@ class _Play:
             self._act()
             self._look(consumer)
             screen.show(list(self._lines.values()), seconds=monotonic() - started)
-            if all(line.is_right for line in self._lines.values()):
+            if all(line.is_right for line in self._lines.values()) and self._has_all(consumer):
                 return
             finished = all(line.outcome for line in self._lines.values())
             if finished:
                 quiet_until = min(quiet_until, monotonic() + QUIET_SECONDS)
             time.sleep(LOOK_SECONDS)
+
+    def _has_all(self, consumer: StreamConsumer) -> bool:
+        """Whether the webhook receiver has what the stream's consumer has."""
+        ids = {event["id"] for event in self._stage.receiver.received}
+        return ids >= {event["id"] for event in consumer.received}
 
     def _act(self) -> None:
         """Do what is due of the shop's own doing: a callback's nudge, a delete at Klarna."""
@@ -214,6 +224,7 @@ class _Play:
             return [
                 *broken_state_invariants(connection),
                 *broken_delivery_invariants(connection, received),
+                *broken_delivery_invariants(connection, self._stage.receiver.received),
                 *leaked_tokens(
                     tokens,
                     connection=connection,

@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from worker.adapters.clock import monotonic
 from worker.commands import migrating
 from worker.commands.processes import ProcessEndedError, Processes
+from worker.demo.receiver import WebhookReceiver
 from worker.demo.scenarios import EU, US
 from worker.embedded import EmbeddedServers
 from worker.sandbox.server import (
@@ -41,7 +42,8 @@ class Stage:
             self.sandbox: SandboxClient = sandbox.client
             for account in (EU, US):
                 self.sandbox.put_account(account, username=account, password=f"{account}-password")
-            self.environment = _environment(self.servers, sandbox.url)
+            self.receiver = stack.enter_context(WebhookReceiver())
+            self.environment = _environment(self.servers, sandbox.url, self.receiver)
             os.environ["DATABASE_URL"] = self.servers.database_url
             migrating.upgrade()
             self.logs = Path(self.servers.state_dir) / "logs"
@@ -87,7 +89,9 @@ class Stage:
         return file
 
 
-def _environment(servers: EmbeddedServers, klarna: str) -> dict[str, str]:
+def _environment(
+    servers: EmbeddedServers, klarna: str, receiver: WebhookReceiver
+) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     accounts = {
         f"KLARNA_ACCOUNTS__{name.upper()}__{field}": value
@@ -108,7 +112,11 @@ def _environment(servers: EmbeddedServers, klarna: str) -> dict[str, str]:
         "KLARNA_BASE_URL": klarna,
         "KLARNA_ALLOWED_ORIGINS": klarna,
         "TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+        "EVENT_SINKS": "redis_stream,webhook",
         "EVENT_STREAM": STREAM,
+        "WEBHOOK_URL": receiver.url,
+        "WEBHOOK_SECRETS": receiver.secret,
+        "WEBHOOK_ALLOW_PRIVATE": "true",
         "FLOWER_BASIC_AUTH": f"demo:{secrets.token_urlsafe(12)}",
         # A life of two days in half a minute.
         "HTTP_TIMEOUT_SECONDS": "3",
