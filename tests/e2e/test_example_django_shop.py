@@ -136,6 +136,7 @@ def test_a_checkout_becomes_one_order_however_often_its_event_comes(
     assert event["data"]["reference"] == bought["reference"]
     assert tries_to_order(sandbox, paid) == 1
     assert paid["orders"] == 1
+    deployment.wait_for_confirmation(bought["session_id"], paid["order_id"])
     deployment.assert_invariants()
 
 

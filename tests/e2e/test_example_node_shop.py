@@ -143,7 +143,7 @@ def test_a_checkout_becomes_one_order_however_often_its_event_comes(
     assert tries_to_order(sandbox, paid) == 1
     assert paid["orders"] == 1
     assert paid["authorization_token"] not in shop.process.log()
-    eventually(lambda: _confirmed(followed, bought["session_id"]) == paid["order_id"])
+    followed.wait_for_confirmation(bought["session_id"], paid["order_id"])
     followed.assert_invariants()
 
 
@@ -191,9 +191,3 @@ def test_a_webhook_is_taken_with_its_signature_only(shop: Shop, sandbox: Sandbox
 
 def test_it_ends_cleanly(shop: Shop):
     assert shop.process.stop() == 0
-
-
-def _confirmed(deployment: Deployment, session_id: str) -> str | None:
-    stored = deployment.session(session_id)
-    assert stored is not None
-    return stored["confirmed_order_id"]

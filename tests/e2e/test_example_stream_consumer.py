@@ -104,6 +104,7 @@ def test_a_paid_session_gets_one_order_however_often_its_event_comes(
     assert order["reference"] == "order-1"
     assert tries_to_order(sandbox, paid) == 1
     assert sandbox.session(paid["session_id"])["orders"] == 1
+    deployment.wait_for_confirmation(paid["session_id"], order["order_id"])
     deployment.assert_invariants()
 
 

@@ -171,6 +171,15 @@ class Deployment:
         )
         return {row["session_id"]: row["outcome"] for row in rows}
 
+    def wait_for_confirmation(self, session_id: str, order_id: str) -> None:
+        """Wait until the shop's word that this order is placed has arrived."""
+        eventually(
+            lambda: (
+                (stored := self.session(session_id)) and stored["confirmed_order_id"] == order_id
+            ),
+            because=f"{session_id} is confirmed",
+        )
+
     def assert_invariants(self) -> None:
         """Wait until everything is delivered, then check every promise of the design."""
         assert not self.broken_promises(self.received)
