@@ -20,6 +20,7 @@ from worker.sandbox.server import SandboxClient
 CANARY = "canary=7c1d"
 TRACK = "payment_sessions.track"
 TRACK_CREATED = "payment_sessions.track_created"
+CONFIRM = "payment_sessions.confirm_order"
 
 # By name: the task, its arguments, and the field that its failure must name.
 BAD: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
@@ -53,6 +54,11 @@ BAD: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
         {"kind": CANARY},
         "kind",
     ),
+    "an order of no session": (CONFIRM, (None, CANARY), {}, "session_id"),
+    "an order of a session nobody follows": (CONFIRM, ("bad-9", CANARY), {}, "session_id"),
+    "no order": (CONFIRM, ("bad-9",), {}, "order_id"),
+    "an order that is none": (CONFIRM, ("bad-9",), {"order_id": [CANARY]}, "order_id"),
+    "an unknown argument beside an order": (CONFIRM, ("bad-9", "o"), {"token": CANARY}, "token"),
 }
 
 

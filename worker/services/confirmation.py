@@ -52,7 +52,7 @@ class ConfirmationService:
             waits="confirmation_waits",
             session_id=checked_id,
         )
-        log.info("order_confirmed", session_id=checked_id, order_id=order, effect=effect)
+        log.info("order_confirmed", session_id=checked_id, effect=effect)
         return effect
 
     async def warn(self) -> int:
