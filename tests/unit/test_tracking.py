@@ -18,7 +18,7 @@ from tests.support.builders import (
     ahead,
 )
 from worker.domain.errors import ConflictError, InvalidArgumentError
-from worker.domain.session import Kind, Outcome, PaymentSession
+from worker.domain.session import Kind, Outcome, PaymentSession, ShopObjects
 from worker.domain.tracking import TrackEffect, TrackRequest, apply_track, default_session_url
 
 BASE_URLS = {"default": "https://api.klarna.com", "us": "https://api-na.klarna.com"}
@@ -232,3 +232,51 @@ def test_a_wrong_guess_of_a_session_never_read_can_be_corrected():
 
     assert effect is TrackEffect.REOPENED
     assert (session.account, session.session_url) == ("us", US_SESSION_URL)
+
+
+# --- what sinks that act in the shop's systems call a payment
+
+PAYWAY = {"payway": {"klarna_payments_session_id": "a1"}}
+COMMERCE_LAYER = {"commerce_layer": {"klarna_payment_id": "p1"}}
+WITH_ORDER = {"commerce_layer": {"klarna_payment_id": "p1", "order_id": "o1"}}
+OTHER = {"commerce_layer": {"klarna_payment_id": "p2"}}
+
+
+def test_what_one_sink_calls_it_is_kept_beside_what_another_does():
+    session, effect = tracked_again(a_session(shop_objects=PAYWAY), shop_objects=COMMERCE_LAYER)
+
+    assert effect is TrackEffect.NUDGED
+    assert session.shop_objects == PAYWAY | COMMERCE_LAYER
+
+
+@pytest.mark.parametrize(
+    ("known", "given"), [(COMMERCE_LAYER, WITH_ORDER), (WITH_ORDER, COMMERCE_LAYER)]
+)
+def test_what_was_said_once_stays_known(known: ShopObjects, given: ShopObjects):
+    session, _ = tracked_again(a_read_session(shop_objects=known), shop_objects=given)
+
+    assert session.shop_objects == WITH_ORDER
+
+
+def test_a_finished_session_can_still_be_told_what_a_sink_calls_it():
+    """Its event may be waiting for just that; nothing else of it changes."""
+    ended = a_read_session(outcome=Outcome.COMPLETED, finished_at=NOW, next_poll_at=None)
+
+    session, effect = tracked_again(ended, shop_objects=PAYWAY)
+
+    assert effect is TrackEffect.UNCHANGED
+    assert session == replace(ended, shop_objects=PAYWAY)
+
+
+def test_another_payment_corrects_a_session_never_read_as_a_whole():
+    """The order was the other payment's."""
+    session, _ = tracked_again(a_session(shop_objects=WITH_ORDER), shop_objects=OTHER)
+
+    assert session.shop_objects == OTHER
+
+
+def test_another_payment_contradicts_a_session_that_was_read():
+    with pytest.raises(ConflictError) as caught:
+        tracked_again(a_read_session(shop_objects=WITH_ORDER), shop_objects=OTHER)
+
+    assert caught.value.field == "commerce_layer"

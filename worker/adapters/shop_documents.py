@@ -97,7 +97,7 @@ def _session_id_in(token: object) -> str | None:
     if not isinstance(payload, dict):
         return None
     named = payload.get("session_id") or payload.get("id")
-    return named if isinstance(named, str) else None
+    return named if isinstance(named, str) and named else None
 
 
 def _at(document: object, *path: str) -> Any:  # noqa: ANN401 - JSON
