@@ -139,3 +139,23 @@ def test_what_was_never_delivered_is_found(sound: Connection):
     broken = broken_delivery_invariants(sound, [{"subject": "s", "id": EVENT}])
 
     assert any("every message is delivered" in line for line in broken)
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "UPDATE outbox_deliveries SET delivered_at = NULL, dead_at = now()",
+        (
+            "UPDATE outbox_deliveries SET delivered_at = NULL;"
+            "INSERT INTO webhook_endpoints (sink, disabled_at) VALUES ('redis_stream', now())"
+        ),
+        "UPDATE outbox_deliveries SET sink = 'webhook'",
+    ],
+)
+def test_what_is_dead_or_waits_or_is_not_for_a_sink_is_not_missed_there(
+    sound: Connection, why: str
+):
+    for statement in why.split(";"):
+        sound.execute(text(statement))
+
+    assert broken_delivery_invariants(sound, []) == []

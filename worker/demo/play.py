@@ -224,7 +224,9 @@ class _Play:
             return [
                 *broken_state_invariants(connection),
                 *broken_delivery_invariants(connection, received),
-                *broken_delivery_invariants(connection, self._stage.receiver.received),
+                *broken_delivery_invariants(
+                    connection, self._stage.receiver.received, sink="webhook"
+                ),
                 *leaked_tokens(
                     tokens,
                     connection=connection,
