@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from tests.support.command import session_worker
 from tests.support.databases import Databases
+from tests.support.shop_systems import commerce_layer_environment, payway_environment
 from tests.support.stored import Stored
 from worker.cli import app
+from worker.sandbox.server import SandboxClient
 
 COMMANDS = app.registered_commands
 ID = "39a1c773-bafd-754d-af1f-b30c592f1267"
@@ -199,6 +201,26 @@ def test_check_has_a_line_for_everything_that_is_right(environment: dict[str, st
         "account default",
     ):
         assert subject in ran.out
+
+
+def test_check_asks_shop_systems_for_an_access_token(
+    environment: dict[str, str], sandbox: SandboxClient
+):
+    """Wrong credentials are named by their settings."""
+    sinks = {"EVENT_SINKS": "commerce_layer,payway"} | payway_environment(sandbox.url)
+    systems = sinks | commerce_layer_environment(sandbox.url)
+    right = session_worker(environment | systems, "check")
+    wrong = session_worker(
+        environment | systems | {"PAYWAY_CLIENT_SECRET": "canary-secret"}, "check", "--json"
+    )
+
+    assert right.code == 0
+    assert "sink commerce_layer: an access token was granted" in right.out
+    assert "sink payway: an access token was granted" in right.out
+    assert wrong.code == 1
+    (fault,) = [f["text"] for f in wrong.json()["findings"] if not f["ok"]]
+    assert fault.startswith("no access token: HTTP 401: check PAYWAY_CLIENT_ID, ")
+    assert "canary" not in wrong.out + wrong.err
 
 
 def test_check_names_every_fault_and_its_variable(

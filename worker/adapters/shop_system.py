@@ -48,6 +48,14 @@ class ShopSystem:
         self._base_url = base_url
         self._media_type = media_type
 
+    async def authorize(self) -> None:
+        """Have an access token, whatever it is needed for.
+
+        Raises:
+            DeliveryError: none is granted.
+        """
+        await self._tokens.token()
+
     async def ask(self, method: str, path: str, document: object = None) -> Reply:
         """Answer what the system says; an access token that it refuses is renewed once.
 

@@ -19,6 +19,7 @@ from worker.bootstrap import poll_policy
 from worker.commands.migrating import head_revision
 from worker.commands.output import FAILED, WRONG_USAGE, console, print_json, printable
 from worker.commands.reading import reports
+from worker.commands.shop_systems import shop_systems
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -48,6 +49,7 @@ def check(*, as_json: bool) -> int:
         _check_broker(settings),
         *_check_accounts(settings),
         *_check_webhooks(settings),
+        *_check_shop_systems(settings),
     ]
     _print(findings, as_json=as_json)
     return _code(findings)
@@ -124,6 +126,12 @@ def _check_webhooks(settings: Settings) -> Iterator[Finding]:
         types = "all" if endpoint.events is None else len(endpoint.events)
         secrets = len(endpoint.secrets)
         yield Finding(sink, fault, detail=f"{types} event types, signed with {secrets} secrets")
+
+
+def _check_shop_systems(settings: Settings) -> Iterator[Finding]:
+    """Where orders are placed: is an access token granted?"""
+    for sink, fault in shop_systems(settings).items():
+        yield Finding(f"sink {sink}", fault=fault, detail="an access token was granted")
 
 
 def _accounts_of_open_sessions(opened: Reports, settings: Settings) -> Iterator[Finding]:
