@@ -36,6 +36,27 @@ class Flower:
         """What it shows there."""
         return self._client.get(path, params=parameters).raise_for_status().text
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return str(self._client.base_url).rstrip("/")
+
+    def send(self, task: str, *args: object, **kwargs: object) -> str:
+        """Send a task by its API, as a shop in any language does; answers the task's id."""
+        body = {"args": args, "kwargs": kwargs}
+        sent = self._client.post(f"/api/task/send-task/{task}", json=body).raise_for_status()
+        return sent.json()["task-id"]
+
+    def try_to_send(self, task: str, *args: object, login: tuple[str, str] | None) -> int:
+        """Send a task with another login, or none; answers the status code."""
+        url = f"{self.url}/api/task/send-task/{task}"
+        return httpx.post(url, json={"args": args}, auth=login, trust_env=False).status_code
+
+    def info(self, task_id: str) -> dict[str, object] | None:
+        """What its API knows of a task, None as long as it knows nothing."""
+        answer = self._client.get(f"/api/task/info/{task_id}")
+        return answer.json() if answer.is_success else None
+
     def active(self, worker: str) -> str:
         """The worker's page with what it is doing just now."""
         self.text("/api/workers", refresh=1, workername=worker)
