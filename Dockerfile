@@ -1,4 +1,4 @@
-# One image for worker, beat, Flower and migrations: the command says which.
+# One image for worker, beat, Flower, console and migrations: the command says which.
 #   docker build -t klarna-session-worker .
 #   docker run --env-file .env klarna-session-worker                          the worker
 #   docker run --env-file .env klarna-session-worker celery -A worker beat
@@ -26,7 +26,9 @@ RUN pip wheel --no-deps --no-index --no-build-isolation --wheel-dir dist . \
 FROM python:${PYTHON_VERSION}-slim AS runtime
 RUN groupadd --system --gid 10001 worker \
     && useradd --system --uid 10001 --gid worker --no-create-home --home-dir /app \
-        --shell /usr/sbin/nologin worker
+        --shell /usr/sbin/nologin worker \
+    && mkdir /var/lib/flower \
+    && chown worker:worker /var/lib/flower
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 # Alembic reads its settings from pyproject.toml in the working directory.

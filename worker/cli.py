@@ -16,6 +16,7 @@ from dotenv import load_dotenv
 
 from config import logconfig
 from worker.commands.events_app import events
+from worker.commands.policy_app import policy
 
 app = typer.Typer(
     help="Follows Klarna payment sessions to their end.",
@@ -51,14 +52,15 @@ def up(
         ".local"
     ),
     flower_port: Annotated[int, typer.Option(help="Where Flower listens.")] = 5555,
+    console_port: Annotated[int, typer.Option(help="Where the console listens.")] = 8098,
 ) -> None:
-    """Run everything on this machine: servers where no URL is set, worker, beat, Flower.
+    """Run all on this machine: servers where no URL is set, worker, beat, Flower, console.
 
     Example: session-worker up --flower-port 5556
     """
     from worker.commands.up import up as run_up  # noqa: PLC0415 - see above
 
-    run_up(state=state, flower_port=flower_port)
+    run_up(state=state, flower_port=flower_port, console_port=console_port)
 
 
 @app.command()
@@ -286,6 +288,7 @@ def erase(
 
 
 app.add_typer(events, name="events")
+app.add_typer(policy, name="policy")
 
 
 def main() -> None:

@@ -79,6 +79,9 @@ def test_ctrl_c_stops_and_removes_everything(temporary: Path):
     assert _left_over(temporary) == []
 
 
+_ANY_PORTS = ("--flower-port", "0", "--console-port", "0")
+
+
 def test_up_runs_everything_and_stops_in_order(temporary: Path):
     state = temporary / "state"
     environment = ENVIRONMENT | {
@@ -90,7 +93,7 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
     with (
         out.open("wb") as written,
         subprocess.Popen(
-            [BIN / "session-worker", "up", "--state", state, "--flower-port", "0"],
+            [BIN / "session-worker", "up", "--state", state, *_ANY_PORTS],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=written,
@@ -98,7 +101,13 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
             cwd=temporary,
         ) as up,
     ):
-        eventually(lambda: " ready." in out.read_text(), within=60, because="the worker is ready")
+        eventually(
+            lambda: (
+                " ready." in out.read_text() and "(login: CONSOLE_BASIC_AUTH)" in out.read_text()
+            ),
+            within=60,
+            because="the worker is ready and the console serves",
+        )
         up.send_signal(signal.SIGTERM)
         code = up.wait(40)
 

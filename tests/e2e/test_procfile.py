@@ -60,6 +60,7 @@ def test_each_line_is_one_plain_command():
         "worker": "celery -A worker worker",
         "beat": "celery -A worker beat",
         "flower": "celery -A worker flower",
+        "console": "session-worker console",
     }
 
 

@@ -14,7 +14,7 @@ from config.settings import BrokerSettings, DatabaseSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-OURS = ("migrate", "worker", "beat", "flower")
+OURS = ("migrate", "worker", "beat", "flower", "console")
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -95,13 +95,14 @@ def environment_of(name: str) -> dict[str, Any]:
     return COMPOSE[name].get("environment", {})
 
 
-def test_migrations_and_flower_get_the_secrets_they_need_and_no_other():
+def test_migrations_flower_and_console_get_the_secrets_they_need_and_no_other():
     database = {name.upper() for name in DatabaseSettings.model_fields}
     broker = {name.upper() for name in BrokerSettings.model_fields}
 
     assert set(environment_of("migrate")) == database
-    assert set(environment_of("flower")) <= broker | {"FLOWER_BASIC_AUTH"}
-    assert not {"migrate", "flower"} & {n for n, s in COMPOSE.items() if "env_file" in s}
+    assert {n for n in environment_of("flower") if not n.startswith("FLOWER_")} <= broker
+    assert {n for n in environment_of("console") if not n.startswith("CONSOLE_")} == database
+    assert not {"migrate", "flower", "console"} & {n for n, s in COMPOSE.items() if "env_file" in s}
 
 
 @pytest.mark.parametrize("name", ["worker", "beat"])
@@ -110,6 +111,7 @@ def test_worker_and_beat_start_after_the_migrations(name: str):
 
     assert waits == {"migrate": "service_completed_successfully", "redis": "service_healthy"}
     assert environment_of(name)["FLOWER_BASIC_AUTH"] == ""
+    assert environment_of(name)["CONSOLE_BASIC_AUTH"] == ""
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -129,10 +131,13 @@ def test_what_runs_on_is_restarted_and_has_a_health_check():
         assert ("healthcheck" in service) == (name not in {"worker", "beat"}), name
 
 
-def test_only_flower_is_published_and_only_on_this_host():
+def test_only_what_asks_for_a_login_is_published_and_only_on_this_host():
     published = {name: service["ports"] for name, service in COMPOSE.items() if "ports" in service}
 
-    assert published == {"flower": ["127.0.0.1:5555:5555"]}
+    assert published == {
+        "flower": ["127.0.0.1:5555:5555"],
+        "console": ["127.0.0.1:8098:8098"],
+    }
 
 
 def test_commands_are_those_of_the_procfile():
@@ -142,5 +147,5 @@ def test_commands_are_those_of_the_procfile():
     )
 
     assert " ".join(COMPOSE["migrate"]["command"]) == lines["release"]
-    for name in ("worker", "beat", "flower"):
+    for name in ("worker", "beat", "flower", "console"):
         assert " ".join(COMPOSE[name]["command"]).startswith(lines[name])

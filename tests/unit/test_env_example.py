@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 from honcho.environ import parse as parse_as_honcho
 
-from config.settings import KlarnaAccount, Settings, parse
+from config.settings import ConsoleSettings, KlarnaAccount, Settings, parse
 from config.webhooks import WebhookEndpointSettings
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,13 @@ README = (ROOT / "README.md").read_text()
 # Set by the names of their parts only.
 BY_NAME = {"KLARNA_ACCOUNTS", "WEBHOOK_ENDPOINTS"}
 # Read by Flower itself.
-FLOWER = {"FLOWER_BASIC_AUTH"}
+FLOWER = {
+    *("FLOWER_BASIC_AUTH", "FLOWER_AUTH", "FLOWER_AUTH_PROVIDER"),
+    *("FLOWER_OAUTH2_KEY", "FLOWER_OAUTH2_SECRET", "FLOWER_OAUTH2_REDIRECT_URI"),
+    *("FLOWER_PERSISTENT", "FLOWER_DB", "FLOWER_STATE_SAVE_INTERVAL"),
+}
+LOGINS = {"FLOWER_BASIC_AUTH", "CONSOLE_BASIC_AUTH"}
+FIELDS = Settings.model_fields | ConsoleSettings.model_fields
 FILLED = {
     "DATABASE_URL": "postgresql://localhost/klarna",
     "REDIS_URL": "redis://localhost",
@@ -31,21 +37,23 @@ FILLED = {
 def written(*, optional: bool) -> dict[str, str]:
     """The lines `NAME=value`, or those behind a `#`, as they stand."""
     mark = "#" if optional else ""
-    return dict(re.findall(rf"^{mark}([A-Z][A-Z_]*)=(.*)$", EXAMPLE, re.MULTILINE))
+    return dict(re.findall(rf"^{mark}([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE, re.MULTILINE))
 
 
-def settings_of(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings_of(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Settings, ConsoleSettings]:
     """What the code makes of this environment and nothing else."""
     with monkeypatch.context() as patch:
-        for name in Settings.model_fields:
+        for name in FIELDS:
             patch.delenv(name.upper(), raising=False)
-        for name, value in environment.items():
+        for name, value in (environment | {"CONSOLE_BASIC_AUTH": "user:password"}).items():
             patch.setenv(name, value)
-        return parse(Settings)
+        return parse(Settings), parse(ConsoleSettings)
 
 
 def test_it_names_exactly_the_variables_that_are_read():
-    read = {name.upper() for name in Settings.model_fields} - BY_NAME
+    read = {name.upper() for name in FIELDS} - BY_NAME
     accounts = {f"KLARNA_ACCOUNTS__NORDIC__{name.upper()}" for name in KlarnaAccount.model_fields}
     webhooks = {
         f"WEBHOOK_ENDPOINTS__ERP__{name.upper()}" for name in WebhookEndpointSettings.model_fields
@@ -60,7 +68,7 @@ def test_it_names_exactly_the_variables_that_are_read():
 def test_required_come_first_and_are_what_nothing_starts_without():
     required = list(written(optional=False))
 
-    assert set(required) == FILLED.keys() | FLOWER | {"POSTGRES_PASSWORD"}
+    assert set(required) == FILLED.keys() | LOGINS | {"POSTGRES_PASSWORD"}
     assert EXAMPLE.index(f"\n{required[-1]}=") < EXAMPLE.index("\n#KLARNA_BASE_URL=")
 
 
@@ -69,7 +77,8 @@ def test_the_defaults_written_are_those_of_the_code(monkeypatch: pytest.MonkeyPa
 
     assert settings_of(FILLED | shown, monkeypatch) == settings_of(FILLED, monkeypatch)
     silent = {name.lower() for name, value in shown.items() if not value}
-    assert {n for n in silent if Settings.model_fields[n].default is not None} == set()
+    silent -= {name.lower() for name in FLOWER}
+    assert {n for n in silent if FIELDS[n].default is not None} == set()
 
 
 def test_copied_and_filled_it_is_right_for_honcho_too(monkeypatch: pytest.MonkeyPatch):
@@ -86,7 +95,7 @@ def test_copied_and_filled_it_is_right_for_honcho_too(monkeypatch: pytest.Monkey
 
 def test_the_readme_says_the_same():
     """One row a variable: | `NAME` | meaning | `default` |."""
-    rows = dict(re.findall(r"^\| `([A-Z][A-Z_]*)` \| .* \| (.*) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Z][A-Z0-9_]*)` \| .* \| (.*) \|$", README, re.MULTILINE))
     optional = {n: v for n, v in written(optional=True).items() if "__" not in n}
 
     assert set(rows) == set(written(optional=False)) | set(optional)

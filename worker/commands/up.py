@@ -15,15 +15,15 @@ from cryptography.fernet import Fernet
 from config.settings import Settings, load
 from worker.commands import migrating
 from worker.commands.output import console, fail
-from worker.commands.processes import ProcessEndedError, Processes
+from worker.commands.processes import BIN, ProcessEndedError, Processes
 from worker.embedded import EmbeddedServerError, EmbeddedServers
 
 WATCH_SECONDS = 0.5
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def up(*, state: Path, flower_port: int) -> None:
-    """Run servers (where no URL names one), migrations, beat, worker and Flower until a signal."""
+def up(*, state: Path, flower_port: int, console_port: int) -> None:
+    """Run servers (where no URL names one), migrations and every process until a signal."""
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         state.mkdir(parents=True, exist_ok=True)
@@ -31,15 +31,20 @@ def up(*, state: Path, flower_port: int) -> None:
         os.environ.setdefault("TOKEN_ENCRYPTION_KEYS", _kept(state / "token-key", _new_key))
         login = "flower:" + _kept(state / "flower-password", _new_password)
         os.environ.setdefault("FLOWER_BASIC_AUTH", login)
+        os.environ.setdefault("CONSOLE_BASIC_AUTH", login)
+        os.environ.setdefault("CONSOLE_REPLAY", "true")
+        _let_flower_remember(state)
         load(Settings)
         migrating.upgrade()
         processes = stack.enter_context(Processes(os.environ))
         processes.start_celery("beat", "beat", "--loglevel=INFO")
         processes.start_celery("worker", "worker", "--loglevel=INFO")
         start_flower(processes, flower_port)
+        start_console(processes, console_port)
         console.print(
-            f"Up. Flower: http://127.0.0.1:{flower_port} (login: FLOWER_BASIC_AUTH, or user "
-            f"flower and the password in {state}/flower-password). Ctrl-C stops everything."
+            f"Up. Flower: http://127.0.0.1:{flower_port} Console: http://127.0.0.1:{console_port} "
+            "(login: FLOWER_BASIC_AUTH and CONSOLE_BASIC_AUTH, or user flower and the password in "
+            f"{state}/flower-password). Ctrl-C stops everything."
         )
         watch(processes, servers)
 
@@ -47,6 +52,11 @@ def up(*, state: Path, flower_port: int) -> None:
 def start_flower(processes: Processes, port: int) -> None:
     """Start Flower on this machine's loopback address; FLOWER_BASIC_AUTH is its login."""
     processes.start_celery("flower", "flower", f"--port={port}", "--address=127.0.0.1")
+
+
+def start_console(processes: Processes, port: int) -> None:
+    """Start the console on this machine's loopback address; CONSOLE_BASIC_AUTH is its login."""
+    processes.start("console", [str(BIN / "session-worker"), "console", f"--port={port}"])
 
 
 def watch(processes: Processes, servers: EmbeddedServers | None) -> None:
@@ -97,6 +107,12 @@ def _start_servers(stack: ExitStack, state: Path) -> EmbeddedServers | None:
     if valkey:
         os.environ["REDIS_URL"] = servers.redis_url
     return servers
+
+
+def _let_flower_remember(state: Path) -> None:
+    os.environ.setdefault("FLOWER_PERSISTENT", "true")
+    os.environ.setdefault("FLOWER_DB", str(state / "flower"))
+    os.environ.setdefault("FLOWER_STATE_SAVE_INTERVAL", "60000")
 
 
 def _kept(file: Path, make: Callable[[], str]) -> str:
