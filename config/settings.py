@@ -31,7 +31,7 @@ from config.webhooks import SINK as WEBHOOK
 from config.webhooks import WebhookSettings
 
 DEFAULT_ACCOUNT = "default"
-# Made by `python -m worker.simulation.shipped`; docs/polling.md explains it.
+# Made by `python -m benchmarks.shipped_policy`; docs/polling.md explains it.
 SHIPPED_POLICY = Path(__file__).with_name("poll_policy.jsonl")
 KLARNA_LIVE = "https://api.klarna.com"
 # Klarna's six API hosts: docs.klarna.com, API URLs.
