@@ -29,8 +29,10 @@ LONGEST_PROBE = timedelta(seconds=5)
 RAMP = timedelta(seconds=10)
 RAMP_FROM = 0.1
 
-# Each 429 leaves this share of the budget, which then grows back: from nothing to all in so long.
+# Each 429 leaves this share of the budget, an answer that was the window's last one that; it then
+# grows back: from nothing to all in so long.
 CUT_TO = 0.7
+CAREFUL_CUT_TO = 0.9
 LEAST_SHARE = 0.05
 GROWS_BACK_IN = timedelta(minutes=5)
 # Of a spent window every answer tells; it is cut for once.
@@ -108,7 +110,7 @@ class AccountState:
         """After a healthy read; the same object where there is nothing worth writing."""
         state = _noted(self.answered(now), said.limit, now)
         if said.remaining == 0:
-            state = _cut(state, now)
+            state = _cut(state, now, CAREFUL_CUT_TO)
         noted = self.last_read_at is not None and now - self.last_read_at < READ_NOTED_EVERY
         return self if state is self and noted else replace(state, last_read_at=now)
 
@@ -132,7 +134,7 @@ class AccountState:
         throttles = self.throttles + 1
         wait = min(retry_after or backoff_ceiling(throttles), LONGEST_PAUSE)
         state = replace(_reached(self), throttles=throttles)
-        return _paused(_cut(state, now), now, wait)
+        return _paused(_cut(state, now, CUT_TO), now, wait)
 
     def failed(self, now: datetime, *, session_failures: int) -> AccountState:
         """After a read that failed on the way, of a session that had failed so often in a row.
@@ -162,10 +164,10 @@ def _paused(state: AccountState, now: datetime, wait: timedelta) -> AccountState
     return replace(state, paused_until=max(now + wait, state.paused_until or now))
 
 
-def _cut(state: AccountState, now: datetime) -> AccountState:
+def _cut(state: AccountState, now: datetime, to: float) -> AccountState:
     if state.quota_cut_at is not None and now - state.quota_cut_at < CUT_ONCE_IN:
         return state
-    left = max(state.share(now) * CUT_TO, LEAST_SHARE)
+    left = max(state.share(now) * to, LEAST_SHARE)
     return replace(state, quota_share=left, quota_cut_at=now)
 
 

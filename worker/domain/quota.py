@@ -15,6 +15,9 @@ PLAYGROUND_LIMIT = 50.0
 # usual share, below the limit, and a tick that is late by as much wastes nothing.
 BURST_SECONDS = 0.25
 
+# Of an account that is probed, whatever its limit: two beats must not send a probe each.
+PROBES = 1.0
+
 LONGEST_STRETCH = 16.0
 # Below what sessions wait for anyway, so that the budget never runs dry of polls to pay for.
 STRETCH_BELOW = 0.9
@@ -44,6 +47,8 @@ class Allowance:
 
     def budget(self, account: AccountState, now: datetime) -> float:
         """The worker's reads a second, now."""
+        if account.is_probed:
+            return PROBES
         return self.limit_of(account) * self.share * account.share(now) * account.ramp(now)
 
 

@@ -56,7 +56,7 @@ class Claims:
         """Claim no more than there is room for, then pay: another beat may have been faster."""
         room = await self._governor.room(account)
         if not room:
-            self._governor.note(account, strain=math.inf, all_paid=False)
+            self._governor.note(account, room=0, claimed=0)
             return
         claimed = await self._sessions.claim(
             account,
@@ -65,17 +65,16 @@ class Claims:
             room=room,
             urgent_first=self._governor.breaker(account) is not Breaker.CLOSED,
         )
+        strain = min((task.strain for task in claimed), default=math.inf)
+        count = sum(len(task.session_ids) for task in claimed)
+        self._governor.note(account, room=room, claimed=count, strain=strain)
         if not claimed:
             return
         mark = len(tasks)
         tasks += claimed
-        count = sum(len(task.session_ids) for task in claimed)
         paid = await self._governor.take(account, count)
         if paid < count:
             tasks[mark:] = await self._give_back_all_but(paid, claimed)
-        self._governor.note(
-            account, strain=min(task.strain for task in claimed), all_paid=count < room
-        )
 
     async def _give_back_all_but(self, paid: int, claimed: Sequence[PollTask]) -> list[PollTask]:
         kept: list[PollTask] = []

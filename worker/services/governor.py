@@ -25,10 +25,20 @@ WORTH_TELLING = 1.25
 
 @dataclass(slots=True)
 class _Strain:
-    """What the budget paid for since the last step: the least strain, and whether all was paid."""
+    """What the budget paid for since the last step."""
 
+    # The strain of the least valuable session claimed.
     least: float = math.inf
-    all_paid: bool = True
+    # Whether a claim, or a look without one, found the budget spent; or nobody waiting any more.
+    spent: bool = False
+    emptied: bool = False
+
+    @property
+    def value(self) -> float | None:
+        """How long sessions wait for the budget; None: not at all; infinite: it is not known."""
+        if self.emptied or not self.spent:
+            return None
+        return self.least
 
 
 class Governor:
@@ -84,14 +94,14 @@ class Governor:
 
     # --- the stretch
 
-    def note(self, account: str, *, strain: float, all_paid: bool) -> None:
-        """Note a claim, or that there was no room for one.
-
-        `strain` is that of the least valuable session that was claimed, infinite if there is none.
-        """
+    def note(self, account: str, *, room: int, claimed: int, strain: float = math.inf) -> None:
+        """Note what a claim found; `strain` is that of the least valuable session it took."""
         noted = self._strains[account]
         noted.least = min(noted.least, strain)
-        noted.all_paid = noted.all_paid and all_paid
+        if claimed < room:
+            noted.emptied = True
+        else:
+            noted.spent = True
 
     async def step(self) -> None:
         """Once a second, let each account's intervals stretch or come back.
@@ -108,10 +118,11 @@ class Governor:
                 await self._stretch(account, noted)
 
     async def _stretch(self, account: str, noted: _Strain) -> None:
-        if math.isinf(noted.least) and not noted.all_paid:
-            return  # nothing known: the budget was spent elsewhere, or on sessions never read
+        strain = noted.value
+        if strain is not None and math.isinf(strain):
+            return  # the budget was spent elsewhere, or on sessions never read
         before = self._state(account).stretch
-        after = next_stretch(before, None if noted.all_paid else noted.least)
+        after = next_stretch(before, strain)
         changed = max(after / before, before / after)
         if after == before or (changed < WORTH_WRITING and after > 1):
             return
