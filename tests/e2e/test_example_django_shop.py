@@ -126,6 +126,7 @@ def test_a_checkout_becomes_one_order_however_often_its_event_comes(
         bought = shop.check_out()
         order = shop.wait_for(bought, "placed")
         (event,) = deployment.received_of(bought["session_id"])
+        deployment.replay(bought["session_id"])
         tasks = [
             deployment.shop.send_task("payment_session.event", args=[event]).id for _ in range(3)
         ]

@@ -137,6 +137,7 @@ def test_a_checkout_becomes_one_order_however_often_its_event_comes(
         order = shop.wait_for(bought, state="placed", told="confirmed")
         (event,) = followed.received_of(bought["session_id"])
         assert [shop.post(event) for _ in range(3)] == [204, 204, 204]
+        followed.replay(bought["session_id"])
 
     paid = sandbox.session(bought["session_id"])
     assert order["order_id"] == paid["order_id"]

@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 
+from tests.support.command import session_worker
 from tests.support.eventually import eventually
 from tests.support.processes import CeleryProcess
 from tests.support.published import unpublished
@@ -127,6 +128,21 @@ class Deployment:
         return [event for event in events.values() if event["subject"] == session_id]
 
     # --- as an operator
+
+    def replay(self, session_id: str) -> None:
+        """Send the events of a session again, to every sink; waits until they are taken."""
+        (before,) = self.query("SELECT clock_timestamp() AS now")
+        options = ("--session", session_id, "--yes", "--without-token")
+        ran = session_worker(self.environment, "events", "replay", *options)
+        assert ran.code == 0, ran.err
+        untaken = (
+            "SELECT * FROM outbox_deliveries WHERE session_id = %s"
+            " AND (delivered_at IS NULL OR delivered_at < %s)"
+        )
+        eventually(
+            lambda: not self.query(untaken, session_id, before["now"]),
+            because=f"the events of {session_id} are taken again",
+        )
 
     def query(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
         """Ask the database; times come back in UTC."""
