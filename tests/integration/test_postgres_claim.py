@@ -10,23 +10,12 @@ import anyio
 import psycopg
 import pytest
 
-from tests.support.leases import CLAIMS, LEASE, claims
+from tests.support.leases import CLAIMS, LEASE, claimed, claims
 from tests.support.stored import Stored
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.services.ports import ClaimLimits, PollTask
 
 pytestmark = pytest.mark.anyio
-
-
-async def claimed(
-    sessions: PostgresSessions,
-    *,
-    account: str = "default",
-    tasks: int = 16,
-    limits: ClaimLimits = CLAIMS,
-) -> list[str]:
-    found = await sessions.claim(account, tasks=tasks, limits=limits)
-    return [session_id for task in found for session_id in task.session_ids]
 
 
 def add_many(stored: Stored, count: int, **columns: object) -> list[str]:

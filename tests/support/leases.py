@@ -28,6 +28,19 @@ def documented_url(account: str, kind: Kind, session_id: str) -> str:
     return default_session_url(f"{ORIGIN}/{account}", kind, session_id)
 
 
+async def claimed(
+    sessions: PostgresSessions,
+    *,
+    account: str = "default",
+    tasks: int = 16,
+    limits: ClaimLimits = CLAIMS,
+    **options: object,
+) -> list[str]:
+    """The ids of what a claim finds."""
+    found = await sessions.claim(account, tasks=tasks, limits=limits, **options)
+    return [session_id for task in found for session_id in task.session_ids]
+
+
 async def claim_and_load(
     sessions: PostgresSessions, *, account: str = "default"
 ) -> dict[str, LeasedSession]:

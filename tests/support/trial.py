@@ -22,7 +22,7 @@ RECOVERY_MARGIN_SECONDS = 5.0
 EVENT_OF = {"completed": "payment_session.authorized"}
 _DUE_COLUMNS = {
     "payment_sessions": ("next_poll_at", "last_polled_at", "last_read_at", "not_found_since"),
-    "accounts": ("paused_until", "last_read_at"),
+    "accounts": ("paused_until", "last_read_at", "failing_since", "recovered_at", "quota_cut_at"),
     "outbox_deliveries": ("next_attempt_at",),
 }
 # What somebody has in hand, or will claim with beat's next tick.
