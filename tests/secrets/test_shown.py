@@ -136,6 +136,7 @@ def test_no_domain_object_says_a_token(canaries: Canaries):
         sink="redis_stream",
         session_id=SESSION_ID,
         attempts=1,
+        age=timedelta(0),
         envelope=decision.events[0].envelope(),
         encrypted_token=token.encode(),
     )
