@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from worker.domain.deliveries import (
     LONGEST_ASKED_WAIT,
+    ORDER,
     OWN_SERVER,
     WEBHOOK,
     Failure,
@@ -38,6 +39,23 @@ def test_a_route_with_types_takes_those_alone():
     route = Route(sink="webhook", types=frozenset({EventType.AUTHORIZED}))
 
     assert [each for each in EventType if route.takes(each)] == [EventType.AUTHORIZED]
+
+
+def test_who_places_orders_is_told_of_its_own_payments_only():
+    own = {sink: Route(sink=sink).own_only for sink in ("commerce_layer", "payway", "webhook")}
+
+    assert own == {"commerce_layer": True, "payway": True, "webhook": False}
+
+
+def test_an_order_is_tried_every_half_minute_for_the_hour_that_its_token_lives():
+    """The last try comes at the end of the hour, then no more."""
+    waits = [fate_of(a_failure(attempts=n, age=n * HOUR / 240), ORDER, jitter=1) for n in (1, 40)]
+    late = fate_of(a_failure(attempts=200, age=0.999 * HOUR), ORDER, jitter=1)
+
+    assert waits == [Fate(wait=timedelta(seconds=1)), Fate(wait=timedelta(seconds=30))]
+    assert late.wait is not None
+    assert late.wait < timedelta(seconds=4)
+    assert fate_of(a_failure(attempts=201, age=HOUR), ORDER, jitter=1).wait is None
 
 
 @pytest.mark.parametrize(
