@@ -66,14 +66,15 @@ class Counts:
         return rates
 
 
-def certain_counts(spells: Spells, ages: Sequence[float], *, unsure: Codes) -> Counts:
+def certain_counts(spells: Spells, ages: Sequence[float], *, unsure: Codes | None = None) -> Counts:
     """Answer what needs no guess: of the stays at the places `unsure` the time up to the last read.
 
     Every other exit counts at the age it happened.
     """
     counts = Counts.none(spells.names, ages)
     sure = np.ones(len(spells), dtype=np.bool_)
-    sure[unsure] = False
+    if unsure is not None:
+        sure[unsure] = False
     until = np.where(sure, spells.ended, spells.last_read)
     for status, here in each_code(spells.status):
         ones = np.ones(len(here))

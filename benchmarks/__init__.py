@@ -1,0 +1,1 @@
+"""What the documents claim, measured; each prints its targets beside what it found."""

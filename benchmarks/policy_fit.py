@@ -1,0 +1,66 @@
+"""How long `session-worker policy fit` takes on a million recorded transitions, and what memory.
+
+Run: .venv/bin/python -m benchmarks.policy_fit. It starts a Postgres of its own, fills it with
+what a worker would have recorded of the assumed population, and runs the command on that.
+Exit code 1 where a target is missed.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from config.settings import SHIPPED_POLICY
+from tests.support.databases import Databases
+from tests.support.processes import BIN
+from tests.support.recorded import follow, record
+from worker.adapters.policy_file import read_policy
+from worker.embedded import EmbeddedServers
+from worker.simulation.population import draw
+from worker.simulation.schedules import by_policy
+
+TRANSITIONS = 1_000_000
+DRAWN = 10_000
+MOST_SECONDS = 30.0
+MOST_GIGABYTES = 1.0
+
+
+def main() -> int:
+    """Answer the exit code."""
+    transitions = int(sys.argv[1]) if len(sys.argv) > 1 else TRANSITIONS
+    schedule = by_policy(read_policy(SHIPPED_POLICY).for_requests(50))
+    stories = list(follow(draw("assumed", DRAWN, seed=1), schedule))
+    copies = -(-transitions // sum(len(story.seen) for story in stories))
+    with EmbeddedServers(valkey=False) as servers:
+        databases = Databases(servers.database_url)
+        url = databases.create()
+        record(url, stories, copies=copies)
+        seconds, gigabytes = _fit(url)
+    recorded = copies * sum(len(story.seen) for story in stories)
+    sys.stdout.write(
+        f"{recorded:,} transitions of {copies * DRAWN:,} sessions: {seconds:.1f} s "
+        f"(at most {MOST_SECONDS:g}), {gigabytes:.2f} GB (at most {MOST_GIGABYTES:g})\n"
+    )
+    return int(seconds > MOST_SECONDS or gigabytes > MOST_GIGABYTES)
+
+
+def _fit(url: str) -> tuple[float, float]:
+    """The seconds the command took, and the most memory it held."""
+    out = Path(os.devnull)
+    begun = time.perf_counter()
+    subprocess.run(  # noqa: S603 - the program of this project
+        [BIN / "session-worker", "policy", "fit", "--out", out],
+        env={**os.environ, "DATABASE_URL": url},
+        check=True,
+    )
+    seconds = time.perf_counter() - begun
+    # In kilobytes on Linux; of the largest child, which no other here comes near.
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
