@@ -47,6 +47,14 @@ def test_every_event_type_is_published_once():
     assert sorted(map(type_of, EVENTS)) == sorted(EventType)
 
 
+def test_the_page_about_events_has_every_type_and_field():
+    page = (DOCS / "events.md").read_text()
+    fields = {name for model in EVENTS for name in _data_model(model)}
+
+    assert [each for each in EventType if f"\n| `{each}` |" not in page] == []
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
+
+
 @pytest.mark.parametrize("model", EVENTS, ids=type_of)
 def test_an_event_has_the_fields_that_are_published_and_no_others(model: type[CloudEvent]):
     """With everything in it that it can have; with as little as it can have."""

@@ -96,8 +96,9 @@ class CloudEvent(_Published):
     subject: Annotated[str, Field(examples=["39a1c773-bafd-754d-af1f-b30c592f1267"])]
     """The payment session's id."""
     time: Annotated[datetime, Field(examples=["2026-11-21T10:15:02.117000Z"])]
-    """When the status began, or `observed_at` where Klarna did not say; of `expired` the end of the
-    time to pay, of `authorization_lapsed` the end of the authorization."""
+    """When the status began, or `observed_at` where Klarna did not say. Of `expired` the end of the
+    time to pay, of `authorization_lapsed` the end of the authorization, of `authorization_expiring`
+    `observed_at`."""
     datacontenttype: Literal["application/json"]
     sequence: Annotated[str, Field(pattern=r"^[0-9]{10}$", examples=["0000000001"])]
     """Counts the events of one payment session from 1; as text it sorts as the number does."""
