@@ -36,7 +36,8 @@ INTERRUPTED = 130
 _SEEN = text("""
     SELECT s.session_id, s.status, s.outcome, s.poll_count, s.last_error, s.next_poll_at,
         array_remove(array_agg(t.to_status ORDER BY t.sequence), NULL) AS statuses,
-        CASE WHEN s.kind = 'hpp' AND s.outcome NOT IN ('expired', 'not_found') THEN
+        CASE WHEN s.kind = 'hpp' AND s.outcome NOT IN ('expired', 'not_found')
+            AND max(t.occurred_at) > s.tracked_at THEN
             EXTRACT(epoch FROM max(t.observed_at) - max(t.occurred_at))::float
         END AS seen_after
     FROM payment_sessions AS s

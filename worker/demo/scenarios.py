@@ -117,6 +117,20 @@ SCENARIOS = (
         script={"started_ago": 600.0},
     ),
     _pays(
+        "Paid 50 minutes ago, callback lost, no order yet: expiring",
+        (0.0, "IN_PROGRESS"),
+        (600.0, "COMPLETED"),
+        events=(*AUTHORIZED, "authorization_expiring"),
+        script={"started_ago": 600.0 + 50 * 60},
+    ),
+    _pays(
+        "Paid more than an hour ago, callback lost: lapsed",
+        (0.0, "IN_PROGRESS"),
+        (600.0, "COMPLETED"),
+        events=(*AUTHORIZED, "authorization_lapsed"),
+        script={"started_ago": 600.0 + 62 * 60},
+    ),
+    _pays(
         "Token and order at once",
         (5.0, "COMPLETED"),
         events=(*AUTHORIZED, *ORDER_PLACED),
