@@ -14,7 +14,7 @@ from worker.console import histogram
 Row = Mapping[str, Any]
 
 # Older figures are asked anew; several watchers, or an impatient one, cost no more than one.
-FRESH_SECONDS: Final = 3.0
+FRESH_SECONDS: Final = 5.0
 LATE_SECONDS: Final = 120.0
 LISTED: Final = 10
 
@@ -30,7 +30,7 @@ class Overview:
         self._asked_at = float("-inf")
 
     def figures(self) -> dict[str, Any]:
-        """Answer figures that are three seconds old at most.
+        """Answer figures that are five seconds old at most.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: where the database does not answer.

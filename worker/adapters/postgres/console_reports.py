@@ -48,19 +48,20 @@ _UNORDERED_COUNTS = text("""
 """)
 # Told late or never, the shop cannot place the order: whether or not it confirms orders.
 _UNTOLD = text("""
+    WITH late AS (
+        SELECT * FROM outbox_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL
+        UNION ALL
+        SELECT * FROM outbox_deliveries WHERE dead_at > statement_timestamp() - interval '1 day'
+    )
     SELECT d.session_id, s.reference, s.account, d.event_id, d.sink, d.attempts, d.dead_at,
         d.last_error,
         EXTRACT(epoch FROM statement_timestamp() - m.created_at)::float AS seconds
-    FROM outbox_deliveries AS d
+    FROM late AS d
     JOIN outbox_messages AS m USING (event_id)
     JOIN payment_sessions AS s ON s.session_id = d.session_id
     WHERE m.event_type IN ('payment_session.authorized', 'payment_session.order_placed')
         AND m.created_at < statement_timestamp() - interval '10 seconds'
         AND s.confirmed_at IS NULL
-        AND (
-            (d.delivered_at IS NULL AND d.dead_at IS NULL)
-            OR d.dead_at > statement_timestamp() - interval '1 day'
-        )
     ORDER BY m.created_at DESC
     LIMIT :limit
 """)
@@ -87,14 +88,30 @@ _LAG_COUNTS = text("""
     GROUP BY 1
 """)
 # Keyset pages: what was shown last is where the next page begins, however long the list.
+# Account by account, from the index of what is due: of a million open sessions it reads a page's.
 _OPEN = text(f"""
-    SELECT {_LISTED}, next_poll_at AS position
-    FROM payment_sessions
-    WHERE outcome IS NULL
-        AND (CAST(:account AS text) IS NULL OR account = :account)
-        AND (CAST(:after AS timestamptz) IS NULL
-            OR (next_poll_at, session_id) > (CAST(:after AS timestamptz), :after_id))
-    ORDER BY next_poll_at, session_id
+    WITH RECURSIVE followed AS (
+        (SELECT account FROM payment_sessions WHERE outcome IS NULL ORDER BY account LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT account FROM payment_sessions
+            WHERE outcome IS NULL AND account > followed.account ORDER BY account LIMIT 1
+        )
+        FROM followed WHERE followed.account IS NOT NULL
+    )
+    SELECT page.*
+    FROM followed
+    CROSS JOIN LATERAL (
+        SELECT {_LISTED}, next_poll_at AS position
+        FROM payment_sessions AS s
+        WHERE s.outcome IS NULL AND s.account = followed.account
+            AND (CAST(:account AS text) IS NULL OR s.account = :account)
+            AND (CAST(:after AS timestamptz) IS NULL
+                OR (s.next_poll_at, s.session_id) > (CAST(:after AS timestamptz), :after_id))
+        ORDER BY s.next_poll_at, s.session_id
+        LIMIT :limit
+    ) AS page
+    ORDER BY position, session_id
     LIMIT :limit
 """)  # noqa: S608 - constants of this module
 _FINISHED = text(f"""
