@@ -87,6 +87,23 @@ async def test_a_token_that_nobody_got_is_kept_for_an_hour_after_it_was_read(
 
 
 @pytest.mark.anyio
+async def test_a_token_goes_before_its_hour_is_over_once_its_order_is_confirmed(
+    services: OpenServices, stored: Stored, environment: dict[str, str]
+):
+    """Where every sink has it: one that has not may be the one that places the order."""
+    key = environment["TOKEN_ENCRYPTION_KEYS"]
+    for name, delivered in (("told", True), ("untold", False), ("unconfirmed", True)):
+        add_authorized(stored, name, name, key=key, good_for=60, delivered=delivered)
+
+    async with services() as opened:
+        await opened.confirmation.confirm_order("told", "order-1")
+        await opened.confirmation.confirm_order("untold", "order-2")
+        await opened.housekeeping.purge()
+
+    assert set(decrypted(stored, keys=[key])) == {"untold", "unconfirmed"}
+
+
+@pytest.mark.anyio
 async def test_an_event_whose_token_is_spent_comes_all_the_same_without_it(
     services: OpenServices, stored: Stored, environment: dict[str, str], client: redis.Redis
 ):
