@@ -25,8 +25,9 @@ def test_klarna_answers_503_for_ten_minutes(trial: Trial):
     trial.klarna.add_fault("status", code=503)
     trial.klarna.release(count=25)
     trial.live_through(minutes=10)
-    assert least_polls(trial) >= 5, "reading goes on"
-    assert requests_per_session(trial, ids) < 25, "and leaves Klarna alone"
+    probes = len(trial.klarna.requests()) - len(ids)
+    assert probes >= 20, "reading goes on"
+    assert requests_per_session(trial, ids) < 10, "by one probe at a time"
 
     recover(trial)
 
@@ -54,11 +55,13 @@ def test_klarna_limits_the_rate_far_below_what_is_due(trial: Trial):
     trial.klarna.set_limiter(5)
     trial.klarna.release()
     eventually(
-        lambda: trial.klarna.counters()["by_status"].get("429", 0) >= 20,
+        lambda: trial.klarna.counters()["by_status"].get("429", 0) >= 1,
         within=60,
-        because="the storm is on",
+        because="the limit is met",
     )
     trial.wait_for_polls(*ids, within=60)
+    limited = trial.klarna.counters()["by_status"]["429"]
+    assert limited < 2 * len(ids), "and then kept, but for what was in flight"
 
     trial.klarna.set_limiter(0)
     trial.fault_over()
@@ -72,13 +75,6 @@ def recover(trial: Trial) -> None:
     trial.let_pass(LONGEST_WAIT_SECONDS)
     trial.fault_over()
     trial.end(within=60)
-
-
-def least_polls(trial: Trial) -> int:
-    rows = trial.deployment.query(
-        "SELECT min(poll_count) AS polls FROM payment_sessions WHERE outcome IS NULL"
-    )
-    return rows[0]["polls"]
 
 
 def requests_per_session(trial: Trial, ids: list[str]) -> float:
