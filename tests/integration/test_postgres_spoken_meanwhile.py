@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.support.leases import CLAIMS, claim_and_load, decision_on, documented_url
 from tests.support.stored import Stored
+from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.domain.errors import InvalidArgumentError, ServerError, SessionNotFoundError
 from worker.domain.session import Kind, Observation
@@ -44,6 +46,25 @@ async def test_a_final_answer_is_written_whatever_was_said(
     await sessions.record(leased, decision_on(leased, "CANCELLED"))
 
     assert stored.session("s1")["outcome"] == "cancelled"
+
+
+async def test_an_order_confirmed_meanwhile_is_waited_for_no_longer(
+    sessions: PostgresSessions, engine: AsyncEngine, stored: Stored
+):
+    """The shop was quicker than the worker's own read."""
+    stored.add_session("s1")
+    leased = (await claim_and_load(sessions))["s1"]
+    paid = Observation(status="COMPLETED", authorization_token="a-token")
+    decision = decision_on(leased, paid)
+    assert decision.session.next_warning_at is not None
+
+    await PostgresConfirmations(engine, routes=()).confirm("s1", "order-1")
+    await sessions.record(leased, decision)
+
+    row = stored.session("s1")
+    assert (row["outcome"], row["confirmed_order_id"]) == ("completed", "order-1")
+    assert (row["next_warning_at"], row["lease_id"]) == (None, None)
+    assert row["authorization_expires_at"] is not None
 
 
 async def test_a_failed_read_keeps_what_the_shop_corrected(
