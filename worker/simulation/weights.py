@@ -67,7 +67,9 @@ class _Life:
         bins = np.searchsorted(np.asarray(ages), middles, side="right") - 1
         by_exit = {to: np.asarray(curve)[bins] for to, curve in exits.items()}
         total = sum(by_exit.values(), np.full(len(middles), 1 / _LIFETIME))
-        left = np.concatenate([[1.0], np.exp(-np.cumsum(total * np.diff(grid)))])
+        # Never none: what is left is divided by, also where everybody has gone long ago.
+        gone = np.minimum(np.cumsum(total * np.diff(grid)), 500.0)
+        left = np.concatenate([[1.0], np.exp(-gone)])
         shares = {to: (left[:-1] - left[1:]) * rate / total for to, rate in by_exit.items()}
         finals = sum((s for to, s in shares.items() if is_final(to)), np.zeros(len(middles)))
         return cls(grid, left, finals, {to: s for to, s in shares.items() if not is_final(to)})
@@ -125,5 +127,5 @@ def _grid() -> Floats:
     """Ages in seconds, closer together where intervals are short."""
     ages = [0.0]
     while ages[-1] < _HORIZON:
-        ages.append(ages[-1] + min(600.0, max(1.0, 0.01 * ages[-1])))
+        ages.append(ages[-1] + min(300.0, max(0.5, 0.005 * ages[-1])))
     return np.asarray(ages)
