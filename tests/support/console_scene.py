@@ -32,6 +32,7 @@ def set_scene(stored: Stored) -> Scene:
     """Fill an empty, migrated database."""
     stored.add_account("default", last_read_at="now")
     stored.add_account("nordic", paused_for=240, refusals=3)
+    stored.add_account("us", stretch=1.4, quota_share=0.6, quota_cut_at="now", read_limit=200)
     _paid(stored)
     _lapsed(stored)
     _open(stored)

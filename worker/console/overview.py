@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from worker.adapters.postgres.console_reports import ConsoleReports
 from worker.adapters.postgres.reports import BOUNDS
 from worker.console import histogram
+from worker.console.accounts import account_line
 
 Row = Mapping[str, Any]
 
@@ -50,7 +51,7 @@ class Overview:
             "unordered": reports.unordered(limit=LISTED),
             "unordered_counts": reports.unordered_counts(),
             "untold": reports.untold(limit=LISTED),
-            "accounts": reports.accounts(),
+            "accounts": [account_line(row) for row in reports.account_states()],
             "outbox": _by_sink(reports.undelivered()),
             "detection": detection,
             "detection_bars": histogram.of_cumulative(BOUNDS, detection),
@@ -60,20 +61,28 @@ class Overview:
 
 
 def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:
-    by_state: dict[str, int] = defaultdict(int)
+    by_state, open_by_status, read_by_account = (
+        Counter[str](),
+        Counter[str | None](),
+        Counter[str](),
+    )
     for row in states:
         by_state[row["state"]] += row["sessions"]
+        read_by_account[row["account"]] += row["polled_lately"]
+        if row["state"] == "open":
+            open_by_status[row["status"]] += row["sessions"]
     oldest = max((row["oldest_seconds"] or 0.0 for row in due), default=0.0)
     idle = [row["idle_seconds"] for row in states if row["idle_seconds"] is not None]
     return {
-        "states": states,
-        "by_state": dict(by_state),
+        "by_state": by_state,
+        "open_by_status": open_by_status.most_common(),
+        "read_by_account": read_by_account,
         "due": sum(row["due"] for row in due),
         "in_flight": sum(row["in_flight"] for row in due),
         "due_by_account": {row["account"]: row for row in due},
         "oldest_due": oldest,
         "is_late": oldest > LATE_SECONDS,
-        "read_lately": sum(row["polled_lately"] for row in states),
+        "read_lately": read_by_account.total(),
         "idle_seconds": min(idle, default=None),
     }
 

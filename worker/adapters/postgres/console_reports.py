@@ -16,14 +16,15 @@ _LISTED = """session_id, account, kind, reference, status, outcome, order_id, po
         clock_timestamp() AS asked_at"""
 # One pass over the table tells both what there is and whether it is being read.
 _STATES = text("""
-    SELECT COALESCE(outcome, 'open') AS state, status, count(*) AS sessions,
+    SELECT account, COALESCE(outcome, 'open') AS state, status, count(*) AS sessions,
         count(*) FILTER (WHERE last_polled_at > statement_timestamp() - interval '5 minutes')
             AS polled_lately,
         EXTRACT(epoch FROM statement_timestamp() - max(last_polled_at))::float AS idle_seconds
     FROM payment_sessions
-    GROUP BY 1, 2
-    ORDER BY 1, 2
+    GROUP BY 1, 2, 3
+    ORDER BY 1, 2, 3
 """)
+_ACCOUNTS = text("SELECT *, statement_timestamp() AS asked_at FROM accounts ORDER BY account")
 # Paid without an order, as far as anybody told us: the token ran out, or it is still awaited.
 # What lapsed longer ago is nobody's to save any more.
 _UNORDERED = text("""
@@ -159,8 +160,12 @@ class ConsoleReports(Reports):
     """Reports, and what only the console asks; every method may raise SQLAlchemyError."""
 
     def states(self) -> list[Row]:
-        """Answer how many sessions are in each state and status, and how many were read lately."""
+        """Answer by account, state and status how many there are, and how many were read lately."""
         return self._rows(_STATES)
+
+    def account_states(self) -> list[Row]:
+        """Answer all that is stored of each account, and the time of asking as `asked_at`."""
+        return self._rows(_ACCOUNTS)
 
     def unordered(self, *, limit: int) -> list[Row]:
         """Answer authorized payments that no order is confirmed for: lapsed first, then by time."""
