@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from datetime import UTC
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ from tests.hostile import wild
 from tests.hostile.cases import parts, run_cases
 from tests.support.builders import SESSION_ID, SESSION_URL
 from worker.domain.errors import TrackError
-from worker.domain.session import Kind
+from worker.domain.session import Kind, ShopObjects
 from worker.domain.tracking import LONGEST_URL, TrackRequest, check_session_url
 from worker.services.track import TrackArguments, check_arguments
+from worker.shown_arguments import shown_ids
 
 ORIGINS = ["https://api.klarna.com"]
 ACCOUNTS = {"default", "us_east"}
@@ -65,6 +67,31 @@ calls_of_track_created = st.tuples(
 )
 
 
+KLARNA_PAYMENT = {
+    "type": st.just("klarna_payments"),
+    "id": st.just("ertHJlpPTR"),
+    "attributes": st.just({"session_id": SESSION_ID}) | wild.documents,
+    "relationships": st.just({"order": {"data": {"id": "qaMAhZkZvd"}}}) | wild.documents,
+}
+PURCHASE = {
+    "klarna_payments_session_id": st.just("5aba2ca36fc93613f8000012"),
+    "klarna_client_token": st.sampled_from(["a.e30.c", "a.eyJpZCI6ICJ4In0.c", "a..c", "opaque"]),
+}
+
+
+def calls_with_a_document(
+    task: str, member: str, fields: dict[str, st.SearchStrategy[object]]
+) -> st.SearchStrategy[object]:
+    """Calls of a task that takes a shop system's answer as it came."""
+    document = st.fixed_dictionaries({member: wild.with_something_wild(fields)}) | anything
+    named = st.sampled_from(["session_id", "account", "reference"]) | wild.texts
+    return st.tuples(
+        st.just(task),
+        st.lists(document, min_size=1, max_size=3),
+        st.dictionaries(named, st.just(SESSION_ID) | anything, max_size=2),
+    )
+
+
 class FakeRuntime:
     """Runs the task's service at once: its argument checking, and nothing behind it."""
 
@@ -72,11 +99,13 @@ class FakeRuntime:
         self.services = SimpleNamespace(track=SimpleNamespace(track=self._track))
         self.taken: list[TrackRequest] = []
 
-    def call(self, service: Callable[[TrackArguments], None], arguments: TrackArguments) -> None:
+    def call(self, service: Callable[..., None], *arguments: object) -> None:
         """As the runtime's own, in this thread."""
-        service(arguments)
+        service(*arguments)
 
-    def _track(self, arguments: TrackArguments) -> None:
+    def _track(self, arguments: TrackArguments, shop_objects: ShopObjects | None) -> None:
+        for names in (shop_objects or {}).values():
+            assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names.values())
         request = check_arguments(arguments, accounts=ACCOUNTS, allowed_origins=ORIGINS)
         self.taken.append(request)
 
@@ -107,10 +136,12 @@ def test_any_argument_is_taken_or_refused_by_name(
             assert fake_runtime.taken == []
         else:
             check_taken(*fake_runtime.taken)
-        shown = tasks._shown_ids(given, named)  # noqa: SLF001 - what Flower is shown
+        shown = shown_ids(given, named)
         assert all(text.isascii() and text.isprintable() and len(text) <= 130 for text in shown)
 
-    calls = calls_of_track | calls_of_track | calls_of_track_created
+    shop_systems = calls_with_a_document("track_klarna_payment", "data", KLARNA_PAYMENT)
+    shop_systems |= calls_with_a_document("track_payway", "item", PURCHASE)
+    calls = calls_of_track | calls_of_track | calls_of_track_created | shop_systems
     run_cases("task arguments", part, calls, check_call, record_property)
 
 
