@@ -287,3 +287,62 @@ async def test_within_three_days_it_is_not(
 
     assert row["dead_at"] is None
     assert row["next_attempt_at"] > clock.now()
+
+
+async def test_webhooks_alone_are_enough(
+    services: OpenServices, stored: Stored, shop: WebhookReceiver
+):
+    event_id = stored.add_message(stored.add_session("s1"), 1, sinks=("webhook",))
+
+    async with services(**to(shop) | {"EVENT_SINKS": "webhook"}) as opened:
+        await opened.relay.relay(["s1"])
+        await delivered(stored)
+
+    assert ids(shop) == [str(event_id)]
+
+
+async def test_a_fault_of_ours_beside_the_task_gives_its_room_back(
+    services: OpenServices, stored: Stored, shop: WebhookReceiver
+):
+    """Here the database refuses to have a failure noted."""
+    sessions = [stored.add_session(f"s{number}") for number in range(IN_FLIGHT)]
+    for session_id in sessions:
+        stored.add_message(session_id, 1, sinks=("webhook",))
+    stored.rows("ALTER TABLE outbox_deliveries ADD CONSTRAINT ours CHECK (last_error IS NULL)")
+    shop.answer = 500
+
+    async with services(**to(shop)) as opened:
+        await opened.relay.relay(["s0"])
+        await eventually_beside(lambda: shop.received)
+        stored.rows("ALTER TABLE outbox_deliveries DROP CONSTRAINT ours")
+        shop.answer = 204
+        shop.answering.clear()
+        while len(shop.received) < 1 + IN_FLIGHT:
+            stored.rows(
+                "UPDATE outbox_deliveries SET next_attempt_at = now()"
+                " WHERE session_id = 's0' AND attempts = 1"
+            )
+            await opened.relay.relay(sessions)
+        shop.answering.set()
+        await delivered(stored)
+
+
+async def test_a_database_that_goes_away_between_two_deliveries_costs_only_time(
+    services: OpenServices, stored: Stored, shop: WebhookReceiver
+):
+    stored.add_session("s1")
+    both = [stored.add_message("s1", n, sinks=("webhook",)) for n in (1, 2)]
+    shop.answering.clear()
+
+    async with services(**to(shop)) as opened:
+        await opened.relay.relay(["s1"])
+        await eventually_beside(lambda: shop.received)
+        # As before its migrations: claiming says that the database is away.
+        stored.rows("ALTER TABLE webhook_endpoints RENAME TO elsewhere")
+        shop.answering.set()
+        await eventually_beside(lambda: stored.delivery(both[0], "webhook")["delivered_at"])
+        stored.rows("ALTER TABLE elsewhere RENAME TO webhook_endpoints")
+        await opened.relay.relay(["s1"])
+        await delivered(stored)
+
+    assert ids(shop) == [str(event_id) for event_id in both]
