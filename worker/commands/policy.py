@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 # How many lives are fitted to where there are more, and how many are replayed to compare.
 _LIVES = 20_000
-_REPLAYED = 2_000
+_REPLAYED = 1_000
 
 
 def fit(*, out: Path, traces: Path | None, prior: Path | None, as_json: bool) -> None:

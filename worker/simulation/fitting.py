@@ -20,8 +20,8 @@ from worker.simulation.weights import effective_hazards
 # by it, the data count five sixths.
 PRIOR_CHANGES = 2.0
 # Replayed for the calibration, which takes seconds; how they differ from all is reckoned with.
-_REPLAYED = 500
-_ROUNDS = 4
+_REPLAYED = 200
+_ROUNDS = 3
 
 
 def fit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Self
@@ -35,6 +36,7 @@ class Trace:
         return at if is_final(status) else None
 
 
+@lru_cache(maxsize=1024)  # asked at every read of a replay
 def is_final(status: str) -> bool:
     """Whether a session, of whichever kind, ends with this status."""
     return any(final_outcome(kind, status) for kind in Kind)
