@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+class Population(StrEnum):
+    """Assumed populations that simulate draws from."""
+
+    ASSUMED = "assumed"
+    SHIFTED = "shifted"
+
 
 Json = Annotated[bool, typer.Option("--json", help="Answer one JSON document.")]
 SessionId = Annotated[str, typer.Argument(help="Klarna's payment session id.")]
@@ -247,6 +256,44 @@ def console(
     from worker.commands.console import console as serve_console  # noqa: PLC0415 - see above
 
     serve_console(host=host, port=port)
+
+
+@app.command()
+def simulate(
+    *,
+    traces: Annotated[
+        Path | None, typer.Option(help="JSON Lines of payment sessions' lives; - is stdin.")
+    ] = None,
+    policy_file: Annotated[
+        Path | None, typer.Option("--policy", help="Another policy than the shipped one.")
+    ] = None,
+    requests: Annotated[
+        list[float] | None, typer.Option(min=1, help="Requests per session; again for more.")
+    ] = None,
+    population: Annotated[
+        Population, typer.Option(help="Where no traces are given: drawn from this.")
+    ] = Population.ASSUMED,
+    sessions: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many of it.")] = 2000,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same sessions.")] = 1,
+    as_json: Json = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw delay against requests: a PNG.")] = None,
+) -> None:
+    """Replay payment sessions by a policy and by other schedules, at as many requests.
+
+    Example: session-worker simulate --traces traces.jsonl --requests 50 --requests 80
+    """
+    from worker.commands import simulate as simulating  # noqa: PLC0415 - see above
+
+    simulating.simulate(
+        traces=traces,
+        policy=policy_file,
+        requests=requests or [50.0],
+        population=population,
+        sessions=sessions,
+        seed=seed,
+        as_json=as_json,
+        plot=plot,
+    )
 
 
 @app.command("generate-key")

@@ -46,6 +46,11 @@ class Replay:
         return self.requests / self.sessions
 
     @property
+    def never_seen_share(self) -> float:
+        """The share of the completions that nobody saw while their token was good."""
+        return self.never_seen / len(self.delays) if self.delays else 0.0
+
+    @property
     def mean_delay(self) -> float | None:
         """In seconds, of the completions; None where there is none."""
         return sum(self.delays) / len(self.delays) if self.delays else None
