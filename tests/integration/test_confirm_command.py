@@ -123,4 +123,4 @@ def test_a_warning_that_nobody_tells_is_a_fault(environment: dict[str, str], sto
     ran = session_worker(environment, "health")
 
     assert ran.code == 1
-    assert "warnings of missing orders: 1 are due, the oldest since 30" in ran.out
+    assert "warnings of missing orders: 1 are due, the oldest since 3" in ran.out
