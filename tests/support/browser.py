@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import JavascriptException
+from selenium.common.exceptions import JavascriptException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
@@ -84,7 +84,7 @@ class Browser:
 
     def text(self) -> str:
         """What a person reads there."""
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        return self._text_of("body")
 
     def wait_for(self, text: str, *, within: float = 20) -> str:
         """Wait until the page says so; answers all it says."""
@@ -95,7 +95,7 @@ class Browser:
         """Wait until the page's table says `shown`, and `gone` no more; answers what it says."""
 
         def said() -> str | None:
-            text = self.driver.find_element(By.TAG_NAME, "tbody").text
+            text = self._text_of("tbody")
             return text if shown in text and gone not in text else None
 
         return eventually(said, within=within, because=f"it says {shown!r}, not {gone!r}")
@@ -148,13 +148,19 @@ class Browser:
         """What the browser's console said since the last time: errors, refused resources."""
         return [f"{entry['level']}: {entry['message']}" for entry in self.driver.get_log("browser")]
 
-    def screenshot(self, name: str) -> Path:
-        """Keep a picture of the whole page among the artefacts; answers its file."""
+    def screenshot(self, name: str, *, whole: bool = True) -> Path:
+        """Keep a picture of the whole page, or of the window, among the artefacts."""
         ARTIFACTS.mkdir(parents=True, exist_ok=True)
         file = ARTIFACTS / f"{name}.png"
-        shot = self._devtools("Page.captureScreenshot", captureBeyondViewport=True)
+        shot = self._devtools("Page.captureScreenshot", captureBeyondViewport=whole)
         file.write_bytes(base64.b64decode(shot["data"]))
         return file
+
+    def _text_of(self, tag: str) -> str:
+        try:
+            return self.driver.find_element(By.TAG_NAME, tag).text
+        except StaleElementReferenceException:
+            return ""  # another page is taking its place
 
     def _devtools(self, command: str, **parameters: Any) -> Any:  # noqa: ANN401 - the protocol's
         return self.driver.execute_cdp_cmd(command, parameters)

@@ -28,8 +28,8 @@ class Scene:
     tokenless: UUID
 
 
-def set_scene(stored: Stored) -> Scene:
-    """Fill an empty, migrated database."""
+def set_scene(stored: Stored, *, told: str = INJECTED) -> Scene:
+    """Fill an empty, migrated database; `told` is what others wrote into it."""
     stored.add_account("default", last_read_at="now")
     stored.add_account("nordic", paused_for=240, refusals=3)
     stored.add_account("us", stretch=1.4, quota_share=0.6, quota_cut_at="now", read_limit=200)
@@ -37,8 +37,8 @@ def set_scene(stored: Stored) -> Scene:
     _lapsed(stored)
     _open(stored)
     _crowd(stored)
-    stored.add_session(FAILED, due_in=150, last_error=f"503 {INJECTED}", reference=INJECTED)
-    return Scene(tokenless=_dead(stored), dead=_cancelled(stored))
+    stored.add_session(FAILED, due_in=150, last_error=f"503 {told}", reference=told)
+    return Scene(tokenless=_dead(stored, told), dead=_cancelled(stored))
 
 
 def _finish(stored: Stored, session_id: str, seconds_ago: float, **columns: object) -> None:
@@ -154,7 +154,7 @@ def _cancelled(stored: Stored) -> UUID:
     return event
 
 
-def _dead(stored: Stored) -> UUID:
+def _dead(stored: Stored, told: str) -> UUID:
     """Given up by the webhook after three days; the next event waits for nobody."""
     _finish(stored, DEAD, 3600 * 80, reference="order-1733", poll_count=44)
     _shift(stored, DEAD, ("tracked_at",), 3600 * 81)
@@ -166,7 +166,7 @@ def _dead(stored: Stored) -> UUID:
     stored.rows(
         "UPDATE outbox_deliveries SET dead_at = now() - interval '8 h', attempts = 18,"
         " last_error = %s WHERE event_id = %s AND sink = 'webhook'",
-        f"answered 500 {INJECTED}",
+        f"answered 500 {told}",
         event,
     )
     return event
