@@ -43,7 +43,8 @@ def main() -> int:
     recorded = copies * sum(len(story.seen) for story in stories)
     sys.stdout.write(
         f"{recorded:,} transitions of {copies * DRAWN:,} sessions: {seconds:.1f} s "
-        f"(at most {MOST_SECONDS:g}), {of_processor:.1f} s of them on a processor, {gigabytes:.2f} GB (at most {MOST_GIGABYTES:g})\n"
+        f"(at most {MOST_SECONDS:g}), {of_processor:.1f} s of them on a processor, "
+        f"{gigabytes:.2f} GB (at most {MOST_GIGABYTES:g})\n"
     )
     return int(seconds > MOST_SECONDS or gigabytes > MOST_GIGABYTES)
 
