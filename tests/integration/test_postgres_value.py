@@ -71,9 +71,7 @@ async def test_a_nudge_is_worth_as_much_as_a_session_never_read(
     assert await in_order(sessions, 2) == ["nudged", "waits"]
 
 
-async def test_a_sale_that_waiting_may_lose_counts_double(
-    sessions: PostgresSessions, stored: Stored
-):
+async def test_a_sale_that_waiting_may_lose_counts_more(sessions: PostgresSessions, stored: Stored):
     """A token may be 41 minutes old; a session is over in a minute."""
     add_read(stored, "plain", read_ago=30, ideal_interval_seconds=20)
     add_read(stored, "token", read_ago=41 * 60, ideal_interval_seconds=40 * 60)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from config.settings import InvalidSettingsError, Settings, load, parse
 from worker.adapters.postgres.event_reports import EventReports
 from worker.adapters.postgres.reports import Reports, Row
-from worker.bootstrap import poll_policy
+from worker.bootstrap import allowances, poll_policy
 from worker.commands.migrating import head_revision
 from worker.commands.output import FAILED, WRONG_USAGE, console, print_json, printable
 from worker.commands.reading import reports
@@ -113,8 +113,10 @@ def _check_broker(settings: Settings) -> Finding:
 
 def _check_accounts(settings: Settings) -> Iterator[Finding]:
     """Settings were refused where an account's base URL is not an allowed origin."""
-    for name, account in sorted(settings.accounts.items()):
-        yield Finding(f"account {name}", detail=f"reads at {account.base_url}, an allowed origin")
+    for name, allowance in sorted(allowances(settings).items()):
+        budget = f"{allowance.limit * allowance.share:g} of {allowance.limit:g} reads a second"
+        base_url = settings.accounts[name].base_url
+        yield Finding(f"account {name}", detail=f"{budget} at {base_url}, an allowed origin")
 
 
 def _check_webhooks(settings: Settings) -> Iterator[Finding]:
@@ -145,11 +147,15 @@ def _accounts_of_open_sessions(opened: Reports, settings: Settings) -> Iterator[
 def _progress(opened: Reports, late: timedelta) -> Iterator[Finding]:
     seconds = f"{late.total_seconds():g} s"
     overdue = opened.late(late)
+    accounts = {row["account"]: row for row in opened.accounts()}
     for row in overdue:
         waited = f"{row['oldest_seconds']:.0f} s"
+        account = accounts.get(row["account"], {"stretch": 1, "budget_share": 1})
+        governed = account["stretch"] > 1 or account["budget_share"] < 1
+        why = "its quota pays for no more" if governed else "are beat and a worker up?"
         yield Finding(
             f"polls of {row['account']}",
-            fault=f"{row['due']} are due, the oldest since {waited}: are beat and a worker up?",
+            fault=f"{row['due']} are due, the oldest since {waited}: {why}",
         )
     if not overdue:
         yield Finding("polls", detail=f"none is due for longer than {seconds}")
@@ -159,6 +165,22 @@ def _progress(opened: Reports, late: timedelta) -> Iterator[Finding]:
             f"account {row['account']}",
             fault="is refused by Klarna (401 or 403): check its credentials",
         )
+    yield from _governed(accounts.values())
+
+
+def _governed(accounts: Iterable[Row]) -> Iterator[Finding]:
+    """What each account's quota and Klarna's answers make of its polling."""
+    for row in accounts:
+        if row["failing_since"]:
+            since = row["failing_since"].isoformat(timespec="seconds")
+            yield Finding(
+                f"account {row['account']}",
+                fault=f"its reads fail since {since}: it is probed until Klarna answers",
+            )
+        elif row["stretch"] > 1 or row["budget_share"] < 1:
+            share = f"{row['budget_share']:.0%} of its budget"
+            detail = f"has {share}, and every interval is {row['stretch']:g} times as long"
+            yield Finding(f"account {row['account']}", detail=detail)
 
 
 def _deliveries(opened: EventReports, settings: Settings, late: timedelta) -> Iterator[Finding]:

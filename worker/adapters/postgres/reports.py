@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from sqlalchemy import Engine, create_engine, text
 
-from worker.adapters.postgres import confirmation_reports
+from worker.adapters.postgres import account_reports, confirmation_reports
 from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
 from worker.adapters.postgres.tables import payment_sessions
 
@@ -84,12 +84,6 @@ _OUTBOX = text("""
     FROM outbox_deliveries AS d
     JOIN outbox_messages AS m USING (event_id)
     GROUP BY 1
-    ORDER BY 1
-""")
-_ACCOUNTS = text("""
-    SELECT account, paused_until, paused_until > statement_timestamp() AS paused, refusals,
-        throttles, last_read_at
-    FROM accounts
     ORDER BY 1
 """)
 _OPEN_ACCOUNTS = text("""
@@ -221,8 +215,8 @@ class Reports:
         return [row for row in rows if (row["oldest_seconds"] or 0) > limit]
 
     def accounts(self) -> list[Row]:
-        """Answer each account's state."""
-        return self._rows(_ACCOUNTS)
+        """Answer each account's state, as of now."""
+        return [account_reports.account(row) for row in self._rows(account_reports.ACCOUNTS)]
 
     def detection(self) -> list[Row]:
         """Answer the last day's delays by status: percentiles, and `within_N_s` for BOUNDS."""

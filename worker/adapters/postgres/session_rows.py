@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -87,7 +88,7 @@ def leased_from_row(row: RowMapping) -> LeasedSession:
     )
 
 
-def account_from_row(row: RowMapping) -> AccountState:
+def account_from_row(row: RowMapping | Mapping[str, Any]) -> AccountState:
     """Answer the account's state from columns labelled `account_…`; as new where it has no row."""
     if row["account_version"] is None:
         return AccountState()
