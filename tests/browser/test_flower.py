@@ -21,7 +21,8 @@ SEARCH = "input[type=search]"
 
 @pytest.fixture
 def deployment(environment: dict[str, str], tmp_path: Path) -> Iterator[Deployment]:
-    with deploy(environment | {"FLOWER_BASIC_AUTH": LOGIN}, tmp_path) as deployed:
+    settings = {"FLOWER_BASIC_AUTH": LOGIN, "POLL_MAX_INTERVAL_SECONDS": "1"}
+    with deploy(environment | settings, tmp_path) as deployed:
         yield deployed
 
 
