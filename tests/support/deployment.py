@@ -40,6 +40,8 @@ def environment_of(database_url: str, redis_url: str, *, klarna_url: str) -> dic
         "KLARNA_ALLOWED_ORIGINS": klarna_url,
         "TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "POLL_EXPIRY_GRACE_SECONDS": "1",
+        # The shipped policy lets a session be for half a minute at first; no test waits so long.
+        "POLL_MAX_INTERVAL_SECONDS": "2",
     }
 
 

@@ -122,4 +122,5 @@ def _environment(
         "HTTP_TIMEOUT_SECONDS": "3",
         "POLL_LEASE_SECONDS": "8",
         "POLL_EXPIRY_GRACE_SECONDS": "2",
+        "POLL_MAX_INTERVAL_SECONDS": "2",
     }
