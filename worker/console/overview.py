@@ -10,7 +10,6 @@ from typing import Any, Final
 from worker.adapters.postgres.console_reports import ConsoleReports
 from worker.adapters.postgres.reports import BOUNDS
 from worker.console import histogram
-from worker.console.accounts import account_line
 
 Row = Mapping[str, Any]
 
@@ -51,7 +50,7 @@ class Overview:
             "unordered": reports.unordered(limit=LISTED),
             "unordered_counts": reports.unordered_counts(),
             "untold": reports.untold(limit=LISTED),
-            "accounts": [account_line(row) for row in reports.account_states()],
+            "accounts": reports.accounts(),
             "outbox": _by_sink(reports.undelivered()),
             "detection": detection,
             "detection_bars": histogram.of_cumulative(BOUNDS, detection),

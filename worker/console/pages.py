@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from worker.adapters.postgres.console_reports import ConsoleReports, Place
+from worker.console.accounts import standing
 from worker.console.overview import Overview
 from worker.console.security import Csrf
 from worker.console.timeline import delivery_state, draw, status_class, waits_for
@@ -158,6 +159,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= FILTERS | {
+        "standing": standing,
         "status_class": status_class,
         "delivery_state": delivery_state,
     }

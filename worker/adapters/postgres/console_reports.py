@@ -24,7 +24,6 @@ _STATES = text("""
     GROUP BY 1, 2, 3
     ORDER BY 1, 2, 3
 """)
-_ACCOUNTS = text("SELECT *, statement_timestamp() AS asked_at FROM accounts ORDER BY account")
 # Paid without an order, as far as anybody told us: the token ran out, or it is still awaited.
 # What lapsed longer ago is nobody's to save any more.
 _UNORDERED = text("""
@@ -162,10 +161,6 @@ class ConsoleReports(Reports):
     def states(self) -> list[Row]:
         """Answer by account, state and status how many there are, and how many were read lately."""
         return self._rows(_STATES)
-
-    def account_states(self) -> list[Row]:
-        """Answer all that is stored of each account, and the time of asking as `asked_at`."""
-        return self._rows(_ACCOUNTS)
 
     def unordered(self, *, limit: int) -> list[Row]:
         """Answer authorized payments that no order is confirmed for: lapsed first, then by time."""
