@@ -23,6 +23,7 @@ from tests.support.roles import Roles
 from tests.support.stored import Stored
 from tests.support.task_events import TaskEvents
 from tests.support.tokens import add_authorized
+from tests.support.webhook_receiver import a_secret
 
 STREAM = "payment-session-events"
 SHOP_QUEUE = "shop-events"
@@ -46,7 +47,9 @@ def secret_environment(
         "KLARNA_PASSWORD": canaries.make("password: klarna default"),
         "TOKEN_ENCRYPTION_KEYS": ",".join(keys),
         "WEBHOOK_URL": "https://shop.invalid/hook",
-        "WEBHOOK_SECRETS": f"whsec_{canaries.make('webhook secret')}",
+        "WEBHOOK_SECRETS": canaries.add("webhook secret", a_secret()),
+        "COMMERCE_LAYER_CLIENT_SECRET": canaries.make("password: commerce layer"),
+        "PAYWAY_CLIENT_SECRET": canaries.make("password: payway"),
         "FLOWER_BASIC_AUTH": f"operator:{canaries.make('password: flower')}",
         "EVENT_SINKS": "redis_stream,celery",
         "CELERY_EVENT_QUEUE": SHOP_QUEUE,
