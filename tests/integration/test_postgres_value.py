@@ -125,7 +125,7 @@ async def test_under_a_huge_backlog_what_is_worth_most_is_found_at_both_its_ends
         " tracked_at, last_read_at, ideal_interval_seconds)"
         " SELECT 'old-' || n, 'default', 'hpp', 'https://klarna.test/hpp/v1/sessions/old-' || n,"
         " now() - n * interval '1 s', now() - interval '1 day',"
-        " now() - interval '40 min' - n * interval '1 s', 4800 FROM generate_series(1, 6000) AS n"
+        " now() - interval '61 min' - n * interval '1 s', 4800 FROM generate_series(1, 6000) AS n"
     )
     add_read(stored, "young", read_ago=12, ideal_interval_seconds=3)
 

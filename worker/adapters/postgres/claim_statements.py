@@ -25,9 +25,12 @@ _CAPACITY = f"""
     LEFT JOIN accounts AS a ON a.account = :account
 """  # noqa: S608 - a constant
 
-# So many of the longest and of the latest due are looked at: beyond twice as many, which takes an
-# overload, the order is by value among these.
+# So many of the longest due are looked at; where there are more, which takes an overload, also so
+# many of those whose lateness has just come to a quarter of a second, a half, one, two, four … up
+# to 36 hours. So each session is looked at again with every doubling of its lateness.
 _LOOKED_AT = 2000
+_SAMPLED = 300
+_DOUBLINGS = 19
 
 _WAITED = "EXTRACT(epoch FROM statement_timestamp() - COALESCE(last_read_at, tracked_at))::float"
 _PLANNED = "EXTRACT(epoch FROM next_poll_at - COALESCE(last_read_at, tracked_at))::float"
@@ -69,19 +72,25 @@ _ORDER = """
 """
 
 
-def _looked_at(condition: str, *, order: str, limit: str) -> str:
+def _looked_at(condition: str, *, limit: str) -> str:
     return f"""
         SELECT session_id, next_poll_at, {_STRAIN} AS strain, {_LOST_AT} AS lost_at
         FROM payment_sessions
         WHERE account = :account AND {_IS_CLAIMABLE} {condition}
-        ORDER BY next_poll_at {order}
-        LIMIT ({limit})
+        ORDER BY next_poll_at
+        LIMIT {limit}
     """  # noqa: S608 - constants of this module
 
 
+_WITHIN_A_DOUBLING = """
+    AND next_poll_at > statement_timestamp() - interval '250 ms' * 2 ^ doubling
+    AND next_poll_at <= statement_timestamp()
+        - interval '250 ms' * CASE WHEN doubling > 0 THEN 2 ^ (doubling - 1) ELSE 0 END
+"""
+
+
 def _claim(condition: str = "") -> TextClause:
-    some = f"SELECT CASE WHEN sessions > 0 THEN {_LOOKED_AT} ELSE 0 END FROM wanted"  # noqa: S608
-    more = f"SELECT CASE WHEN count(*) < {_LOOKED_AT} THEN 0 ELSE {_LOOKED_AT} END"
+    some = f"(SELECT CASE WHEN sessions > 0 THEN {_LOOKED_AT} ELSE 0 END FROM wanted)"  # noqa: S608
     return text(f"""
         WITH capacity AS ({_CAPACITY}),
         wanted AS (
@@ -90,10 +99,17 @@ def _claim(condition: str = "") -> TextClause:
                 ) AS sessions
             FROM capacity
         ),
-        longest_due AS ({_looked_at(condition, order="ASC", limit=some)}),
-        latest_due AS ({_looked_at(condition, order="DESC", limit=more + " FROM longest_due")}),
+        longest_due AS ({_looked_at(condition, limit=some)}),
+        others_due AS (
+            SELECT other.*
+            FROM generate_series(0, {_DOUBLINGS}) AS doubling
+            CROSS JOIN LATERAL (
+                {_looked_at(condition + _WITHIN_A_DOUBLING, limit=str(_SAMPLED))}
+            ) AS other
+            WHERE (SELECT count(*) FROM longest_due) = {_LOOKED_AT}
+        ),
         best AS (
-            SELECT * FROM (SELECT * FROM longest_due UNION SELECT * FROM latest_due) AS looked_at
+            SELECT * FROM (SELECT * FROM longest_due UNION SELECT * FROM others_due) AS looked_at
             ORDER BY {_ORDER}
             -- Enough for what another claimer takes meanwhile.
             LIMIT (SELECT 2 * sessions + 100 FROM wanted)
