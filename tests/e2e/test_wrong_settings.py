@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from config.settings import SHIPPED_POLICY
 from tests.support.processes import BIN
 
 SECRET = "secret-9f8e7d"
@@ -40,9 +42,40 @@ def test_a_missing_broker_ends_a_process_before_it_begins(environment: dict[str,
     assert (ended.returncode, ended.stderr) == (2, "Wrong settings:\n  REDIS_URL: is missing\n")
 
 
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_a_broken_policy_ends_a_process_with_its_file_line_and_field(
+    environment: dict[str, str], role: str, tmp_path: Path
+):
+    """It does not fall back to the shipped one silently."""
+    broken = tmp_path / "policy.jsonl"
+    header, *rows = SHIPPED_POLICY.read_text().splitlines()
+    broken.write_text("\n".join([header, *(row.replace("[", "[-1, ", 1) for row in rows)]))
+
+    ended = _start(role, environment | {"POLL_POLICY_FILE": str(broken)})
+
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert (
+        f"Wrong settings:\n  POLL_POLICY_FILE: {broken}:2: hazard.0: "
+        "input should be greater than or equal to 0\n"
+    ) in ended.stderr
+
+
+@pytest.mark.parametrize("role", ["worker", "beat", "check"])
+def test_requests_out_of_the_policys_range_end_a_process(environment: dict[str, str], role: str):
+    """A range is told that the policy was calibrated for."""
+    ended = _start(role, environment | {"POLL_REQUESTS_PER_SESSION": "3"})
+
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "POLL_REQUESTS_PER_SESSION: must be from 3" in ended.stdout + ended.stderr
+
+
 def _start(role: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [BIN / "celery", "-A", "worker", role],
+        [BIN / "session-worker", role]
+        if role == "check"
+        else [BIN / "celery", "-A", "worker", role],
         env=environment,
         capture_output=True,
         text=True,
