@@ -11,8 +11,9 @@ import heapq
 import math
 import random
 import sys
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -25,14 +26,16 @@ from worker.simulation.population import LIFETIME_SECONDS, draw
 from worker.simulation.replay import CREATED_AT
 from worker.simulation.traces import Trace, is_final
 
-# A tenth of everything: 400 reads a second offered, Klarna's limit 200, the shop's own use 40.
+# A tenth of everything: 400 reads a second offered, 200 allowed, and the shop's own use.
 SCALE = 0.1
-OFFERED, LIMIT, SHARE, SHOP = 400 * SCALE, 200 * SCALE, 0.75, 40 * SCALE
+OFFERED, SHARE = 400 * SCALE, 0.75
+LIMIT = 200 * SCALE / SHARE
+SHOP = 0.2 * LIMIT
 REQUESTS = 50
-# As claim_statements looks at the longest and the latest due, in proportion.
-LOOKED_AT = int(2000 * SCALE)
+# As claim_statements looks at the longest due and at each doubling of lateness, in proportion.
+LOOKED_AT, SAMPLED, BANDS = int(2000 * SCALE), int(300 * SCALE), 20
 TICK = 0.1
-RUN, WARM_UP, LAST = 5 * 3600.0, 2 * 3600.0, 1800.0
+RUN, WARM_UP, LAST = 3 * 3600.0, 1.2 * 3600.0, 1500.0
 EXPIRY_GRACE = 30.0
 
 MOST_TIMES_THE_DELAY = 3.0
@@ -53,8 +56,8 @@ class Session:
         """As in the claim: see `claim_statements`."""
         waited = now - self.last_read
         left = self.created + self.trace.lifetime - now
-        at_risk = 2400 <= waited <= 3600 or 0 <= left <= 120  # noqa: PLR2004 - seconds
-        return waited / max(1.0, self.ideal) * (4 if at_risk else 1)
+        soon_over = 0 <= left <= 120  # noqa: PLR2004 - seconds
+        return waited / max(1.0, self.ideal) * (2 if soon_over else 1)
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ class Run:
     now: float = 0.0
     stretch: float = 1.0
     due: list[tuple[float, int]] = field(default_factory=list)
-    backlog: list[int] = field(default_factory=list)
+    backlog: list[tuple[float, int]] = field(default_factory=list)
     sessions: dict[int, Session] = field(default_factory=dict)
     delays: list[float] = field(default_factory=list)
     tokens_lost: int = 0
@@ -87,7 +90,7 @@ class Run:
                 self._enter(*coming, chance)
                 coming = next(arrivals)
             while self.due and self.due[0][0] <= self.now:
-                self.backlog.append(heapq.heappop(self.due)[1])
+                self.backlog.append(heapq.heappop(self.due))
             room = self._room(paid_until)
             taken = self._claim(room)
             emptied, spent = emptied or len(taken) < room, spent or len(taken) >= room
@@ -130,16 +133,25 @@ class Run:
     def _claim(self, room: int) -> list[tuple[float, int]]:
         if not room:
             return []
-        looked_at = range(len(self.backlog))
-        if len(self.backlog) > 2 * LOOKED_AT:
-            end = len(self.backlog)
-            looked_at = [*range(LOOKED_AT), *range(end - LOOKED_AT, end)]  # type: ignore[assignment]
-        worth = ((self.sessions[self.backlog[at]].strain(self.now), at) for at in looked_at)
+        worth = (
+            (self.sessions[self.backlog[at][1]].strain(self.now), at) for at in self._looked_at()
+        )
         best = heapq.nlargest(room, worth)
-        taken = [(strain, self.backlog[at]) for strain, at in best]
+        taken = [(strain, self.backlog[at][1]) for strain, at in best]
         for at in sorted((at for _, at in best), reverse=True):
             del self.backlog[at]
         return taken
+
+    def _looked_at(self) -> Collection[int]:
+        if len(self.backlog) <= LOOKED_AT:
+            return range(len(self.backlog))
+        looked_at = set(range(LOOKED_AT))
+        for band in range(BANDS):
+            far = bisect_left(self.backlog, (self.now - 0.25 * 2**band, 0))
+            near = self.now - (0.125 * 2**band if band else 0.0)
+            last = bisect_left(self.backlog, (near, sys.maxsize))
+            looked_at.update(range(far, min(far + SAMPLED, last)))
+        return looked_at
 
     def _read(self, number: int, chance: random.Random) -> None:
         session = self.sessions[number]
@@ -217,10 +229,11 @@ def main() -> int:
 def _tell(run: Run) -> None:
     run.delays.sort()
     p95 = run.delays[int(len(run.delays) * 0.95)]
+    warm = run.stretches[int(WARM_UP) :]
     sys.stdout.write(
         f"{run.rate / SCALE:5.0f} reads/s: delay mean {run.mean_delay:.1f} s, p95 {p95:.0f} s of "
         f"{len(run.delays)} completions, {run.tokens_lost} of them too late; "
-        f"stretch {min(run.stretches[7200:]):.2f} to {max(run.stretches[7200:]):.2f}, "
+        f"stretch {min(warm):.2f} to {max(warm):.2f}, "
         f"{len(run.backlog) / SCALE:.0f} wait at the end\n"
     )
 

@@ -43,14 +43,15 @@ def _now(condition: str, **spans: str) -> str:
 
 
 # How many times its ideal interval a session has waited; the gain of a read grows with its square.
-# Who was never read, or nudged, is worth most. A sale that may be lost by waiting
-# counts as if it had waited four times as long: benchmarks/governor.py tells why.
+# Who was never read, or nudged, is worth most; a session that is nearly over counts double. Old
+# tokens get no more than their waiting gives them: under a lasting overload most of what waits is
+# as old, and would take the budget from who pays just now (benchmarks/governor.py).
 _STRAIN = f"""
     CASE
         WHEN nudged_at > COALESCE(last_polled_at, '-infinity') THEN 'Infinity'::float
         WHEN last_read_at IS NULL AND consecutive_failures = 0 THEN 'Infinity'::float
         ELSE {_WAITED} / GREATEST(1, COALESCE(ideal_interval_seconds, {_PLANNED}))
-            * CASE WHEN {_now(_READ_LONG_AGO)} OR {_now(_SOON_OVER, soon="2 min")} THEN 4 ELSE 1 END
+            * CASE WHEN {_now(_SOON_OVER, soon="2 min")} THEN 2 ELSE 1 END
     END
 """
 # After an outage: when the token of whoever paid right after the last read ends, or the session.
