@@ -30,6 +30,8 @@ def worker_alone(
         "KLARNA_ACCOUNTS__OTHER__USERNAME": OTHER["username"],
         "KLARNA_ACCOUNTS__OTHER__PASSWORD": OTHER["password"],
         "KLARNA_ACCOUNTS__OTHER__BASE_URL": klarna.url,
+        # Nothing here waits for a next poll; what comes at once must not be one.
+        "POLL_MAX_INTERVAL_SECONDS": "2400",
     }
     with deploy(environment, tmp_path_factory.mktemp("deployment")) as deployed:
         deployed.start("worker")

@@ -25,6 +25,8 @@ _LIFETIME = 48 * 3600.0
 _HORIZON = 2 * _LIFETIME
 # What a step to an open status is worth depends on what that is worth, which may lead back.
 _SWEEPS = 3
+# Intervals longer than this share of the cap are its work, too.
+_NEAR_CAP = 0.3
 
 
 def effective_hazards(
@@ -48,7 +50,9 @@ def effective_hazards(
             worth[status], after[status] = _best_reads(
                 life, missed, price=0.5 / scale**2, bounds=(floor, cap)
             )
-    return {status: _hazards(grid, after[status], ages, scale, floor) for status in rates}
+    found = {status: _hazards(grid, after[status], ages, scale, floor) for status in rates}
+    bound = 1 / (_NEAR_CAP * cap * scale) ** 2
+    return {status: _uncapped(found[status], rates[status], bound=bound) for status in rates}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,24 @@ def _hazards(
         logs = np.interp(at, middles[order], np.log(densities[order]))
         hazards.append(float((np.exp(logs).mean() / scale) ** 2))
     return tuple(hazards)
+
+
+def _uncapped(
+    hazards: Sequence[float], exits: Mapping[str, Sequence[float]], *, bound: float
+) -> tuple[float, ...]:
+    """The hazards, but from where the cap and not their worth made them: falling as the exits do.
+
+    Else a greater scale than the one they were found at would read more often than is worth it.
+    """
+    worth, uncapped = 1.0, []
+    for place, hazard in enumerate(hazards):
+        rate = sum(curve[place] for curve in exits.values())
+        if hazard >= bound and rate > 0:
+            worth = hazard / rate
+            uncapped.append(hazard)
+        else:
+            uncapped.append(min(hazard, worth * rate))
+    return tuple(uncapped)
 
 
 def _grid() -> Floats:
