@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsError
 
+from config.metrics import MetricsSettings
 from config.shop_systems import ShopSystemSettings
 from config.urls import BrokerUrl, HttpUrl, Origin, PostgresUrl, ProxyUrl, RedisUrl, utf_8
 from config.values import ENVIRONMENT, comma_list, nothing_if_blank
@@ -185,7 +186,9 @@ class KlarnaAccount(BaseModel):
     read_limit: ReadLimit = None
 
 
-class Settings(HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSettings):
+class Settings(
+    HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSettings, MetricsSettings
+):
     """Everything a worker or beat process runs with."""
 
     klarna_username: Annotated[Text | None, BeforeValidator(nothing_if_blank)] = None
@@ -222,6 +225,8 @@ class Settings(HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSetti
         "celery"
     )
     confirmation_expected: bool = True
+    # Kept young by a worker or beat that makes progress, for probes.
+    progress_file: Annotated[Path | None, BeforeValidator(nothing_if_blank)] = None
 
     @property
     def accounts(self) -> Mapping[str, KlarnaAccount]:

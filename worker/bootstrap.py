@@ -38,6 +38,7 @@ from worker.services.governor import Governor
 from worker.services.housekeeping import HousekeepingService
 from worker.services.poll import PollService
 from worker.services.ports import ClaimLimits
+from worker.services.progress import ProgressService
 from worker.services.relay import RelayService
 from worker.services.track import TrackService
 from worker.sinks import Sinks, open_sinks
@@ -57,6 +58,7 @@ class Services:
     relay: RelayService
     housekeeping: HousekeepingService
     confirmation: ConfirmationService
+    progress: ProgressService
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
                 retention=timedelta(days=settings.retention_days),
             ),
             confirmation=confirmation,
+            progress=ProgressService(outside.publisher),
         )
 
 

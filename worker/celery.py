@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from celery import Celery, bootsteps, signals
+from celery.worker import state
 
 from config import logconfig
 from config.settings import Settings, load
 from worker.flower_login import refuse_open_flower, show_session_ids
+from worker.progress import ProgressWatch
 from worker.runtime import Runtime
 
 app = Celery("worker", include=["worker.tasks"])
@@ -49,4 +51,32 @@ class RuntimeStep(bootsteps.StartStopStep):
     terminate = stop
 
 
+class ProgressStep(bootsteps.StartStopStep):
+    """Keeps PROGRESS_FILE young while tasks are taken wherever tasks wait."""
+
+    requires: ClassVar[set[Any]] = {RuntimeStep}
+
+    def __init__(self, worker: Any, **options: Any) -> None:  # noqa: ANN401 - bootsteps' signature
+        super().__init__(worker, **options)
+        self._watch: ProgressWatch | None = None
+
+    def start(self, worker: Any) -> None:  # noqa: ANN401 - bootsteps' signature
+        """Begin to look."""
+        if (file := load(Settings).progress_file) is not None:
+            self._watch = ProgressWatch(file, worker.pool, _progressed)
+            self._watch.start()
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002, ANN401 - bootsteps' signature
+        """Look no more."""
+        if self._watch is not None:
+            self._watch.stop()
+
+    terminate = stop
+
+
+def _progressed() -> bool:
+    return runtime.call(runtime.services.progress.look, state.all_total_count[0])
+
+
 app.steps["worker"].add(RuntimeStep)
+app.steps["worker"].add(ProgressStep)

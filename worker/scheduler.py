@@ -7,6 +7,7 @@ from celery.beat import Scheduler
 
 from config.settings import Settings, load
 from worker.celery import app, runtime
+from worker.progress import touch
 from worker.services.dispatch import LONGEST_SLEEP
 
 log = structlog.get_logger(__name__)
@@ -21,7 +22,9 @@ class SessionScheduler(Scheduler):
     def setup_schedule(self) -> None:
         """Build the runtime; beat calls this once, and not for the scheduler of its banner."""
         super().setup_schedule()
-        runtime.start(load(Settings), app)
+        settings = load(Settings)
+        self._progress_file = settings.progress_file
+        runtime.start(settings, app)
 
     def tick(self, *args: object, **kwargs: object) -> float:
         """Do what is due; answers how many seconds to sleep."""
@@ -32,6 +35,8 @@ class SessionScheduler(Scheduler):
             # Celery's beat ends with whatever its scheduler raises; this one goes on.
             log.exception("tick_failed")
             return LONGEST_SLEEP
+        finally:
+            touch(self._progress_file)
         return min(LONGEST_SLEEP if own is None else own, sessions)
 
     def close(self) -> None:
