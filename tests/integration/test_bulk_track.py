@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import session_worker
+from tests.support.eventually import eventually
 from tests.support.processes import BIN
 from tests.support.stored import Stored
 from worker.sandbox.server import SandboxServer
@@ -149,6 +151,36 @@ def test_what_a_line_says_anew_is_taken_over_and_the_session_read_again(
     assert stored.session("s1")["reference"] == "order-1"
     assert stored.session("s1")["next_poll_at"] <= stored.value("SELECT now()")
     assert stored.session("s2")["reference"] == "order-2"
+
+
+def test_a_line_too_long_to_look_at_is_a_bad_line_like_others(
+    environment: dict[str, str], stored: Stored, file: Path
+):
+    write(file, {"session_id": "s1"}, "x" * 2_100_000, {"session_id": "s3"})
+
+    ran = session_worker(environment, "track", "--from", str(file), "--json")
+
+    assert ran.code == 1
+    assert ran.err == f"{file}:2: is longer than 1 MiB\n"
+    assert (ran.json()["created"], ran.json()["bad"]) == (2, 1)
+    assert stored.session("s3")["outcome"] is None
+
+
+def test_ctrl_c_ends_it_while_it_waits_for_a_line(environment: dict[str, str], stored: Stored):
+    """Somebody types, or the program before it in the pipe says nothing more."""
+    command = [BIN / "session-worker", "track", "--from", "-"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stderr=pipe, text=True) as typed_at:
+        # A whole batch is stored; then it waits.
+        typed_at.stdin.write("".join(f'{{"session_id": "s{n}"}}\n' for n in range(1001)))
+        typed_at.stdin.flush()
+        eventually(lambda: stored.value("SELECT count(*) FROM payment_sessions") == 1000)
+        typed_at.send_signal(signal.SIGINT)
+
+        assert typed_at.wait(timeout=30) == 130
+        assert typed_at.stderr.read() == (
+            "Interrupted. What is good up to line 1000 is stored: run the same list again.\n"
+        )
 
 
 def test_standard_input_is_a_list_too(environment: dict[str, str], stored: Stored):

@@ -50,9 +50,12 @@ def each_line(path: Path, model: type[ModelT]) -> Iterator[tuple[int, ModelT | J
     Raises:
         JsonLinesError: the file cannot be read.
     """
-    for number, line in raw_lines(path):
+    for number, line in _lines(path):
         try:
-            yield number, checked(path, number, line, model)
+            yield (
+                number,
+                line if isinstance(line, JsonLinesError) else checked(path, number, line, model),
+            )
         except JsonLinesError as error:
             yield number, error
 
@@ -61,16 +64,26 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield each line's number and bytes; empty lines are none. `-` is standard input.
 
     Raises:
-        JsonLinesError: the file cannot be read.
+        JsonLinesError: the file cannot be read, or a line is longer than any of ours.
     """
+    for number, line in _lines(path):
+        if isinstance(line, JsonLinesError):
+            raise line
+        yield number, line
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes | JsonLinesError]]:
+    """Each line, or that it is too long to be looked at; what is left of it is passed over."""
     number = 0
     try:
         with _opened(path) as lines:
             while line := lines.readline(LONGEST_LINE_BYTES):
                 number += 1
                 if len(line) == LONGEST_LINE_BYTES and not line.endswith(b"\n"):
-                    raise JsonLinesError(path, "is longer than 1 MiB", line=number)
-                if line.strip():
+                    yield number, JsonLinesError(path, "is longer than 1 MiB", line=number)
+                    while line and not line.endswith(b"\n"):
+                        line = lines.readline(LONGEST_LINE_BYTES)
+                elif line.strip():
                     yield number, line
     except OSError as error:
         raise JsonLinesError(path, f"cannot be read: {error.strerror}") from None

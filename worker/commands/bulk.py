@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -78,7 +79,7 @@ def track_from(path: Path, *, as_json: bool) -> int:
     settings = load(Settings)
     tally = _Tally()
     try:
-        anyio.run(_track_all, settings, path, tally)
+        _track_all(settings, path, tally)
     except JsonLinesError as error:
         fail(f"{error}{_kept(tally)}")
     except UnavailableError as error:
@@ -102,21 +103,30 @@ def _kept(tally: _Tally) -> str:
     return f" What is good up to line {tally.last_line} is stored: run the same list again."
 
 
-async def _track_all(settings: Settings, path: Path, tally: _Tally) -> None:
-    engine = create_engine(settings.database_url.get_secret_value())
-    service = BulkTrackService(
-        PostgresBulkTracking(engine),
-        base_urls={name: account.base_url for name, account in settings.accounts.items()},
-        allowed_origins=settings.klarna_allowed_origins,
-    )
+def _track_all(settings: Settings, path: Path, tally: _Tally) -> None:
+    """Lines are read outside of the event loop: there Ctrl-C ends even a wait for the next one."""
     columns = (TextColumn("Tracking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(_opened(settings)) as service,
+        Progress(*columns, console=_console, disable=not _console.is_terminal) as progress,
+    ):
+        bar = progress.add_task("Tracking", total=_count_lines(path))
+        lines = each_line(path, _Line)
+        while batch := list(islice(lines, BATCH)):
+            _track_batch(portal, service, batch, path, tally)
+            progress.update(bar, completed=tally.last_line)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[BulkTrackService]:
+    engine = create_engine(settings.database_url.get_secret_value())
     try:
-        with Progress(*columns, console=_console, disable=not _console.is_terminal) as progress:
-            bar = progress.add_task("Tracking", total=_count_lines(path))
-            lines = each_line(path, _Line)
-            while batch := list(islice(lines, BATCH)):
-                await _track_batch(service, batch, path, tally)
-                progress.update(bar, completed=tally.last_line)
+        yield BulkTrackService(
+            PostgresBulkTracking(engine),
+            base_urls={name: account.base_url for name, account in settings.accounts.items()},
+            allowed_origins=settings.klarna_allowed_origins,
+        )
     finally:
         await engine.dispose()
 
@@ -132,14 +142,15 @@ def _count_lines(path: Path) -> int | None:
         return None  # told by whoever reads it
 
 
-async def _track_batch(
+def _track_batch(
+    portal: BlockingPortal,
     service: BulkTrackService,
     batch: Sequence[tuple[int, _Line | JsonLinesError]],
     path: Path,
     tally: _Tally,
 ) -> None:
     arguments = [TrackArguments(**dict(line)) for _, line in batch if isinstance(line, _Line)]
-    answers: Iterator[TrackEffect | TrackError] = iter(await service.track(arguments))
+    answers: Iterator[TrackEffect | TrackError] = iter(portal.call(service.track, arguments))
     for number, line in batch:
         answer = next(answers) if isinstance(line, _Line) else line
         if isinstance(answer, TrackError):
