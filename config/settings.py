@@ -24,8 +24,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsError
 
-from config.metrics import MetricsSettings
 from config.shop_systems import ShopSystemSettings
+from config.telemetry import TelemetrySettings
 from config.urls import BrokerUrl, HttpUrl, Origin, PostgresUrl, ProxyUrl, RedisUrl, utf_8
 from config.values import ENVIRONMENT, comma_list, nothing_if_blank
 from config.webhooks import SINK as WEBHOOK
@@ -187,7 +187,7 @@ class KlarnaAccount(BaseModel):
 
 
 class Settings(
-    HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSettings, MetricsSettings
+    HistorySettings, BrokerSettings, WebhookSettings, ShopSystemSettings, TelemetrySettings
 ):
     """Everything a worker or beat process runs with."""
 

@@ -19,6 +19,7 @@ from worker.adapters.json_lines import JsonLinesError
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
 from worker.adapters.policy_file import read_policy
 from worker.adapters.postgres.accounts import PostgresAccounts
+from worker.adapters.postgres.backlog import PostgresBacklog
 from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.outbox import PostgresOutbox
@@ -31,17 +32,21 @@ from worker.adapters.sinks.order_placed import PaymentNotes
 from worker.domain.policy import PollPolicy
 from worker.domain.quota import Allowance, usual_limit
 from worker.domain.schedule import PollLimits
+from worker.services.backlog_watch import BacklogWatch
 from worker.services.claims import Claims
 from worker.services.confirmation import ConfirmationService
 from worker.services.dispatch import DispatchService
 from worker.services.governor import Governor
 from worker.services.housekeeping import HousekeepingService
+from worker.services.meter import SILENT, Meter
 from worker.services.poll import PollService
 from worker.services.ports import ClaimLimits
 from worker.services.progress import ProgressService
 from worker.services.relay import RelayService
+from worker.services.tracing import Telemetry
 from worker.services.track import TrackService
 from worker.sinks import Sinks, open_sinks
+from worker.telemetry import open_telemetry
 
 SESSIONS_PER_TASK = 50
 # Half of a worker's threads: one account that hangs leaves the others the other half.
@@ -77,14 +82,19 @@ class _Outside:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, app: Celery, *, metrics_port: int | None = None
+) -> AsyncIterator[Services]:
     """Build everything inside the running event loop; close it all at the end.
+
+    Metrics are served where `metrics_port` names a port.
 
     Raises:
         InvalidSettingsError: a file that the settings name is not right.
     """
     async with AsyncExitStack() as stack:
         poll_limits = _poll_limits(settings)
+        telemetry = open_telemetry(stack, settings, metrics_port)
         outside = _open_outside(stack, settings, app)
         confirmation = ConfirmationService(
             outside.confirmations,
@@ -97,12 +107,13 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
             outside.sinks.every,
             lossy=outside.sinks.lossy,
             chance=random.random,
+            telemetry=telemetry,
         )
         stack.push_async_callback(relay.close)
         yield Services(
-            track=_track_service(outside, settings),
-            poll=_poll_service(outside, settings, poll_limits),
-            dispatch=_dispatch_service(outside, relay, confirmation, settings),
+            track=_track_service(outside, settings, telemetry),
+            poll=_poll_service(outside, settings, poll_limits, telemetry),
+            dispatch=_dispatch_service(outside, relay, confirmation, settings, telemetry.meter),
             relay=relay,
             housekeeping=HousekeepingService(
                 outside.sessions,
@@ -110,6 +121,7 @@ async def open_services(settings: Settings, app: Celery) -> AsyncIterator[Servic
                 PostgresPurge(outside.engine, sinks=relay.sinks),
                 limits=poll_limits,
                 retention=timedelta(days=settings.retention_days),
+                meter=telemetry.meter,
             ),
             confirmation=confirmation,
             progress=ProgressService(outside.publisher),
@@ -161,7 +173,7 @@ def allowances(settings: Settings) -> dict[str, Allowance]:
     }
 
 
-def _track_service(outside: _Outside, settings: Settings) -> TrackService:
+def _track_service(outside: _Outside, settings: Settings, telemetry: Telemetry) -> TrackService:
     return TrackService(
         outside.sessions,
         outside.publisher,
@@ -170,10 +182,13 @@ def _track_service(outside: _Outside, settings: Settings) -> TrackService:
         allowed_origins=settings.klarna_allowed_origins,
         limits=_claim_limits(settings),
         monotonic=clock.monotonic,
+        telemetry=telemetry,
     )
 
 
-def _poll_service(outside: _Outside, settings: Settings, limits: PollLimits) -> PollService:
+def _poll_service(
+    outside: _Outside, settings: Settings, limits: PollLimits, telemetry: Telemetry
+) -> PollService:
     return PollService(
         outside.sessions,
         outside.klarna,
@@ -183,6 +198,7 @@ def _poll_service(outside: _Outside, settings: Settings, limits: PollLimits) -> 
         lease=settings.poll_lease_seconds,
         monotonic=clock.monotonic,
         chance=random.random,
+        telemetry=telemetry,
     )
 
 
@@ -191,6 +207,7 @@ def _dispatch_service(
     relay: RelayService,
     confirmation: ConfirmationService,
     settings: Settings,
+    meter: Meter,
 ) -> DispatchService:
     claims = Claims(
         outside.sessions,
@@ -199,14 +216,24 @@ def _dispatch_service(
         tasks_per_tick=settings.poll_tasks_per_tick,
         limits=_claim_limits(settings),
     )
+    watch = BacklogWatch(
+        None
+        if meter is SILENT
+        else PostgresBacklog(outside.engine, accounts=sorted(settings.accounts)),
+        outside.governor,
+        meter=meter,
+        monotonic=clock.monotonic,
+    )
     return DispatchService(
         claims,
         outside.outbox,
         outside.publisher,
         relay,
         confirmation,
+        watch,
         tasks_per_tick=settings.poll_tasks_per_tick,
         monotonic=clock.monotonic,
+        meter=meter,
     )
 
 

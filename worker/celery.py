@@ -40,7 +40,8 @@ class RuntimeStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:  # noqa: ARG002, ANN401 - bootsteps' signature
         """Start the event loop and its services."""
-        runtime.start(load(Settings), app)
+        settings = load(Settings)
+        runtime.start(settings, app, metrics_port=settings.metrics_port)
 
     def stop(self, worker: Any) -> None:  # noqa: ANN401 - bootsteps' signature
         """Let running tasks end, then close. Warm and cold shutdown come here alike."""

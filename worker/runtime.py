@@ -33,13 +33,18 @@ class Runtime:
             raise RuntimeError("the runtime is not started: tasks run in a Celery worker only")
         return self._services
 
-    def start(self, settings: Settings, app: Celery) -> None:
-        """Start the loop and build the services in it; wrong settings end the process."""
+    def start(self, settings: Settings, app: Celery, *, metrics_port: int | None) -> None:
+        """Start the loop and build the services in it; wrong settings end the process.
+
+        Metrics are served where `metrics_port` names a port.
+        """
         try:
             with ExitStack() as stack:
                 self._portal = stack.enter_context(start_blocking_portal(name="payment-sessions"))
                 self._services = stack.enter_context(
-                    self._portal.wrap_async_context_manager(open_services(settings, app))
+                    self._portal.wrap_async_context_manager(
+                        open_services(settings, app, metrics_port=metrics_port)
+                    )
                 )
                 self._stack = stack.pop_all()
         except InvalidSettingsError as error:

@@ -24,7 +24,7 @@ class SessionScheduler(Scheduler):
         super().setup_schedule()
         settings = load(Settings)
         self._progress_file = settings.progress_file
-        runtime.start(settings, app)
+        runtime.start(settings, app, metrics_port=settings.metrics_port_of_beat)
 
     def tick(self, *args: object, **kwargs: object) -> float:
         """Do what is due; answers how many seconds to sleep."""

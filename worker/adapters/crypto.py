@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from worker.services.ports import DeliveryError
+from worker.services.ports import TokenUnreadableError
 
 
 class FernetTokenCipher:
@@ -23,11 +23,11 @@ class FernetTokenCipher:
         """Decrypt with any key.
 
         Raises:
-            DeliveryError: no key fits.
+            TokenUnreadableError: no key fits.
         """
         try:
             return self._fernet.decrypt(encrypted).decode()
         except InvalidToken:
-            raise DeliveryError(
+            raise TokenUnreadableError(
                 "the authorization token does not decrypt: no key in TOKEN_ENCRYPTION_KEYS fits"
             ) from None

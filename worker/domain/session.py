@@ -80,6 +80,8 @@ class Observation:
     klarna_reference: str | None = None
     authorization_token: str | None = field(default=None, repr=False)
     read_quota: ReadQuota = NOTHING_SAID
+    # Klarna's name for this answer, which its support asks for; no part of what it says.
+    correlation_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import anyio
 import structlog
 
+from worker.services.backlog_watch import BacklogWatch
 from worker.services.claims import Claims
 from worker.services.confirmation import ConfirmationService
+from worker.services.meter import Meter
 from worker.services.ports import Outbox, PollTask, Publisher, UnavailableError
 from worker.services.relay import RelayService
 
@@ -32,16 +34,18 @@ TICKS_WAITING = 4
 class DispatchService:
     """`monotonic` answers seconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - eight to work with, and one to tell of it
         self,
         claims: Claims,
         outbox: Outbox,
         publisher: Publisher,
         relay: RelayService,
         confirmation: ConfirmationService,
+        watch: BacklogWatch,
         *,
         tasks_per_tick: int,
         monotonic: Callable[[], float],
+        meter: Meter,
     ) -> None:
         self._claims = claims
         self._outbox = outbox
@@ -50,6 +54,8 @@ class DispatchService:
         self._confirmation = confirmation
         self._tasks_per_tick = tasks_per_tick
         self._monotonic = monotonic
+        self._watch = watch
+        self._meter = meter
         self._swept_at = float("-inf")
         self._warned_at = float("-inf")
         self._checked_at = float("-inf")
@@ -67,19 +73,24 @@ class DispatchService:
                     sleep = await self._tick()
             except (UnavailableError, TimeoutError) as error:
                 self._failures += 1
+                self._meter.ticked(ok=False)
                 sleep = min(FIRST_BACKOFF_SLEEP * 2.0**self._failures, LONGEST_BACKOFF_SLEEP)
                 log.warning("tick_failed", error=str(error) or "timeout", retry_in=sleep)
             else:
                 self._failures = 0
+                self._meter.ticked(ok=True)
             return sleep
 
     async def close(self) -> None:
         """Let a tick under way end, then claim nothing more."""
         async with self._ticking:
             self._stopped = True
+        await self._watch.close()
 
     async def _tick(self) -> float:
+        self._watch.look()
         waiting = await self._publisher.waiting()
+        self._meter.queues(waiting)
         room = self._tasks_per_tick * TICKS_WAITING
         backed_up = waiting["polls"] >= room
         sent = False if backed_up else await self._dispatch()

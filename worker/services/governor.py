@@ -11,6 +11,7 @@ import structlog
 
 from worker.domain.account import AccountState, Breaker
 from worker.domain.quota import Allowance, next_stretch
+from worker.services.meter import AccountFigures
 from worker.services.ports import Accounts, AccountsRead, Quota, UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -91,6 +92,20 @@ class Governor:
         if account not in self._allowances:
             return count  # not configured any more: Klarna is not asked at all
         return await self._quota.take(account, self._budget(account), count)
+
+    def figures(self) -> dict[str, AccountFigures]:
+        """How each account is doing, as far as is known: for the meter."""
+        return {name: self._figures(name) for name in self._allowances}
+
+    def _figures(self, account: str) -> AccountFigures:
+        state, now = self._state(account), self._now()
+        return AccountFigures(
+            budget=self._budget(account),
+            share=state.share(now) * state.ramp(now),
+            stretch=state.stretch,
+            paused=state.is_paused(now),
+            breaker=state.breaker(now),
+        )
 
     # --- the stretch
 

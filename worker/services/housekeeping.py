@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import structlog
 
+from worker.domain.decision import Decision
 from worker.domain.schedule import PollLimits
+from worker.domain.session import Outcome
 from worker.domain.transitions import give_up
+from worker.services.meter import Meter
 from worker.services.ports import Purge, Sessions, Tokens
 
 log = structlog.get_logger(__name__)
@@ -28,12 +31,14 @@ class HousekeepingService:
         *,
         limits: PollLimits,
         retention: timedelta,
+        meter: Meter,
     ) -> None:
         self._sessions = sessions
         self._tokens = tokens
         self._purge = purge
         self._limits = limits
         self._retention = retention
+        self._meter = meter
 
     async def purge(self) -> int:
         """End what is over unread, erase spent tokens, delete old finished sessions, in batches.
@@ -55,6 +60,8 @@ class HousekeepingService:
         """A token is good for an hour; kept longer it could only leak."""
         while spent := await self._tokens.erase_spent(limit=BATCH):
             undelivered = [token.session_id for token in spent if token.undelivered]
+            late = len(undelivered)
+            self._meter.tokens_erased(delivered=len(spent) - late, undelivered=late)
             log.info("tokens_erased", count=len(spent), undelivered=len(undelivered))
             for session_id in undelivered:
                 log.warning("token_expired_undelivered", session_id=session_id)
@@ -67,4 +74,9 @@ class HousekeepingService:
             for leased in batch:
                 decision = give_up(leased.session, now=leased.loaded_at, limits=self._limits)
                 if decision is not None and await self._sessions.record(leased, decision):
+                    self._count(decision)
                     log.warning("gave_up", session_id=leased.session.session_id)
+
+    def _count(self, decision: Decision) -> None:
+        self._meter.anomaly(decision.finding)
+        self._meter.finished(decision.session.account, Outcome.EXPIRED)

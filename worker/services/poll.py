@@ -9,13 +9,13 @@ from uuid import UUID
 import anyio
 import structlog
 
-from worker.domain.decision import Decision, Finding
+from worker.domain.decision import Decision
 from worker.domain.errors import ObservationError
 from worker.domain.schedule import PollLimits
 from worker.domain.session import Observation
 from worker.domain.transitions import decide
-from worker.services.account_log import log_account
 from worker.services.governor import Governor
+from worker.services.poll_report import report_poll
 from worker.services.ports import (
     Klarna,
     LeasedSession,
@@ -24,19 +24,19 @@ from worker.services.ports import (
     Sessions,
     UnavailableError,
 )
+from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
 
 # Load and record each have this long; with the HTTP timeout they stay within the lease.
 STORAGE_SECONDS = 12.0
 RECORD_AGAIN_SECONDS = 0.5
-_ANOMALIES = {Finding.COMPLETED_EMPTY, Finding.FINISHED_BY_OLDER_ANSWER, Finding.GAVE_UP}
 
 
 class PollService:
     """`monotonic` answers seconds, `chance` draws from [0, 1)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - eight to work with, and one to tell of it
         self,
         sessions: Sessions,
         klarna: Klarna,
@@ -47,6 +47,7 @@ class PollService:
         lease: timedelta,
         monotonic: Callable[[], float],
         chance: Callable[[], float],
+        telemetry: Telemetry,
     ) -> None:
         self._sessions = sessions
         self._klarna = klarna
@@ -56,6 +57,8 @@ class PollService:
         self._lease = lease
         self._monotonic = monotonic
         self._chance = chance
+        self._meter = telemetry.meter
+        self._tracer = telemetry.tracer
         self._held: dict[str, UUID] = {}
         self._stopping = False
 
@@ -85,7 +88,9 @@ class PollService:
             log.warning("polls_not_loaded", count=len(session_ids), error=str(error))
             raise
         if len(batch) < len(session_ids):
-            log.debug("leases_lost_before_poll", count=len(session_ids) - len(batch))
+            lost = len(session_ids) - len(batch)
+            log.debug("leases_lost_before_poll", count=lost)
+            self._meter.leases_lost("load", lost)
         async with anyio.create_task_group() as group:
             for leased in batch:
                 group.start_soon(self._poll_one, leased)
@@ -129,7 +134,7 @@ class PollService:
             limits=self._limits,
         )
         recorded = await self._record(leased, decision)
-        _log(session.session_id, answer, decision, recorded)
+        report_poll(self._meter, answer, decision, recorded)
         if recorded is None:
             return []
         if decision.events:
@@ -148,13 +153,18 @@ class PollService:
         self, leased: LeasedSession
     ) -> tuple[Observation | ObservationError, datetime]:
         """One request, no transaction open; the time is the database's, carried on from load."""
+        account = leased.session.account
+        self._meter.asked(account, lag_seconds=_lag(leased))
         started = self._monotonic()
         answer: Observation | ObservationError
+        outcome = "ok"
         try:
             answer = await self._klarna.read(leased.session)
         except ObservationError as error:
-            answer = error
-        return answer, leased.loaded_at + timedelta(seconds=self._monotonic() - started)
+            answer, outcome = error, error.label
+        seconds = self._monotonic() - started
+        self._meter.answered(account, outcome, seconds=seconds)
+        return answer, leased.loaded_at + timedelta(seconds=seconds)
 
     async def _record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
         """Record, and try again as long as the lease may last: the answer is in hand already."""
@@ -177,25 +187,8 @@ class PollService:
             log.warning("relay_not_sent", session_id=session_id, error=str(error))
 
 
-def _log(
-    session_id: str,
-    answer: Observation | ObservationError,
-    decision: Decision,
-    recorded: Recorded | None,
-) -> None:
-    ids = {"session_id": session_id}
-    if isinstance(answer, ObservationError) and answer.correlation_id:
-        ids["correlation_id"] = answer.correlation_id
-    if recorded is None:
-        log.warning("observation_dropped", reason="lease lost", **ids)
-        return
-    error = str(answer) if isinstance(answer, ObservationError) else None
-    log.debug("payment_session_polled", finding=decision.finding, error=error, **ids)
-    if change := decision.transition:
-        log.info("status_changed", from_status=change.from_status, to=change.to_status, **ids)
-    if decision.session.outcome:
-        log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
-    if decision.finding in _ANOMALIES:
-        log.warning(decision.finding, **ids)
-    if recorded.account_noted:
-        log_account(decision, error=error)
+def _lag(leased: LeasedSession) -> float:
+    """Seconds since it was due; while its account was paused it was not."""
+    due = leased.session.next_poll_at or leased.loaded_at
+    paused_until = leased.account.paused_until or due
+    return max((leased.loaded_at - max(due, paused_until)).total_seconds(), 0.0)

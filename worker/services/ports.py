@@ -17,6 +17,7 @@ from worker.domain.errors import TrackError
 from worker.domain.events import Event, EventType
 from worker.domain.session import Kind, Observation, PaymentSession
 from worker.domain.tracking import TrackEffect, TrackRequest
+from worker.services.meter import Backlog
 
 
 class UnavailableError(Exception):
@@ -217,6 +218,13 @@ class Confirmations(Protocol):
         """Write the warnings that are due, each once whoever asks at the same time."""
 
 
+class BacklogRead(Protocol):
+    """What the database holds for somebody to do. Raises UnavailableError."""
+
+    async def read(self) -> Backlog:
+        """Answer what there is now."""
+
+
 class Purge(Protocol):
     """Deleting what nobody needs any more. Raises UnavailableError."""
 
@@ -310,6 +318,10 @@ class DeliveryError(Exception):
         super().__init__(text)
 
 
+class TokenUnreadableError(DeliveryError):
+    """No key in TOKEN_ENCRYPTION_KEYS decrypts a stored authorization token."""
+
+
 class Sink(Protocol):
     """One place that events go to."""
 
@@ -363,5 +375,5 @@ class TokenCipher(Protocol):
         """Decrypt with any key.
 
         Raises:
-            DeliveryError: no key fits.
+            TokenUnreadableError: no key fits.
         """

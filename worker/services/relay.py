@@ -19,8 +19,10 @@ from worker.services.ports import (
     Outbox,
     Sink,
     TokenCipher,
+    TokenUnreadableError,
     UnavailableError,
 )
+from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,7 @@ class RelayService:
         *,
         lossy: Sequence[LossySink],
         chance: Callable[[], float],
+        telemetry: Telemetry,
     ) -> None:
         self._outbox = outbox
         self._cipher = cipher
@@ -61,6 +64,8 @@ class RelayService:
         self._beside = Background()
         self._lossy = lossy
         self._chance = chance
+        self._meter = telemetry.meter
+        self._tracer = telemetry.tracer
 
     @property
     def sinks(self) -> list[str]:
@@ -135,6 +140,8 @@ class RelayService:
                 await self._sinks[delivery.sink].deliver(self._envelope(delivery))
         except (DeliveryError, TimeoutError) as error:
             refused = error if isinstance(error, DeliveryError) else DeliveryError(_NO_ANSWER)
+            if isinstance(error, TokenUnreadableError):
+                self._meter.token_unreadable()
             log.warning("delivery_failed", error=str(refused), attempts=delivery.attempts, **ids)
             await self._mark_failed(delivery, refused)
             return False
@@ -149,6 +156,7 @@ class RelayService:
             # It is delivered again under its id when the lease is over.
             log.warning("delivery_not_marked", error=str(error), **ids)
             return False
+        self._meter.delivered(delivery.sink, age_seconds=delivery.age.total_seconds())
         log.info("event_delivered", type=delivery.envelope["type"], **ids)
         return True
 
@@ -171,6 +179,7 @@ class RelayService:
         except UnavailableError as error:
             log.warning("delivery_not_marked", error=str(error), **_ids(delivery))
             return
+        self._meter.not_delivered(delivery.sink, dead=fate.wait is None)
         if fate.wait is None:
             log.warning("delivery_dead", error=str(refused), **_ids(delivery))
         if fate.disable_sink:

@@ -29,6 +29,7 @@ from worker.services.ports import (
     SessionUrls,
     UnavailableError,
 )
+from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class TrackService:
         allowed_origins: Collection[str],
         limits: ClaimLimits,
         monotonic: Callable[[], float],
+        telemetry: Telemetry,
     ) -> None:
         self._sessions = sessions
         self._publisher = publisher
@@ -67,6 +69,8 @@ class TrackService:
         self._allowed_origins = allowed_origins
         self._limits = limits
         self._patience = Patience(monotonic)
+        self._meter = telemetry.meter
+        self._tracer = telemetry.tracer
 
     def stop(self) -> None:
         """Wait for an absent database no longer: the messages go back to their queue."""
@@ -92,6 +96,7 @@ class TrackService:
         effect = await self._patience.until_done(
             partial(self._track, request), waits="track_waits", session_id=request.session_id
         )
+        self._meter.tracked(effect)
         log.info("payment_session_tracked", session_id=request.session_id, effect=effect)
         return effect
 

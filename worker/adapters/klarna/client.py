@@ -102,7 +102,11 @@ class HttpxKlarna:
             _raise_for_status(response)
             body = await _bounded_body(response)
         seen = parse_session(body, kind=session.kind, session_id=session.session_id)
-        return replace(seen, read_quota=read_quota(response.headers))
+        return replace(
+            seen,
+            read_quota=read_quota(response.headers),
+            correlation_id=_correlation_id(response.headers),
+        )
 
     def _client(self, credentials: Credentials, proxy_url: str | None) -> httpx.AsyncClient:
         return http_client.open_client(

@@ -81,7 +81,7 @@ _LIST = text(f"""
     LIMIT :limit
 """)  # noqa: S608 - constants of this module
 # The partial indexes are enough: however much was delivered, this is quick.
-_SINKS = text("""
+SINKS = text("""
     SELECT sink, COALESCE(waiting, 0) AS waiting, oldest_seconds, COALESCE(died, 0) AS died,
         disabled_at, reason
     FROM (
@@ -125,7 +125,7 @@ class EventReports(Reports):
 
         `oldest_seconds` is for how long the oldest is being tried.
         """
-        return self._rows(_SINKS, discarded=DISCARDED)
+        return self._rows(SINKS, discarded=DISCARDED)
 
     def event(self, event_id: UUID) -> Row | None:
         """Answer one event, its envelope as `payload`, with its `deliveries`; or None."""

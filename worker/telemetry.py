@@ -1,0 +1,43 @@
+"""Builds what tells of the work, for bootstrap: metrics where a port is named; else nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from config.settings import InvalidSettingsError, Settings
+from worker.adapters import clock
+from worker.services.loop_watch import watch_loop
+from worker.services.meter import SILENT, Meter
+from worker.services.tracing import Telemetry
+
+
+def open_telemetry(
+    stack: AsyncExitStack, settings: Settings, metrics_port: int | None
+) -> Telemetry:
+    """Build it; the stack's end closes it.
+
+    Raises:
+        InvalidSettingsError: metrics cannot be served there.
+    """
+    return Telemetry(meter=_meter(stack, settings, metrics_port))
+
+
+def _meter(stack: AsyncExitStack, settings: Settings, port: int | None) -> Meter:
+    if port is None:
+        return SILENT
+    # Imported only where they are wanted: off means no cost.
+    from worker.adapters.metrics_server import serve  # noqa: PLC0415
+    from worker.adapters.prometheus_meter import PrometheusMeter  # noqa: PLC0415
+
+    meter = PrometheusMeter(accounts=settings.accounts, sinks=settings.delivery_sinks)
+    try:
+        stack.enter_context(serve(meter.registry, host=settings.metrics_host, port=port))
+    except OSError as error:
+        where = f"{settings.metrics_host}:{port}"
+        raise InvalidSettingsError(
+            [f"METRICS_PORT: cannot serve metrics at {where} ({error.strerror}): name another"]
+        ) from None
+    watch = asyncio.create_task(watch_loop(meter, monotonic=clock.monotonic))
+    stack.callback(watch.cancel)
+    return meter
