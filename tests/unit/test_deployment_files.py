@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from config.settings import BrokerSettings, DatabaseSettings
+from tests.support.processes import BIN
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -31,6 +33,21 @@ def last_stage() -> list[tuple[str, str]]:
 
 
 # --- Dockerfile
+
+
+def test_the_linter_has_nothing_against_it():
+    """Hadolint, which fails on style as well; a wrong instruction shows that it looks."""
+    linted = lint((ROOT / "Dockerfile").read_text())
+    broken = lint("FROM debian\nRUN cd /tmp && sudo apt-get install -y curl\n")
+
+    assert (linted.returncode, linted.stdout) == (0, "")
+    assert broken.returncode == 1
+    assert "DL3004" in broken.stdout
+
+
+def lint(dockerfile: str) -> subprocess.CompletedProcess[str]:
+    command = [BIN / "hadolint", "--no-color", "--failure-threshold", "style", "-"]
+    return subprocess.run(command, input=dockerfile, capture_output=True, text=True, check=False)
 
 
 def test_the_image_runs_as_nobody_in_particular():
