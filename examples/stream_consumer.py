@@ -72,6 +72,8 @@ class Shop:
 
     def _place_order(self, event: dict[str, Any]) -> None:
         data = event["data"]
+        asked = "SELECT 1 FROM orders WHERE session_id = ? AND state = 'placing'"
+        tried_before = self._database.execute(asked, (data["session_id"],)).fetchone() is not None
         # Written down before the call: if this process dies in it, the next one knows.
         with self._database:
             self._database.execute(
@@ -79,7 +81,9 @@ class Shop:
                 " ON CONFLICT (session_id) DO UPDATE SET state = 'placing' WHERE order_id IS NULL",
                 (data["session_id"], data["reference"]),
             )
-        state, order_id = place_at_klarna(data.get("authorization_token"), data["reference"])
+        state, order_id = place_at_klarna(
+            data.get("authorization_token"), data["reference"], tried_before=tried_before
+        )
         self._remember(event, state, order_id)
 
     def _knows(self, event_id: str) -> bool:
@@ -116,15 +120,19 @@ class Shop:
             )
 
 
-def place_at_klarna(token: str | None, reference: str | None) -> tuple[str, str | None]:
+def place_at_klarna(
+    token: str | None, reference: str | None, *, tried_before: bool
+) -> tuple[str, str | None]:
     """Place the order; answers what became of it, and Klarna's order id where that is known.
 
     Klarna takes a token once, however often it is asked, so asking again is safe. It answers 403
     where an order was placed with the token already: by us, in a call whose answer got lost. Its
-    id is then found in Klarna's Merchant Portal, by the reference.
+    id is then found in Klarna's Merchant Portal, by the reference. "unclear" has to be looked up
+    there too, for there may be an order or none; the worker goes on warning of it.
     """
+    gone = "unclear" if tried_before else "too_late"
     if token is None:
-        return "too_late", None  # the worker erases a token when its hour is over
+        return gone, None  # the worker erases a token when its hour is over
     request = urllib.request.Request(  # noqa: S310 - Klarna's own address, from the settings
         f"{KLARNA}/payments/v1/authorizations/{token}/order",
         data=json.dumps(ORDER_LINES | {"merchant_reference1": reference}).encode(),
@@ -137,12 +145,22 @@ def place_at_klarna(token: str | None, reference: str | None) -> tuple[str, str 
         with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - likewise
             return "placed", json.load(answer)["order_id"]
     except urllib.error.HTTPError as error:
-        if error.code in {403, 404}:
-            return {403: "placed_id_unknown", 404: "too_late"}[error.code], None
+        if error.code == http.HTTPStatus.NOT_FOUND:
+            return gone, None
+        # Without an error object it is no word on the token, but of what stands before Klarna.
+        if error.code == http.HTTPStatus.FORBIDDEN and _is_klarnas_word(error):
+            return ("placed_id_unknown" if tried_before else "unclear"), None
         raise TryAgainLaterError(f"Klarna answered {error.code}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         # The text of the error is left out: it may hold the address, and with it the token.
         raise TryAgainLaterError(type(error).__name__) from None
+
+
+def _is_klarnas_word(error: urllib.error.HTTPError) -> bool:
+    try:
+        return b'"error_code"' in error.read(65536)
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 class Entries:

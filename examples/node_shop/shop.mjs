@@ -63,13 +63,18 @@ async function createSession(reference) {
 //
 // Klarna takes a token once, however often it is asked, so asking again is safe. It answers 403
 // where an order was placed with the token already: by us, in a call whose answer got lost. Its id
-// is then found in Klarna's Merchant Portal, by the reference.
-async function placeOrder(token, reference) {
-  if (!token) return ["too_late", null]; // the worker erases a token when its hour is over
+// is then found in Klarna's Merchant Portal, by the reference. "unclear" has to be looked up there
+// too, for there may be an order or none; the worker goes on warning of it.
+async function placeOrder(token, reference, triedBefore) {
+  const gone = triedBefore ? "unclear" : "too_late";
+  if (!token) return [gone, null]; // the worker erases a token when its hour is over
   const path = `/payments/v1/authorizations/${token}/order`;
   const answer = await klarna(path, { ...CART, merchant_reference1: reference });
-  if (answer.status === 403) return ["placed_id_unknown", null];
-  if (answer.status === 404) return ["too_late", null];
+  if (answer.status === 404) return [gone, null];
+  // Without an error object it is no word on the token, but of what stands before Klarna.
+  if (answer.status === 403 && (await answer.text()).includes('"error_code"')) {
+    return [triedBefore ? "placed_id_unknown" : "unclear", null];
+  }
   return ["placed", (await read(answer)).order_id];
 }
 
@@ -132,7 +137,9 @@ async function act(event) {
   if (event.type === "payment_session.authorized") {
     // Written down before the call: if this process dies in it, the next one knows.
     remember(order, "placing", null);
-    const [state, orderId] = await placeOrder(event.data.authorization_token, order.reference);
+    const { authorization_token: token } = event.data;
+    const triedBefore = order.state === "placing";
+    const [state, orderId] = await placeOrder(token, order.reference, triedBefore);
     remember(order, state, orderId, event.id);
   } else if (event.type === "payment_session.order_placed") {
     remember(order, "placed", event.data.order_id, event.id);

@@ -177,6 +177,33 @@ def test_what_klarna_cannot_answer_now_is_tried_again_and_shows_no_token(
     assert paid["authorization_token"] not in worker.log()
 
 
+def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    """Abuse protection answers so, without an error object: nothing was placed."""
+    deployment.start_all("worker", "beat")
+    with shop.worker("first"):
+        bought = shop.check_out()
+        sandbox.add_fault("status", code=403, body="abuse", methods=["POST"], times=1)
+        shop.wait_for(bought, "placed")
+
+    assert sandbox.session(bought["session_id"])["orders"] == 1
+
+
+def test_no_event_is_lost_by_a_fault_that_nobody_thought_of(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    """A task that fails is acknowledged. Here Klarna's answer to a placed order lacks its id."""
+    deployment.start_all("worker", "beat")
+    with shop.worker("first") as worker:
+        bought = shop.check_out()
+        sandbox.add_fault("edit", omit=["order_id"], methods=["POST"], times=1)
+        shop.wait_for(bought, "placed_id_unknown")
+
+    assert sandbox.session(bought["session_id"])["orders"] == 1
+    assert sandbox.session(bought["session_id"])["authorization_token"] not in worker.log()
+
+
 def test_what_was_enqueued_and_lost_is_enqueued_again(
     shop: Shop, deployment: Deployment, sandbox: SandboxClient
 ):

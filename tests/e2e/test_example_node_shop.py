@@ -169,6 +169,22 @@ def test_a_shop_killed_while_klarna_answers_places_no_second_order(
     assert sandbox.session(bought["session_id"])["orders"] == 1
 
 
+def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
+    shop: Shop,
+    followed: Deployment,
+    ports: tuple[int, int],
+    sandbox: SandboxClient,
+    tmp_path: Path,
+):
+    """Abuse protection answers so, without an error object: the webhook comes again."""
+    with _flower(followed, ports[1], tmp_path):
+        bought = shop.check_out()
+        sandbox.add_fault("status", code=403, body="abuse", methods=["POST"], times=1)
+        shop.wait_for(bought, state="placed")
+
+    assert sandbox.session(bought["session_id"])["orders"] == 1
+
+
 def test_a_webhook_is_taken_with_its_signature_only(shop: Shop, sandbox: SandboxClient):
     """Nor is one that was recorded long ago and is played back."""
     bought = shop.check_out()

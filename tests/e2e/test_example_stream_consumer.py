@@ -151,6 +151,51 @@ def test_what_klarna_cannot_answer_now_comes_again(
     assert sandbox.session(paid["session_id"])["orders"] == 1
 
 
+def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    """Abuse protection answers so, without an error object: nothing was placed."""
+    paid = sandbox.create_session(**PAID)
+    sandbox.add_fault("status", code=403, body="abuse", methods=["POST"], times=1)
+    with shop.consumer("first"):
+        deployment.track(paid["session_id"], reference="order-4")
+        shop.wait_for(paid["session_id"], "placed")
+
+    assert sandbox.session(paid["session_id"])["orders"] == 1
+
+
+def test_a_refusal_of_the_first_try_is_no_order(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    """Somebody has to look; nothing is confirmed, so the worker goes on warning."""
+    paid = sandbox.create_session(**PAID)
+    sandbox.add_fault("status", code=403, methods=["POST"])
+    with shop.consumer("first"):
+        deployment.track(paid["session_id"], reference="order-5")
+        order = shop.wait_for(paid["session_id"], "unclear")
+
+    assert order["order_id"] is None
+    assert sandbox.session(paid["session_id"])["orders"] == 0
+
+
+def test_an_order_that_may_be_there_is_not_called_too_late(
+    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+):
+    """The answer was lost, and when Klarna is asked again the token's hour is over."""
+    paid = sandbox.create_session(**PAID)
+    sandbox.add_fault("hold", methods=["POST"])
+    with shop.consumer("first") as first:
+        deployment.track(paid["session_id"], reference="order-6")
+        sandbox.wait_for_held(timeout_seconds=30)
+        first.kill()
+    sandbox.clear_faults()
+    sandbox.release()
+    sandbox.add_fault("status", code=404, methods=["POST"])
+
+    with shop.consumer("second"):
+        shop.wait_for(paid["session_id"], "unclear")
+
+
 def test_it_starts_before_the_stream_is_there_and_ends_cleanly(shop: Shop):
     consumer = shop.consumer("first").start()
 

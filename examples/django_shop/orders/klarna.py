@@ -34,23 +34,28 @@ def create_session(reference: str) -> dict[str, Any]:
     return _post(f"{settings.KLARNA_BASE_URL}/hpp/v1/sessions", page)
 
 
-def place_order(token: str | None, reference: str) -> tuple[Order.State, str]:
+def place_order(
+    token: str | None, reference: str, *, tried_before: bool
+) -> tuple[Order.State, str]:
     """Place the order; answers what became of it, and Klarna's order id where that is known.
 
     Klarna takes a token once, however often it is asked, so asking again is safe. It answers 403
     where an order was placed with the token already: by us, in a call whose answer got lost. Its
-    id is then found in Klarna's Merchant Portal, by the reference.
+    id is then found in Klarna's Merchant Portal, by the reference. What is unclear has to be looked
+    up there too, for there may be an order or none; the worker goes on warning of it.
     """
+    gone = Order.State.UNCLEAR if tried_before else Order.State.TOO_LATE
     if token is None:
-        return Order.State.TOO_LATE, ""  # the worker erases a token when its hour is over
+        return gone, ""  # the worker erases a token when its hour is over
     url = f"{settings.KLARNA_BASE_URL}/payments/v1/authorizations/{token}/order"
     try:
         answer = _post(url, CART | {"merchant_reference1": reference})
     except urllib.error.HTTPError as error:
-        if error.code == http.HTTPStatus.FORBIDDEN:
-            return Order.State.PLACED_ID_UNKNOWN, ""
         if error.code == http.HTTPStatus.NOT_FOUND:
-            return Order.State.TOO_LATE, ""
+            return gone, ""
+        # Without an error object it is no word on the token, but of what stands before Klarna.
+        if error.code == http.HTTPStatus.FORBIDDEN and b'"error_code"' in error.read(65536):
+            return Order.State.PLACED_ID_UNKNOWN if tried_before else Order.State.UNCLEAR, ""
         raise TryAgainLaterError(f"Klarna answered {error.code}") from None
     return Order.State.PLACED, answer["order_id"]
 

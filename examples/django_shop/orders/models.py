@@ -14,6 +14,8 @@ class Order(models.Model):
         PLACED = "placed"
         # Klarna has the order, and its answer got lost: see `orders.klarna.place_order`.
         PLACED_ID_UNKNOWN = "placed_id_unknown"
+        # There may be an order or none: look in Klarna's Merchant Portal, by the reference.
+        UNCLEAR = "unclear"
         TOO_LATE = "too_late"
         RELEASED = "released"
 

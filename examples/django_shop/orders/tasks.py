@@ -47,8 +47,9 @@ def on_event(task: Task, event: dict[str, Any]) -> None:
     """Take an event of the `celery` sink."""
     try:
         act_once(event)
-    except klarna.TryAgainLaterError as error:
-        # The event holds a token: what logs and Flower show of the argument is its id.
+    except Exception as error:  # noqa: BLE001 - see below
+        # Whatever it was, such as a database that restarts: a task that fails is acknowledged, and
+        # its event gone. The event holds a token: what logs and Flower show of it is its id.
         shown = f"({event['id']!r},)"
         raise task.retry(exc=error, countdown=RETRY_SECONDS, argsrepr=shown) from None
 
@@ -62,10 +63,12 @@ def act_once(event: dict[str, Any]) -> None:
         if order.klarna_order_id:
             confirm(order)  # whoever did it may have died before saying so; twice is no harm
     elif event["type"] == "payment_session.authorized":
+        tried_before = order.state == Order.State.PLACING
         # Written down before the call: if this process dies in it, the next one knows.
         _unplaced(order).update(state=Order.State.PLACING)
         token = event["data"].get("authorization_token")
-        _remember(event, order, *klarna.place_order(token, order.reference))
+        placed = klarna.place_order(token, order.reference, tried_before=tried_before)
+        _remember(event, order, *placed)
     elif event["type"] == "payment_session.order_placed":
         _remember(event, order, Order.State.PLACED, event["data"]["order_id"])
     else:

@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
                             ("placing", "Placing"),
                             ("placed", "Placed"),
                             ("placed_id_unknown", "Placed Id Unknown"),
+                            ("unclear", "Unclear"),
                             ("too_late", "Too Late"),
                             ("released", "Released"),
                         ],
