@@ -115,13 +115,31 @@ async def test_a_warning_wakes_the_relay_with_the_same_tick(
     assert relays(redis_url) == [["s1"]]
 
 
-async def test_a_shop_that_confirms_nothing_is_told_nothing(services: OpenServices, stored: Stored):
+async def test_a_missing_order_is_noted_while_the_broker_is_away(
+    services: OpenServices, stored: Stored
+):
+    """The log and the metrics tell of it, and the shop is told when the broker is back."""
     add_authorized(stored, minutes_left=15)
+
+    async with services(REDIS_URL="redis://127.0.0.1:9/0") as opened:
+        await opened.dispatch.tick()
+
+    assert told(stored) == [("expiring", 15)]
+
+
+async def test_a_shop_that_confirms_nothing_is_told_nothing(services: OpenServices, stored: Stored):
+    """Nor is a clock from before that was said: it stops, and is not overdue for ever."""
+    add_authorized(stored, minutes_left=15)
+    add_authorized(stored, "s2", minutes_left=25)
 
     async with services(CONFIRMATION_EXPECTED="false") as opened:
         assert await opened.confirmation.warn() == 0
+    async with services() as opened:
+        assert await opened.confirmation.warn() == 0
 
     assert told(stored) == []
+    assert stored.session("s1")["next_warning_at"] is None
+    assert stored.session("s2")["next_warning_at"] is not None
 
 
 async def test_a_warning_that_cannot_be_written_whole_is_not_written_at_all(

@@ -18,7 +18,7 @@ BATCH = 500
 
 
 class ConfirmationService:
-    """`clock_runs` is false where the shop confirms nothing: then nobody is warned."""
+    """`clock_runs` is false where the shop confirms nothing: then no clock strikes, old or new."""
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class ConfirmationService:
         Several at once write each event once. Beat's sweep wakes the relay for them.
         """
         if not self._clock_runs:
+            if stopped := await self._confirmations.stop_due_clocks(limit=BATCH):
+                log.info("confirmation_clocks_stopped", count=stopped)
             return 0
         events = await self._confirmations.warn_due(limit=BATCH)
         for event in events:

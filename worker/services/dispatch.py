@@ -89,13 +89,14 @@ class DispatchService:
 
     async def _tick(self) -> float:
         self._watch.look()
+        # First, so that it needs no broker: the log and the metrics tell of a missing order even
+        # while nobody can be told. The sweep below wakes the relay for what is written here.
+        await self._warn()
         waiting = await self._publisher.waiting()
         self._meter.queues(waiting)
         room = self._tasks_per_tick * TICKS_WAITING
         backed_up = waiting["polls"] >= room
         sent = False if backed_up else await self._dispatch()
-        # Before the sweep, which wakes the relay for what is written here.
-        await self._warn()
         if waiting["events"] < room:
             await self._sweep()
         await self._check_streams()

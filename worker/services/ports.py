@@ -217,6 +217,9 @@ class Confirmations(Protocol):
     async def warn_due(self, *, limit: int) -> list[Event]:
         """Write the warnings that are due, each once whoever asks at the same time."""
 
+    async def stop_due_clocks(self, *, limit: int) -> int:
+        """Forget the warnings that are due, and those after them; answers of how many sessions."""
+
 
 class BacklogRead(Protocol):
     """What the database holds for somebody to do. Raises UnavailableError."""

@@ -36,6 +36,18 @@ _WARN = (
         event_count=bindparam("events"),
     )
 )
+_STOP = (
+    update(_T)
+    .where(
+        _T.c.session_id.in_(
+            select(_T.c.session_id)
+            .where(_T.c.next_warning_at <= func.statement_timestamp())
+            .limit(bindparam("most"))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(next_warning_at=None)
+)
 
 
 class PostgresConfirmations:
@@ -79,6 +91,11 @@ class PostgresConfirmations:
             warned = [each for each in due if each is not None]
             await self._write(connection, warned)
             return [each.event for each in warned]
+
+    async def stop_due_clocks(self, *, limit: int) -> int:
+        """Tell nothing of what is due; answers how many sessions nobody is told of any more."""
+        async with transaction(self._engine) as connection:
+            return (await connection.execute(_STOP, {"most": limit})).rowcount
 
     async def _write(self, connection: AsyncConnection, warned: Sequence[Warned]) -> None:
         if not warned:
