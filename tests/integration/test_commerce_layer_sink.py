@@ -433,7 +433,7 @@ async def test_an_answer_without_a_token_is_no_token(
         ({"kind": "status", "code": 429, "retry_after": "7"}, Refusal.HOLD, 7),
         ({"kind": "status", "code": 429}, Refusal.HOLD, 10),
         ({"kind": "status", "code": 503, "retry_after": "9"}, Refusal.HOLD, 9),
-        ({"kind": "status", "code": 403}, Refusal.HOLD, 60),
+        ({"kind": "status", "code": 403}, Refusal.RETRY, 60),
         ({"kind": "status", "code": 500}, Refusal.RETRY, None),
         ({"kind": "status", "code": 502}, Refusal.RETRY, None),
         ({"kind": "status", "code": 423}, Refusal.RETRY, None),

@@ -284,7 +284,7 @@ async def test_refused_credentials_name_their_settings(
     ("fault", "refusal", "asked_seconds"),
     [
         ({"kind": "status", "code": 429, "retry_after": "7"}, Refusal.HOLD, 7),
-        ({"kind": "status", "code": 403}, Refusal.HOLD, 60),
+        ({"kind": "status", "code": 403}, Refusal.RETRY, 60),
         ({"kind": "status", "code": 500}, Refusal.RETRY, None),
         ({"kind": "redirect", "location": "http://127.0.0.1:1/"}, Refusal.RETRY, None),
     ],

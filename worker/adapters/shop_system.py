@@ -90,8 +90,10 @@ def _raise_for_status(status: int, headers: httpx.Headers) -> None:
     if status == _UNAVAILABLE and asked:
         raise DeliveryError("HTTP 503", refusal=Refusal.HOLD, asked=asked)
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
-        problem = f"HTTP {status} with a new access token: check what its client may do"
-        raise DeliveryError(problem, refusal=Refusal.HOLD, asked=_FORBIDDEN_WAIT)
+        problem = f"HTTP {status}: check what the access token's client may do"
+        # Refused is the client itself, or just what it asked of this one order: nobody else waits.
+        refusal = Refusal.HOLD if status == _UNAUTHORIZED else Refusal.RETRY
+        raise DeliveryError(problem, refusal=refusal, asked=_FORBIDDEN_WAIT)
     if status >= _ERRORS or status in _PASSING:
         raise DeliveryError(f"HTTP {status}", asked=asked)
     if not 200 <= status < 300 and status < 400:  # noqa: PLR2004 - RFC 9110: redirection
