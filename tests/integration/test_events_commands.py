@@ -390,11 +390,29 @@ def test_enable_lifts_a_disabling_and_begins_anew(environment: dict[str, str], s
     assert stored.value(f"{fresh} FROM outbox_deliveries")
 
 
+def test_a_pause_that_a_sink_asked_for_is_told_and_can_be_ended(
+    environment: dict[str, str], stored: Stored
+):
+    """It may ask for an hour, which is all that a token has."""
+    stored.add_message(stored.add_session("s1"), 1, sinks=("webhook",))
+    stored.rows(
+        "INSERT INTO webhook_endpoints (sink, held_until) VALUES ('webhook', now() + '1 hour')"
+    )
+    assert "its sink is paused until" in events(environment, "list").out
+
+    assert events(environment, "enable", "webhook").code == 0
+
+    assert stored.value("SELECT held_until FROM webhook_endpoints") is None
+    assert "pending, due" in events(environment, "list").out
+
+
 def test_enabling_what_is_not_disabled_says_so(environment: dict[str, str]):
     ran = events(environment, "enable", "webhook")
 
     assert ran.code == 1
-    assert ran.err == "webhook is not disabled; `session-worker stats` tells which sinks are.\n"
+    assert ran.err == (
+        "webhook is neither disabled nor paused; `session-worker stats` tells what waits.\n"
+    )
 
 
 def test_discard_gives_up_what_waits_for_a_sink(environment: dict[str, str], stored: Stored):

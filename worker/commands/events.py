@@ -120,12 +120,12 @@ def replay(wanted: Wanted, *, without_token: bool, yes: bool, as_json: bool) -> 
 
 
 def enable(sink: str, *, as_json: bool) -> None:
-    """Lift the disabling of an endpoint."""
+    """Lift the disabling of an endpoint, or the pause that a sink asked for."""
     with _engine(load(DatabaseSettings)) as engine:
         done = replaying.enable(engine, sink)
         waiting = replaying.count_pending(engine, sink) if done else 0
     if not done:
-        fail(f"{sink} is not disabled; `session-worker stats` tells which sinks are.")
+        fail(f"{sink} is neither disabled nor paused; `session-worker stats` tells what waits.")
     if as_json:
         print_json({"sink": sink, "enabled": True, "pending": waiting})
         return
@@ -185,6 +185,10 @@ def _standing(row: dict[str, Any]) -> dict[str, Any]:
         said = f"waits for event {row['waits_for']}"
     elif row["sink_disabled"]:
         said = f"its sink is disabled: {error or 'not tried yet'}"
+    elif row["sink_held_until"]:
+        said = (
+            f"its sink is paused until {text(row['sink_held_until'])}: {error or 'not tried yet'}"
+        )
     elif row["sink"]:
         said = f"pending, due {text(row['next_attempt_at'])}: {error or 'not tried yet'}"
     else:

@@ -112,7 +112,7 @@ def replay(  # noqa: PLR0913 - an option each
 
 @events.command()
 def enable(sink: SinkName, *, as_json: Json = False) -> None:
-    """Send to an endpoint again that was disabled because it answered 410 Gone.
+    """Send to an endpoint again: it answered 410 Gone and was disabled, or asked for a pause.
 
     Example: session-worker events enable webhook:erp
     """

@@ -70,7 +70,11 @@ _DELIVERY = f"""
     ) END AS waits_for,
     EXISTS (
         SELECT FROM webhook_endpoints AS e WHERE e.sink = d.sink AND e.disabled_at IS NOT NULL
-    ) AS sink_disabled
+    ) AS sink_disabled,
+    (
+        SELECT e.held_until FROM webhook_endpoints AS e
+        WHERE e.sink = d.sink AND e.held_until > statement_timestamp()
+    ) AS sink_held_until
 """  # noqa: S608 - constants of this module
 _LIST = text(f"""
     SELECT m.event_id, m.session_id, m.sequence, m.event_type, m.created_at, {_DELIVERY}

@@ -70,7 +70,7 @@ _DISCARD = text("""
 """)
 _ENABLE = text("""
     UPDATE webhook_endpoints SET disabled_at = NULL, reason = NULL, held_until = NULL
-    WHERE sink = :sink AND disabled_at IS NOT NULL
+    WHERE sink = :sink AND (disabled_at IS NOT NULL OR held_until > statement_timestamp())
 """)
 # Its three days begin anew: the time it was disabled is not time it was tried.
 _BEGIN_ANEW = text("""
@@ -150,7 +150,7 @@ def discard(engine: Engine, sink: str) -> Iterator[int]:
 
 
 def enable(engine: Engine, sink: str) -> bool:
-    """Let a disabled endpoint be sent to again; answers whether it was disabled."""
+    """Let a sink be sent to again; answers whether it was disabled, or held by its own wish."""
     with engine.begin() as connection:
         if not connection.execute(_ENABLE, {"sink": sink}).rowcount:
             return False
