@@ -340,6 +340,10 @@ app.add_typer(policy, name="policy")
 
 def main() -> None:
     """Run the command; a `.env` in the working directory fills what the environment lacks."""
+    if any("\udc80" <= character <= "\udcff" for each in sys.argv for character in each):
+        # What Python makes of bytes that are no text; no id is written so, and no query takes it.
+        sys.stderr.write("An argument is not UTF-8.\n")
+        sys.exit(2)
     load_dotenv(".env")
     logconfig.configure("WARNING")
     app()

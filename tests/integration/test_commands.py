@@ -235,8 +235,8 @@ def test_check_names_every_fault_and_its_variable(
     assert ran.code == 1
     assert faults == [
         "is not migrated: run `alembic upgrade head`",
-        "cannot be reached: REDIS_URL (ConnectionError)",
-        "cannot be reached: REDIS_URL",
+        "is not there: is it up, and are host and port in REDIS_URL right?",
+        "cannot be reached by REDIS_URL: is it up, and are host, port and password right?",
     ]
 
 
@@ -314,3 +314,9 @@ def test_help_of_every_command_has_an_example(command: str):
     ran = CliRunner().invoke(app, [command, "--help"])
 
     assert (ran.exit_code, "Example: " in ran.stdout) == (0, True)
+
+
+def test_bytes_that_are_no_text_are_one_line(environment: dict[str, str]):
+    ran = session_worker(environment, "show", "\udcff")
+
+    assert (ran.code, ran.out, ran.err) == (2, "", "An argument is not UTF-8.\n")
