@@ -154,6 +154,7 @@ def test_only_what_asks_for_a_login_is_published_and_only_on_this_host():
     assert published == {
         "flower": ["127.0.0.1:5555:5555"],
         "console": ["127.0.0.1:8098:8098"],
+        "grafana": ["127.0.0.1:3000:3000"],
     }
 
 

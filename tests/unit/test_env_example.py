@@ -68,7 +68,7 @@ def test_it_names_exactly_the_variables_that_are_read():
 def test_required_come_first_and_are_what_nothing_starts_without():
     required = list(written(optional=False))
 
-    assert set(required) == FILLED.keys() | LOGINS | {"POSTGRES_PASSWORD"}
+    assert set(required) == FILLED.keys() | LOGINS | {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"}
     assert EXAMPLE.index(f"\n{required[-1]}=") < EXAMPLE.index("\n#KLARNA_BASE_URL=")
 
 

@@ -5,15 +5,20 @@ Label sets are bounded here: what is not configured or not known is `other`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import product
 
 from prometheus_client import CollectorRegistry
 
-from worker.adapters.metrics import Metrics
+from worker.adapters.metrics import Children, Metrics
 from worker.domain.account import Breaker
+from worker.domain.decision import ANOMALIES, Finding
+from worker.domain.session import Outcome
+from worker.domain.tracking import TrackEffect
 from worker.services.meter import AccountFigures, Backlog, Meter, SinkFigures, Waiting
 
 OTHER = "other"
+_HEALTHY = (Finding.CHANGED, Finding.UNCHANGED, Finding.FINISHED)
 # docs.klarna.com, hosted payment page, "tracking session status"; KP's; and one of ours.
 STATUSES = frozenset(
     {"WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR"}
@@ -137,16 +142,23 @@ class PrometheusMeter(Meter):
 
         It is made by being looked at.
         """
-        for kind in ("completed_empty", "finished_by_older_answer", "gave_up"):
-            self._metrics.anomalies[kind,]
-        for sink in self._sinks:
-            for result in ("delivered", "failed", "dead"):
-                self._metrics.deliveries[sink, result]
-        for account in self._accounts:
-            for result in ("changed", "unchanged", "finished", "account_refused", "rate_limited"):
-                self._metrics.polls[account, result]
-        for delivered in ("yes", "no"):
-            self._metrics.erased[delivered,]
+        starting: tuple[tuple[Children, *tuple[Iterable[str], ...]], ...] = (
+            (self._metrics.tracked, TrackEffect),
+            (self._metrics.lag, self._accounts),
+            (self._metrics.polls, self._accounts, (*_HEALTHY, "account_refused", "rate_limited")),
+            (self._metrics.requests, self._accounts, ("ok",)),
+            (self._metrics.changes, self._accounts, STATUSES),
+            (self._metrics.delay, STATUSES),
+            (self._metrics.finished, self._accounts, Outcome),
+            (self._metrics.anomalies, ANOMALIES),
+            (self._metrics.leases_lost, ("load", "record")),
+            (self._metrics.deliveries, self._sinks, ("delivered", "failed", "dead")),
+            (self._metrics.delivery_age, self._sinks),
+            (self._metrics.erased, ("yes", "no")),
+        )
+        for children, *labels in starting:
+            for values in product(*labels):
+                children[values]
 
     def _account(self, name: str) -> str:
         return name if name in self._accounts else OTHER

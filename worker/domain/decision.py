@@ -25,6 +25,9 @@ class Finding(StrEnum):
     GAVE_UP = "gave_up"
 
 
+ANOMALIES = frozenset({Finding.COMPLETED_EMPTY, Finding.FINISHED_BY_OLDER_ANSWER, Finding.GAVE_UP})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to record: the session afterwards, what happened to it, and what to tell the shop.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from worker.domain.decision import Decision, Finding
+from worker.domain.decision import ANOMALIES, Decision, Finding
 from worker.domain.errors import ObservationError
 from worker.domain.session import Observation, Transition
 from worker.services.account_log import log_account
@@ -12,8 +12,6 @@ from worker.services.meter import Meter
 from worker.services.ports import Recorded
 
 log = structlog.get_logger(__name__)
-
-_ANOMALIES = {Finding.COMPLETED_EMPTY, Finding.FINISHED_BY_OLDER_ANSWER, Finding.GAVE_UP}
 
 
 def report_poll(
@@ -36,7 +34,7 @@ def report_poll(
         log.info("status_changed", from_status=change.from_status, to=change.to_status, **ids)
     if decision.session.outcome:
         log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
-    if decision.finding in _ANOMALIES:
+    if decision.finding in ANOMALIES:
         log.warning(decision.finding, **ids)
     if recorded.account_noted:
         log_account(decision, error=error)
@@ -53,7 +51,7 @@ def _count(meter: Meter, answer: Observation | ObservationError, decision: Decis
         meter.changed(account, change.to_status, delay_seconds=_delay(change))
     if decision.session.outcome:
         meter.finished(account, decision.session.outcome)
-    if finding in _ANOMALIES:
+    if finding in ANOMALIES:
         meter.anomaly(finding)
 
 
