@@ -62,7 +62,7 @@ GRANT SELECT, INSERT, UPDATE
     TO klarna_sessions_worker;
 GRANT SELECT ON alembic_version TO klarna_sessions_worker;
 
--- `show`, `list`, `stats`, `check`, `health`, dashboards and people. Every column but
+-- `show`, `list`, `stats`, `health`, dashboards and people. Every column but
 -- authorization_token, encrypted as it is.
 DO $$
 DECLARE

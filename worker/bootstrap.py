@@ -131,7 +131,7 @@ async def open_services(
 def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Outside:
     engine = create_engine(settings.database_url.get_secret_value())
     stack.push_async_callback(engine.dispose)
-    klarna = _klarna(settings)
+    klarna = open_klarna(settings)
     stack.push_async_callback(klarna.aclose)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
     # Confirming writes no event: no route is needed.
@@ -237,7 +237,8 @@ def _dispatch_service(
     )
 
 
-def _klarna(settings: Settings) -> HttpxKlarna:
+def open_klarna(settings: Settings) -> HttpxKlarna:
+    """Answer a client for every configured account; whoever asks closes it."""
     proxy = settings.klarna_proxy_url
     return HttpxKlarna(
         {

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-
-import redis
-import sqlalchemy.exc
-from celery import Celery
-from kombu.exceptions import OperationalError
-from rich.text import Text
 
 from config.settings import InvalidSettingsError, Settings, load, parse
 from worker.adapters.postgres.event_reports import EventReports
 from worker.adapters.postgres.reports import Reports, Row
-from worker.bootstrap import allowances, poll_policy
-from worker.commands.migrating import head_revision
-from worker.commands.output import FAILED, WRONG_USAGE, console, print_json, printable
+from worker.bootstrap import poll_policy
+from worker.commands.checked_klarna import check_accounts
+from worker.commands.checked_postgres import check_postgres
+from worker.commands.checked_redis import check_broker, check_redis
+from worker.commands.findings import Finding, exit_code, print_findings
+from worker.commands.output import WRONG_USAGE
 from worker.commands.reading import reports
 from worker.commands.shop_systems import shop_systems
-
-INSUFFICIENT_PRIVILEGE = "42501"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `check` or `health`: what was looked at, and what is wrong, if anything."""
-
-    subject: str
-    fault: str | None = None
-    detail: str = ""
+from worker.commands.unknown_accounts import accounts_of_open_sessions
 
 
 def check(*, as_json: bool) -> int:
@@ -39,20 +25,22 @@ def check(*, as_json: bool) -> int:
         settings = parse(Settings)
         policy = poll_policy(settings)
     except InvalidSettingsError as error:
-        _print([Finding("settings", fault=fault) for fault in error.faults], as_json=as_json)
+        print_findings(
+            [Finding("settings", fault=fault) for fault in error.faults], as_json=as_json
+        )
         return WRONG_USAGE
     findings = [
         Finding("settings"),
         Finding("polling", detail=f"by the policy {policy.name}"),
-        *_check_postgres(settings),
-        _check_redis(settings),
-        _check_broker(settings),
-        *_check_accounts(settings),
+        *check_postgres(settings),
+        *check_redis(settings),
+        check_broker(settings),
+        *check_accounts(settings),
         *_check_webhooks(settings),
         *_check_shop_systems(settings),
     ]
-    _print(findings, as_json=as_json)
-    return _code(findings)
+    print_findings(findings, as_json=as_json)
+    return exit_code(findings)
 
 
 def health(*, late: timedelta, as_json: bool) -> int:
@@ -62,61 +50,10 @@ def health(*, late: timedelta, as_json: bool) -> int:
         findings = [
             *_progress(opened, late),
             *_deliveries(opened, settings, late),
-            *_accounts_of_open_sessions(opened, settings),
+            *accounts_of_open_sessions(opened, settings),
         ]
-    _print(findings, as_json=as_json)
-    return _code(findings)
-
-
-def _check_postgres(settings: Settings) -> Iterator[Finding]:
-    try:
-        with Reports(settings.database_url.get_secret_value()) as opened:
-            revision, head = opened.revision(), head_revision()
-            fault = None
-            if revision != head:
-                fault = f"is at migration {revision}, not {head}: run `alembic upgrade head`"
-            yield Finding("postgres", fault, detail=f"migrated to {revision}")
-            yield from _accounts_of_open_sessions(opened, settings)
-    except sqlalchemy.exc.ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", "") == INSUFFICIENT_PRIVILEGE:
-            yield Finding("postgres", fault="does not let DATABASE_URL's role read: docs/roles.sql")
-        else:
-            yield Finding("postgres", fault="is not migrated: run `alembic upgrade head`")
-    except sqlalchemy.exc.SQLAlchemyError:
-        yield Finding("postgres", fault="cannot be reached: DATABASE_URL")
-
-
-def _check_redis(settings: Settings) -> Finding:
-    try:
-        with redis.Redis.from_url(
-            settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5
-        ) as client:
-            version = str(client.info("server")["redis_version"])
-    except redis.RedisError as error:
-        return Finding("redis", fault=f"cannot be reached: REDIS_URL ({type(error).__name__})")
-    if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
-        return Finding("redis", fault=f"is version {version}; 6.2 or later is needed")
-    return Finding("redis", detail=f"version {version}")
-
-
-def _check_broker(settings: Settings) -> Finding:
-    """One attempt and no pool: what the publishers would retry must be told here."""
-    probe = Celery("check", broker=settings.effective_broker_url, set_as_current=False)
-    try:
-        with probe.connection_for_write(connect_timeout=5) as connection:
-            connection.ensure_connection(max_retries=1, timeout=5)
-            return Finding("broker", detail=connection.transport.driver_type)
-    except (OperationalError, OSError):
-        name = "BROKER_URL" if settings.broker_url else "REDIS_URL"
-        return Finding("broker", fault=f"cannot be reached: {name}")
-
-
-def _check_accounts(settings: Settings) -> Iterator[Finding]:
-    """Settings were refused where an account's base URL is not an allowed origin."""
-    for name, allowance in sorted(allowances(settings).items()):
-        budget = f"{allowance.limit * allowance.share:g} of {allowance.limit:g} reads a second"
-        base_url = settings.accounts[name].base_url
-        yield Finding(f"account {name}", detail=f"{budget} at {base_url}, an allowed origin")
+    print_findings(findings, as_json=as_json)
+    return exit_code(findings)
 
 
 def _check_webhooks(settings: Settings) -> Iterator[Finding]:
@@ -134,14 +71,6 @@ def _check_shop_systems(settings: Settings) -> Iterator[Finding]:
     """Where orders are placed: is an access token granted?"""
     for sink, fault in shop_systems(settings).items():
         yield Finding(f"sink {sink}", fault=fault, detail="an access token was granted")
-
-
-def _accounts_of_open_sessions(opened: Reports, settings: Settings) -> Iterator[Finding]:
-    for row in opened.unknown_accounts(settings.accounts):
-        yield Finding(
-            f"account {row['account']}",
-            fault=f"is not configured, and {row['sessions']} open sessions wait for it",
-        )
 
 
 def _progress(opened: Reports, late: timedelta) -> Iterator[Finding]:
@@ -163,7 +92,8 @@ def _progress(opened: Reports, late: timedelta) -> Iterator[Finding]:
     for row in opened.paused():
         yield Finding(
             f"account {row['account']}",
-            fault="is refused by Klarna (401 or 403): check its credentials",
+            fault="is refused by Klarna (401 or 403): correct its credentials, then restart "
+            "worker and beat",
         )
     yield from _governed(accounts.values())
 
@@ -236,25 +166,3 @@ def _confirmations(opened: Reports, late: timedelta) -> Iterator[Finding]:
         counts = (f"{row['sessions']} with {row['time_left']}" for row in opened.unconfirmed())
         waiting = ", ".join(counts)
         yield Finding("orders", detail=f"awaited: {waiting}" if waiting else "none is missing")
-
-
-def _print(findings: list[Finding], *, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "ok": not _code(findings),
-                "findings": [
-                    {"subject": f.subject, "ok": f.fault is None, "text": f.fault or f.detail}
-                    for f in findings
-                ],
-            }
-        )
-        return
-    for finding in findings:
-        mark = Text("ok   ", "green") if finding.fault is None else Text("fault", "red")
-        said = printable(f"{finding.subject}: {finding.fault or finding.detail or 'right'}")
-        console.print(mark, Text(said))
-
-
-def _code(findings: list[Finding]) -> int:
-    return FAILED if any(finding.fault for finding in findings) else 0

@@ -16,6 +16,12 @@ def head_revision() -> str:
     return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
+def knows(revision: str) -> bool:
+    """Answer whether this release has that migration."""
+    scripts = ScriptDirectory.from_config(_config())
+    return any(script.revision == revision for script in scripts.walk_revisions())
+
+
 def upgrade() -> None:
     """Bring the database of DATABASE_URL to the newest migration."""
     command.upgrade(_config(), "head")

@@ -15,6 +15,39 @@ _FAULTS = {
     "25006": _NOT_ALLOWED,
     "57014": "Postgres took too long to answer: try again, or ask for less.",
 }
+# What Postgres and libpq say where no connection comes about: it has no SQLSTATE then. Their words
+# are looked for and never shown, as they name hosts and users.
+_UNREACHABLE = {
+    "password authentication failed": "refuses the user or the password in DATABASE_URL: correct "
+    "them; special characters of a password must be escaped",
+    "is not permitted to log in": "does not let DATABASE_URL's user log in: "
+    "`ALTER ROLE ... LOGIN`, or name another user",
+    "no pg_hba.conf entry": "does not let this machine in as DATABASE_URL's user: add it to "
+    "pg_hba.conf, or `?sslmode=require` to DATABASE_URL",
+    "failed to resolve host": "cannot be found: correct the host's name in DATABASE_URL",
+    "Connection refused": "is not there: is it up, and are host and port in DATABASE_URL right?",
+    "timeout": "does not answer in time: is there a firewall between, and is the host in "
+    "DATABASE_URL right?",
+    "too many": "has no connection left: raise its max_connections, or run fewer processes",
+    "remaining connection slots": "has no connection left: raise its max_connections, or run "
+    "fewer processes",
+    "the database system is": "is starting or stopping: try again",
+    "does not support SSL": "speaks no TLS: take sslmode out of DATABASE_URL",
+    "certificate": "has a certificate that cannot be verified: correct sslmode or sslrootcert in "
+    "DATABASE_URL",
+}
+_NO_DATABASE = "has no database of that name: create it, or correct the name in DATABASE_URL"
+
+
+def connection_fault(error: sqlalchemy.exc.DBAPIError) -> str:
+    """Answer why Postgres cannot be used, and what to do; never what it said itself."""
+    said = str(error.orig)
+    if 'database "' in said and "does not exist" in said:
+        return _NO_DATABASE
+    for words, fault in _UNREACHABLE.items():
+        if words in said:
+            return fault
+    return "cannot be reached: is DATABASE_URL right?"
 
 
 def fault_line(error: sqlalchemy.exc.DBAPIError) -> str | None:
