@@ -424,6 +424,16 @@ async def test_an_answer_without_a_token_is_no_token(
     assert (await refused(sink, purchase.event)).refusal is Refusal.HOLD
 
 
+async def test_a_life_that_no_clock_can_hold_is_a_long_one(
+    sink: CommerceLayerSink, buy: BuyWith, sandbox: SandboxClient
+):
+    sandbox.add_fault("edit", account=NAME, methods=["POST"], set={"expires_in": 10**400})
+
+    await sink.deliver((await buy()).event)
+
+    assert order(sandbox)["places"] == 1
+
+
 # --- what passes by itself
 
 
@@ -446,6 +456,11 @@ async def test_an_answer_without_a_token_is_no_token(
         ({"kind": "not_object"}, Refusal.RETRY, None),
         ({"kind": "edit", "set": {"data": 7}}, Refusal.RETRY, None),
         ({"kind": "edit", "set": {"data": {"attributes": []}}}, Refusal.RETRY, None),
+        (
+            {"kind": "edit", "set": {"data": {"id": "a\0", "attributes": {"status": "placed"}}}},
+            Refusal.RETRY,
+            None,
+        ),
     ],
     ids=str,
 )

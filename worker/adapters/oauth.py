@@ -19,6 +19,8 @@ from worker.services.ports import DeliveryError
 _MARGIN_SECONDS = 60.0
 # RFC 6749 only recommends that the server says how long a token is good for.
 _UNSAID_SECONDS = 300.0
+# A longer life is asked about again: what a server names may be no time at all.
+_LONGEST_SECONDS = 86_400.0
 _FIRST_WAIT_SECONDS = 2.0
 # Commerce Layer allows 30 requests for tokens a minute, all processes together.
 _LONGEST_WAIT_SECONDS = 60.0
@@ -120,4 +122,4 @@ def _granted(body: bytes) -> tuple[str, float] | None:
     seconds = document.get("expires_in")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
         seconds = _UNSAID_SECONDS
-    return token, float(seconds)
+    return token, float(min(seconds, _LONGEST_SECONDS))

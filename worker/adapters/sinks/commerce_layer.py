@@ -17,7 +17,9 @@ import anyio
 from worker.adapters.shop_http import said
 from worker.adapters.shop_system import Reply, ShopSystem
 from worker.adapters.sinks.order_placed import PaymentNotes, final, token_of
+from worker.domain.confirmation import check_order_id
 from worker.domain.deliveries import COMMERCE_LAYER, ORDER
+from worker.domain.errors import InvalidArgumentError
 from worker.domain.events import EventType
 from worker.services.ports import DeliveryError
 
@@ -99,11 +101,15 @@ def _order_in(answer: Reply) -> _Order:
         raise _refusal(answer)
     data = answer.document.get("data") if isinstance(answer.document, dict) else None
     attributes = data.get("attributes") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(attributes, dict) or "id" not in data:
+    if not isinstance(data, dict) or not isinstance(attributes, dict):
         raise DeliveryError(f"HTTP {answer.status}: not an order")
+    try:
+        order_id = check_order_id(data.get("id"))
+    except InvalidArgumentError:
+        raise DeliveryError(f"HTTP {answer.status}: not an order's id") from None
     status = str(attributes.get("status"))
     was_placed = status in _PLACED or attributes.get("placed_at") is not None
-    return _Order(str(data["id"]), status, was_placed)
+    return _Order(order_id, status, was_placed)
 
 
 def _refusal(answer: Reply) -> DeliveryError:
