@@ -52,7 +52,9 @@ class Metrics:
 
     def _of_tracking_and_polling(self) -> None:
         self.tracked = self._counter("tracked", "Shops' messages taken in", "effect")
-        self.polls = self._counter("polls", "Polls recorded", "account", "result")
+        self.polls = self._counter(
+            "polls", "Polls recorded, by finding or error", "account", "result"
+        )
         self.lag = self._histogram(
             "poll_lag_seconds", "From due to the request being sent", _LAG, "account"
         )
@@ -66,8 +68,8 @@ class Metrics:
             "detection_delay_seconds", "From a change at Klarna to its being seen", _DELAY, "status"
         )
         self.finished = self._counter("finished", "Sessions at their end", "account", "outcome")
-        self.anomalies = self._counter("anomalies", "Recorded, and worth a look", "kind")
-        self.leases_lost = self._counter("leases_lost", "Leases that another had", "stage")
+        self.anomalies = self._counter("anomalies", "Ends that are worth a look", "kind")
+        self.leases_lost = self._counter("leases_lost", "Leases that another had by then", "stage")
         self.loop = self._histogram(
             "event_loop_lag_seconds", "How late the process' event loop wakes", _LOOP
         )[()]
@@ -85,7 +87,9 @@ class Metrics:
         self.outbox_age = self._gauge(
             "outbox_oldest_age_seconds", "How long the oldest is being tried", "sink"
         )
-        self.dead = self._gauge("outbox_died_last_day", "Deliveries given up", "sink")
+        self.dead = self._gauge(
+            "outbox_died_last_day", "Deliveries given up in the last day", "sink"
+        )
         self.disabled = self._gauge("sink_disabled", "1: the endpoint said it is gone", "sink")
         self.untold = self._gauge(
             "untold_payments", "Payments that a sink has not been told of for 10 s"
@@ -95,11 +99,12 @@ class Metrics:
             "minutes_left",
         )
         self.lapsed = self._gauge(
-            "lapsed_authorizations_last_day", "Authorizations that ran out without an order"
+            "lapsed_authorizations_last_day",
+            "Authorizations that ran out in the last day without an order",
         )[()]
 
     def _of_beat(self) -> None:
-        self.ticks = self._counter("beat_ticks", "Ticks of beat", "result")
+        self.ticks = self._counter("beat_ticks", "Ticks of beat, ok or failed", "result")
         self.ticked_at = self._gauge(
             "beat_last_tick_timestamp_seconds", "When beat's last good tick ended"
         )[()]
@@ -108,17 +113,17 @@ class Metrics:
         )[()]
         self.due = self._gauge("due", "Sessions that are due", "account")
         self.oldest_due = self._gauge(
-            "oldest_due_age_seconds", "How long the oldest of them has been", "account"
+            "oldest_due_age_seconds", "How long the oldest due session has been", "account"
         )
-        self.in_flight = self._gauge("due_in_flight", "Those of them under a lease", "account")
+        self.in_flight = self._gauge("due_in_flight", "Due sessions under a lease", "account")
         self.queue = self._gauge("queue_waiting", "Messages in the worker's queues", "queue")
 
     def _of_accounts(self) -> None:
         self.budget = self._gauge(
-            "account_budget_reads_per_second", "What the account may be asked now", "account"
+            "account_budget_reads_per_second", "Reads a second it may have now", "account"
         )
         self.share = self._gauge(
-            "account_budget_ratio", "That, of its usual budget, 0 to 1", "account"
+            "account_budget_ratio", "The share of its usual budget that is, 0 to 1", "account"
         )
         self.stretch = self._gauge(
             "account_stretch_ratio", "How many times as long its intervals are", "account"
