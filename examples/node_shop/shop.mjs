@@ -94,7 +94,7 @@ async function send(task, args, kwargs = {}) {
   const answer = await fetch(`${FLOWER_URL}/api/task/send-task/${task}`, {
     method: "POST",
     headers: { Authorization: basic(FLOWER_BASIC_AUTH), ...JSON_TYPE },
-    body: JSON.stringify({ args, kwargs, queue: "payment-sessions" }),
+    body: JSON.stringify({ args, kwargs }),
     signal: AbortSignal.timeout(10_000),
   });
   if (!answer.ok) throw new Error(`Flower answered ${answer.status}`);
