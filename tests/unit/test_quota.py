@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from tests.support.builders import NOW, ago, ahead
 from worker.domain.account import AccountState
 from worker.domain.policy import PollPolicy
 from worker.domain.quota import (
+    LEAST_BUDGET,
     LONGEST_STRETCH,
     PROBES,
     Allowance,
@@ -93,6 +96,28 @@ def test_a_limit_is_written_where_it_changes_and_forgotten_when_no_answer_names_
     assert known.read(ahead(seconds=9), said) is known
     assert known.read(ahead(seconds=4), ReadQuota()) is known, "answers come mixed"
     assert known.read(ahead(seconds=5), ReadQuota()).read_limit is None
+
+
+def test_limits_that_come_mixed_are_not_written_with_every_answer():
+    """The least counts, at once; a higher one when nobody named it for a while."""
+    state, known = AccountState(last_read_at=NOW), []
+    for tenths in range(200):
+        said = ReadQuota(limit=50 if tenths % 2 else 200)
+        state = state.read(ahead(seconds=tenths / 10), said)
+        known.append(state.read_limit)
+
+    assert known.count(50) > 190
+    assert sum(before != after for before, after in pairwise(known)) <= 8
+    assert state.read(ahead(seconds=60), ReadQuota(limit=200)).read_limit == 200
+
+
+def test_what_is_left_of_little_does_not_hold_an_account_up_for_minutes():
+    """A read taken at a thousandth of a read a second would hold up the next for a quarter hour."""
+    cut = AccountState(quota_share=0.05, quota_cut_at=NOW, recovered_at=NOW)
+
+    assert Allowance(limit=1, share=0.75).budget(cut, NOW) == LEAST_BUDGET
+    assert Allowance(limit=0.1, share=0.75).budget(cut, NOW) == pytest.approx(0.075)
+    assert ALLOWANCE.budget(cut, NOW) == pytest.approx(0.75)
 
 
 def test_a_probed_account_has_a_probe_a_second_whatever_its_limit():

@@ -37,7 +37,8 @@ LEAST_SHARE = 0.05
 GROWS_BACK_IN = timedelta(minutes=5)
 # Of a spent window every answer tells; it is cut for once.
 CUT_ONCE_IN = timedelta(seconds=1)
-# An answer that names no limit ends one that was named, but not while they come mixed.
+# An answer that names more, or no limit, ends one that was named, but not while they come mixed:
+# the row is shared by every poll of the account.
 LIMIT_KEPT_FOR = timedelta(seconds=5)
 
 
@@ -172,10 +173,11 @@ def _cut(state: AccountState, now: datetime, to: float) -> AccountState:
 
 
 def _noted(state: AccountState, limit: float | None, now: datetime) -> AccountState:
-    """The limit that answers name, written where it changed."""
-    known_at = state.read_limit_at
-    if limit == state.read_limit:
+    """The limit that answers name, written where it changed: at once where there is less of it."""
+    known, known_at = state.read_limit, state.read_limit_at
+    if limit == known:
         return state
-    if limit is None and known_at is not None and now - known_at < LIMIT_KEPT_FOR:
+    is_less = known is None or (limit is not None and limit < known)
+    if not is_less and known_at is not None and now - known_at < LIMIT_KEPT_FOR:
         return state
     return replace(state, read_limit=limit, read_limit_at=now)

@@ -15,6 +15,10 @@ PLAYGROUND_LIMIT = 50.0
 # usual share, below the limit, and a tick that is late by as much wastes nothing.
 BURST_SECONDS = 0.25
 
+# What cuts and ramps leave at least, where there is as much. A read counts by the budget it was
+# taken from, and holds up the next by as long, however much the budget has grown meanwhile.
+LEAST_BUDGET = 0.2
+
 # Of an account that is probed, whatever its limit: two beats must not send a probe each.
 PROBES = 1.0
 
@@ -49,7 +53,8 @@ class Allowance:
         """The worker's reads a second, now."""
         if account.is_probed:
             return PROBES
-        return self.limit_of(account) * self.share * account.share(now) * account.ramp(now)
+        whole = self.limit_of(account) * self.share
+        return max(whole * account.share(now) * account.ramp(now), min(whole, LEAST_BUDGET))
 
 
 def usual_limit(base_url: str) -> float:

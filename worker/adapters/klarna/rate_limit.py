@@ -16,11 +16,11 @@ _LOWEST, _HIGHEST = 0.1, 100_000.0
 
 def read_quota(headers: Mapping[str, str]) -> ReadQuota:
     """Answer what is said and can be read, in reads a second; never raises."""
-    limit = headers.get("X-Ratelimit-Limit")
+    limit = _limit(headers.get("X-Ratelimit-Limit", ""))
     if limit is None:
-        return NOTHING_SAID
+        return NOTHING_SAID  # what is left of no limit says nothing either
     remaining = _COUNT.fullmatch(headers.get("X-Ratelimit-Remaining", ""))
-    return ReadQuota(limit=_limit(limit), remaining=int(remaining[1]) if remaining else None)
+    return ReadQuota(limit=limit, remaining=int(remaining[1]) if remaining else None)
 
 
 def _limit(text: str) -> float | None:
