@@ -40,7 +40,8 @@ async def opened_services(
     """The services as a deployment with this environment has them."""
     settings, app = deployed(environment, monkeypatch)
     try:
-        async with open_services(settings, app) as services:
+        port = settings.metrics_port
+        async with open_services(settings, app, metrics_port=port) as services:
             yield services
     finally:
         app.close()
