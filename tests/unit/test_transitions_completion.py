@@ -170,6 +170,11 @@ def test_a_word_of_ours_from_klarna_without_a_token_ends_no_kp_session():
             "2026-03-01T12:30:00Z",
             id="from-tracking-where-never-read",
         ),
+        pytest.param(
+            a_kp_session(status="incomplete", last_read_at=ago(minutes=90)),
+            "2026-03-01T12:20:00Z",
+            id="time-to-try-where-nobody-could-read",
+        ),
     ],
 )
 def test_a_kp_token_is_good_for_an_hour_from_when_it_was_not_there_yet(

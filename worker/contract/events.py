@@ -59,7 +59,7 @@ class AuthorizationData(SessionData):
 
     authorization_expires_at: Annotated[datetime, Field(examples=["2026-11-21T11:15:02.117000Z"])]
     """60 minutes after the authorization. A KP session does not tell when that was: there it is 60
-    minutes after the read before."""
+    minutes after the read before, and 20 after this one at the least."""
 
 
 class AuthorizedData(AuthorizationData):

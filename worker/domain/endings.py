@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from worker.domain.confirmation import first_warning_at
+from worker.domain.confirmation import WARNINGS, first_warning_at
 from worker.domain.events import Event, EventType, build_event
 from worker.domain.session import (
     AUTHORIZATION_LIFETIME,
@@ -35,7 +35,9 @@ def end(
     confirmed = outcome.is_guess and outcome is after.guessed_outcome
     types = () if confirmed else events_of(after, outcome)
     time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=max_lifetime)
-    expires_at = _authorization_expires_at(before, after) if EventType.AUTHORIZED in types else None
+    expires_at = None
+    if EventType.AUTHORIZED in types:
+        expires_at = _authorization_expires_at(before, after, now=now)
     done = replace(
         after,
         outcome=outcome,
@@ -86,8 +88,15 @@ def _guessed_time(
     return after.deadline(max_lifetime) if outcome is Outcome.EXPIRED else now
 
 
-def _authorization_expires_at(before: PaymentSession, after: PaymentSession) -> datetime:
-    """60 minutes from the authorization; where its time is not told, from the read before."""
+def _authorization_expires_at(
+    before: PaymentSession, after: PaymentSession, *, now: datetime
+) -> datetime:
+    """60 minutes from the authorization; where its time is not told, from the read before.
+
+    That may lie long back, after an outage, and the authorization may be new all the same: nobody
+    is told that it is over before there was time to try.
+    """
     if after.kind is Kind.HPP and after.status_updated_at is not None:
         return after.status_since + AUTHORIZATION_LIFETIME
-    return (before.last_read_at or before.tracked_at) + AUTHORIZATION_LIFETIME
+    earliest = (before.last_read_at or before.tracked_at) + AUTHORIZATION_LIFETIME
+    return max(earliest, now + WARNINGS[0])
