@@ -1,0 +1,1 @@
+"""What a shop would write instead: small, honest, and measured in the same run."""

@@ -1,0 +1,84 @@
+"""Resident memory of worker and beat: idle, at full load, and whether it grows."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from threading import Event, Thread
+from typing import Self
+
+from benchmarks.chain import SATURATION
+from benchmarks.figures import Figure
+from benchmarks.load import drive
+from benchmarks.plan import Plan
+from benchmarks.stage import Stage
+from benchmarks.usage import Usage
+from worker.adapters import clock
+
+TARGETS = {"worker": 170.0, "beat": 90.0}
+IDLE_SECONDS = 5.0
+FULL_SECONDS = 10.0
+SLOPE_RATE = 200.0
+SLOPE_AT_MOST = 5.0
+# The issue's target is for this long; a shorter run says what it sees, and is no verdict.
+SLOPE_MINUTES = 30.0
+SAMPLE_SECONDS = 1.0
+
+Sample = tuple[float, dict[str, float]]
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """Watch one worker and one beat, once."""
+    with stage.scene() as scene:
+        scene.start(workers=1)
+        usage = scene.usage()
+        time.sleep(IDLE_SECONDS)
+        idle = usage.resident()
+        drive(scene, SATURATION, warm_up=0, seconds=FULL_SECONDS)
+        full = usage.resident()
+    for role, target in TARGETS.items():
+        yield Figure(name=f"memory: {role}, idle", unit="MiB", values=(idle[role],))
+        name = f"memory: {role}, at full load"
+        yield Figure(name=name, unit="MiB", values=(full[role],), at_most=target)
+    minutes = plan.memory_minutes
+    with stage.scene() as scene:
+        scene.start(workers=1)
+        with Samples(scene.usage()) as samples:
+            drive(scene, SLOPE_RATE, warm_up=0, seconds=60 * minutes)
+    for role in TARGETS:
+        yield Figure(
+            name=f"memory: {role}, slope in the last two thirds of {minutes:g} min at 200/s",
+            unit="MiB/h",
+            values=(_slope(samples.taken, role),),
+            at_most=SLOPE_AT_MOST if minutes >= SLOPE_MINUTES else None,
+        )
+
+
+class Samples:
+    """Takes a sample a second while it is entered."""
+
+    def __init__(self, usage: Usage) -> None:
+        self.taken: list[Sample] = []
+        self._usage = usage
+        self._over = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(SAMPLE_SECONDS):
+            self.taken.append((clock.monotonic(), self._usage.resident()))
+
+
+def _slope(samples: list[Sample], role: str) -> float:
+    """MiB an hour, by least squares, without the first third."""
+    late = samples[len(samples) // 3 :]
+    hours = [(at - late[0][0]) / 3600 for at, _ in late]
+    return statistics.linear_regression(hours, [sizes[role] for _, sizes in late]).slope

@@ -1,0 +1,34 @@
+"""How long and how often things are measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Seconds and counts; a quick plan is for seeing that all is well, not for publishing."""
+
+    quick: bool
+    warm_up: float = 4.0
+    # Of each run; runs follow one another in warm processes.
+    window: float = 10.0
+    windows: int = 3
+    lag_seconds: float = 60.0
+    emit_seconds: float = 20.0
+    memory_minutes: float = 3.0
+    claims: int = 30
+    followed: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+
+
+THOROUGH = Plan(quick=False)
+QUICK = Plan(
+    quick=True,
+    warm_up=2.0,
+    window=3.0,
+    lag_seconds=5.0,
+    emit_seconds=4.0,
+    memory_minutes=0.25,
+    claims=10,
+    followed=(10_000, 50_000),
+)
