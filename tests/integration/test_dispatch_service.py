@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
+from uuid import uuid4
 
 import pytest
 from kombu import Connection
@@ -11,6 +12,7 @@ from kombu import Connection
 from tests.support.queues import EVENTS, POLLS, polled_ids, polls, relays
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices
+from worker.sandbox.server import SandboxServer
 from worker.services.dispatch import LONGEST_SLEEP, SHORTEST_SLEEP
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +65,48 @@ async def test_what_cannot_be_claimed_yet_makes_nobody_spin(
         assert await opened.dispatch.tick() == LONGEST_SLEEP
 
     assert polls(redis_url) == []
+
+
+async def test_what_waits_for_the_budget_makes_nobody_spin(
+    services: OpenServices, stored: Stored, redis_url: str
+):
+    """At a read every five seconds the rest is due all the while: it is not looked at for that."""
+    for session_id in ("s1", "s2"):
+        stored.add_session(session_id)
+
+    async with services(KLARNA_READ_LIMIT="0.2", KLARNA_QUOTA_SHARE="1") as opened:
+        await opened.dispatch.tick()
+        assert await opened.dispatch.tick() == LONGEST_SLEEP
+
+    assert len(polled_ids(redis_url)) == 1
+
+
+async def test_a_probe_under_way_makes_nobody_spin(services: OpenServices, stored: Stored):
+    stored.add_account(refusals=1)
+    stored.add_session("s1", lease_id=uuid4(), lease_expires_at="infinity")
+    stored.add_session("s2")
+
+    async with services() as opened:
+        assert await opened.dispatch.tick() == LONGEST_SLEEP
+
+    assert stored.session("s2")["lease_id"] is None
+
+
+async def test_an_account_without_room_keeps_no_other_waiting(
+    services: OpenServices, stored: Stored, redis_url: str, sandbox_server: SandboxServer
+):
+    """Beat looks again when the other's session is due."""
+    fields = {"USERNAME": "us", "PASSWORD": "us", "BASE_URL": sandbox_server.url}
+    other = {f"KLARNA_ACCOUNTS__US__{name}": value for name, value in fields.items()}
+    stored.add_session("s1")
+    stored.add_session("s2")
+    stored.add_session("s3", account="us", due_in=0.9)
+
+    async with services(KLARNA_READ_LIMIT="0.2", KLARNA_QUOTA_SHARE="1", **other) as opened:
+        await opened.dispatch.tick()
+        assert SHORTEST_SLEEP <= await opened.dispatch.tick() < LONGEST_SLEEP
+
+    assert len(polled_ids(redis_url)) == 1
 
 
 async def test_a_queue_that_is_not_worked_off_gets_nothing_more(

@@ -33,6 +33,8 @@ class Claims:
         self._accounts = list(accounts)
         self._tasks_per_tick = tasks_per_tick
         self._limits = limits
+        # Those of the last claim whose sessions wait for the account, due or not.
+        self._without_room: set[str] = set()
 
     async def claim(self, tasks: list[PollTask]) -> None:
         """Add a tick's tasks to `tasks`, shared among the accounts.
@@ -43,6 +45,7 @@ class Claims:
             UnavailableError: the database is away.
         """
         await self._governor.look()
+        self._without_room.clear()
         order = self._accounts
         self._accounts = [*order[1:], order[0]]
         for place, account in enumerate(order):
@@ -56,19 +59,23 @@ class Claims:
         """Claim no more than there is room for, then pay: another beat may have been faster."""
         room = await self._governor.room(account)
         if not room:
+            self._without_room.add(account)
             self._governor.note(account, room=0, claimed=0)
             return
+        breaker = self._governor.breaker(account)
         claimed = await self._sessions.claim(
             account,
             tasks=share,
             limits=self._limits,
             room=room,
-            urgent_first=self._governor.breaker(account) is not Breaker.CLOSED,
+            urgent_first=breaker is not Breaker.CLOSED,
         )
         strain = min((task.strain for task in claimed), default=math.inf)
         count = sum(len(task.session_ids) for task in claimed)
         self._governor.note(account, room=room, claimed=count, strain=strain)
         if not claimed:
+            if breaker is Breaker.OPEN:
+                self._without_room.add(account)  # a probe may be under way
             return
         mark = len(tasks)
         tasks += claimed
@@ -100,5 +107,12 @@ class Claims:
             log.warning("leases_not_given_back", error=str(error))
 
     async def next_due_in(self) -> timedelta | None:
-        """Answer how long until the next session of any account is due, or None."""
-        return await self._sessions.next_due_in(self._accounts)
+        """Answer how long until a session may be claimed again, as far as is known, or None.
+
+        What is due already of an account without room makes nobody look before there is some.
+        """
+        waits = [self._governor.room_in(account) for account in self._without_room]
+        others = [account for account in self._accounts if account not in self._without_room]
+        if others and (due_in := await self._sessions.next_due_in(others)) is not None:
+            waits.append(due_in)
+        return min(waits, default=None)

@@ -82,6 +82,13 @@ class Governor:
             return 0
         return await self._quota.room(account, self._budget(account))
 
+    def room_in(self, account: str) -> timedelta:
+        """Answer how long an account without room has none: to its pause's end, or for a read."""
+        paused_until, now = self._state(account).paused_until, self._now()
+        if paused_until is not None and paused_until > now:
+            return paused_until - now
+        return timedelta(seconds=1 / self._budget(account))
+
     async def take(self, account: str, count: int) -> int:
         """Take up to `count` reads; answers how many there were. Never raises."""
         if self._monotonic() - self._looked_at > LOOK_AGAIN_SECONDS:
