@@ -339,11 +339,17 @@ app.add_typer(policy, name="policy")
 
 
 def main() -> None:
-    """Run the command; a `.env` in the working directory fills what the environment lacks."""
+    """Run the command; a `.env` in the working directory fills what the environment lacks.
+
+    So does a running `up` that was started there: its servers are found without naming them.
+    """
     if any("\udc80" <= character <= "\udcff" for each in sys.argv for character in each):
         # What Python makes of bytes that are no text; no id is written so, and no query takes it.
         sys.stderr.write("An argument is not UTF-8.\n")
         sys.exit(2)
     load_dotenv(".env")
+    # Not for `up` itself: a file that a killed one left behind names servers that are gone.
+    if sys.argv[1:2] != ["up"]:
+        load_dotenv(".local/environment")
     logconfig.configure("WARNING")
     app()

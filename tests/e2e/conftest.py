@@ -38,3 +38,14 @@ def shared_environment(
         yield environment_of(database_url, servers[1], klarna_url=sandbox_server.url)
         client.flushdb()
     databases.drop(database_url)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """A folder that the account Postgres runs as can reach."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for each in (folder, *folder.parents):
+        if each.is_relative_to("/tmp") and each != Path("/tmp"):  # noqa: S108 - where pytest works
+            each.chmod(each.stat().st_mode | 0o011)
+    return folder

@@ -7,24 +7,11 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.support.eventually import eventually
 from tests.support.processes import BIN
 
 # What a machine has, and nothing of a deployment: the demo must not need it.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-
-
-@pytest.fixture
-def temporary(tmp_path: Path) -> Path:
-    """Where the demo may put its one folder; reachable for the account Postgres runs as."""
-    folder = tmp_path / "t"
-    folder.mkdir()
-    for each in (folder, *folder.parents):
-        if each.is_relative_to("/tmp") and each != Path("/tmp"):  # noqa: S108 - where pytest works
-            each.chmod(each.stat().st_mode | 0o011)
-    return folder
 
 
 def _left_over(folder: Path) -> list[str]:
@@ -113,4 +100,5 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
 
     assert (code, "Stopping." in out.read_text()) == (0, True)
     assert (state / "token-key").stat().st_mode & 0o777 == 0o600
+    assert not (state / "environment").exists()
     assert _left_over(temporary) == []

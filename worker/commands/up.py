@@ -19,6 +19,9 @@ from worker.commands.processes import BIN, ProcessEndedError, Processes
 from worker.embedded import EmbeddedServerError, EmbeddedServers
 
 WATCH_SECONDS = 0.5
+# In the folder of the state. `worker.cli` reads the one in `.local`.
+ENVIRONMENT_FILE = "environment"
+_TOLD = ("DATABASE_URL", "REDIS_URL", "TOKEN_ENCRYPTION_KEYS")
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,6 +38,7 @@ def up(*, state: Path, flower_port: int, console_port: int) -> None:
         os.environ.setdefault("CONSOLE_REPLAY", "true")
         _let_flower_remember(state)
         load(Settings)
+        _tell_other_commands(stack, state)
         migrating.upgrade()
         processes = stack.enter_context(Processes(os.environ))
         processes.start_celery("beat", "beat", "--loglevel=INFO")
@@ -107,6 +111,16 @@ def _start_servers(stack: ExitStack, state: Path) -> EmbeddedServers | None:
     if valkey:
         os.environ["REDIS_URL"] = servers.redis_url
     return servers
+
+
+def _tell_other_commands(stack: ExitStack, state: Path) -> None:
+    """Write down, while this runs, what `session-worker` in another terminal needs of it."""
+    file = state / ENVIRONMENT_FILE
+    stack.callback(file.unlink, missing_ok=True)
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    lines = (f"{name}='{os.environ[name]}'\n" for name in _TOLD)
+    file.write_text("".join(lines))
 
 
 def _let_flower_remember(state: Path) -> None:
