@@ -21,7 +21,7 @@ from worker.simulation.replay import replay
 from worker.simulation.schedules import by_policy
 from worker.simulation.traces import Trace, read_traces, write_traces
 
-SESSIONS = 600
+SESSIONS = 1_200
 HELD_OUT = 300
 
 

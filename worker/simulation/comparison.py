@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from worker.domain.policy import ANY_STATUS, PollPolicy
-from worker.simulation.replay import Replay, Schedule, replay
+from worker.simulation.replay import Replay, Schedule
 from worker.simulation.schedules import blind, by_policy, exponential_at, fixed
 from worker.simulation.traces import Trace
 from worker.simulation.tuning import tuned
@@ -46,7 +46,7 @@ def compare(
     """Yield a row for each number of requests and each family, as they are done."""
     for wanted in requests:
         for name, family in families.items():
-            yield Row(name, wanted, replay(traces, tuned(family, wanted, traces)))
+            yield Row(name, wanted, tuned(family, wanted, traces))
 
 
 def families(policy: PollPolicy, traces: Sequence[Trace]) -> Families:

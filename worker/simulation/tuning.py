@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from worker.domain.policy import PollPolicy
-from worker.simulation.replay import Schedule, replay
+from worker.simulation.replay import Replay, Schedule, replay
 from worker.simulation.schedules import by_policy
 from worker.simulation.traces import Trace, evenly
 
@@ -49,22 +49,22 @@ def calibrate(policy: PollPolicy, traces: Sequence[Trace]) -> tuple[tuple[float,
     return _rising(pairs)
 
 
-def tuned(
-    family: Callable[[float], Schedule], requests: float, traces: Sequence[Trace]
-) -> Schedule:
-    """Answer the schedule of `family` that takes so many requests per session, or comes nearest.
+def tuned(family: Callable[[float], Schedule], requests: float, traces: Sequence[Trace]) -> Replay:
+    """Answer what the schedule of `family` makes that takes so many requests per session.
 
-    The family's parameter is above 0, about 1, and the greater the more requests.
+    Or the one that comes nearest. The family's parameter is above 0, about 1, and the greater the
+    more requests.
     """
     sample = evenly(traces, _SAMPLE)
     parameter, steepness = _bisected(family, requests, sample)
+    made = replay(traces, family(parameter))
     for _ in range(_REFINEMENTS):
-        schedule = family(parameter)
-        missing = math.log(requests / _requests(schedule, traces))
+        missing = math.log(requests / made.requests_per_session)
         if abs(missing) <= _TOLERANCE:
             break
         parameter *= math.exp(missing / steepness)
-    return family(parameter)
+        made = replay(traces, family(parameter))
+    return made
 
 
 def _bisected(
