@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 import structlog
+from celery import current_task
 from celery.exceptions import Reject
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
@@ -116,6 +118,8 @@ _INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": ScrubbedRequ
 
 
 _LONGEST_NAME = 64
+# Version 00: trace id, span id, flags. W3C Trace Context, section 3.2.
+_TRACE_PARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def _named(
@@ -146,7 +150,13 @@ def _call(service: Callable[..., Awaitable[object]], *arguments: object) -> None
 
 
 def _track(arguments: TrackArguments, shop_objects: ShopObjects | None = None) -> None:
-    _call(runtime.services.track.track, arguments, shop_objects)
+    _call(runtime.services.track.track, arguments, shop_objects, _sent_trace())
+
+
+def _sent_trace() -> str | None:
+    """The shop's own span, where its message names one: W3C's Trace Context, as a header."""
+    sent = current_task.request.get("traceparent")
+    return sent if isinstance(sent, str) and _TRACE_PARENT.fullmatch(sent) else None
 
 
 def _track_shop_payment(payment: ShopPayment, arguments: dict[str, object]) -> None:

@@ -1,15 +1,17 @@
-"""Builds what tells of the work, for bootstrap: metrics where a port is named; else nothing."""
+"""Builds what tells of the work, for bootstrap: metrics and traces where a setting says so."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
 
+from anyio import to_thread
+
 from config.settings import InvalidSettingsError, Settings
 from worker.adapters import clock
 from worker.services.loop_watch import watch_loop
 from worker.services.meter import SILENT, Meter
-from worker.services.tracing import Telemetry
+from worker.services.tracing import UNTRACED, Telemetry, Tracer
 
 
 def open_telemetry(
@@ -18,9 +20,9 @@ def open_telemetry(
     """Build it; the stack's end closes it.
 
     Raises:
-        InvalidSettingsError: metrics cannot be served there.
+        InvalidSettingsError: metrics cannot be served there, or traces need an extra.
     """
-    return Telemetry(meter=_meter(stack, settings, metrics_port))
+    return Telemetry(meter=_meter(stack, settings, metrics_port), tracer=_tracer(stack, settings))
 
 
 def _meter(stack: AsyncExitStack, settings: Settings, port: int | None) -> Meter:
@@ -41,3 +43,18 @@ def _meter(stack: AsyncExitStack, settings: Settings, port: int | None) -> Meter
     watch = asyncio.create_task(watch_loop(meter, monotonic=clock.monotonic))
     stack.callback(watch.cancel)
     return meter
+
+
+def _tracer(stack: AsyncExitStack, settings: Settings) -> Tracer:
+    if settings.otel_exporter_otlp_endpoint is None:
+        return UNTRACED
+    try:
+        # Likewise.
+        from worker.adapters.otel import OtelTracer  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise InvalidSettingsError(
+            ["OTEL_EXPORTER_OTLP_ENDPOINT: needs an extra: klarna-session-worker[otel]"]
+        ) from None
+    tracer = OtelTracer()
+    stack.push_async_callback(to_thread.run_sync, tracer.close)
+    return tracer

@@ -24,7 +24,7 @@ from worker.services.ports import (
     Sessions,
     UnavailableError,
 )
-from worker.services.tracing import Telemetry
+from worker.services.tracing import Span, Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +124,16 @@ class PollService:
         if self._stopping or leased.account.is_paused(leased.loaded_at):
             await self._sessions.release([session.session_id], [leased.lease_id])
             return []
+        with self._tracer.span(
+            "payment_session.poll",
+            parent=leased.trace_parent,
+            session_id=session.session_id,
+            account=session.account,
+        ) as span:
+            return await self._poll_claimed(leased, span)
+
+    async def _poll_claimed(self, leased: LeasedSession, span: Span) -> list[LeasedSession]:
+        session = leased.session
         answer, now = await self._observe(leased)
         decision = decide(
             session,
@@ -135,6 +145,7 @@ class PollService:
         )
         recorded = await self._record(leased, decision)
         report_poll(self._meter, answer, decision, recorded)
+        span.note(finding=decision.finding, correlation_id=answer.correlation_id)
         if recorded is None:
             return []
         if decision.events:

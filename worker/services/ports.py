@@ -63,6 +63,7 @@ class LeasedSession:
     account: AccountState
     lease_id: UUID
     loaded_at: datetime
+    trace_parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +97,23 @@ class Delivery:
     age: timedelta
     envelope: dict[str, Any]
     encrypted_token: bytes | None = field(default=None, repr=False)
+    trace_parent: str | None = None
 
 
 class Sessions(Protocol):
     """Payment sessions and their leases. All methods raise UnavailableError."""
 
     async def track(
-        self, request: TrackRequest, session_urls: SessionUrls, limits: ClaimLimits
+        self,
+        request: TrackRequest,
+        session_urls: SessionUrls,
+        limits: ClaimLimits,
+        *,
+        trace_parent: str | None = None,
     ) -> Tracked:
         """Insert or apply `request`, and take the lease of its next poll, in one transaction.
+
+        A new session belongs to the trace of `trace_parent`.
 
         Raises:
             ConflictError: on contradicting arguments; nothing is stored.

@@ -135,6 +135,14 @@ class RelayService:
     async def _deliver(self, delivery: Delivery) -> bool:
         """Deliver it and mark what came of it; answers whether the sink has it."""
         ids = _ids(delivery)
+        with self._tracer.span(
+            "payment_session.deliver", parent=delivery.trace_parent, **ids
+        ) as span:
+            taken = await self._try(delivery, ids)
+            span.note(type=delivery.envelope["type"], result="taken" if taken else "not taken")
+        return taken
+
+    async def _try(self, delivery: Delivery, ids: dict[str, str]) -> bool:
         try:
             with anyio.fail_after(DELIVERY_SECONDS):
                 await self._sinks[delivery.sink].deliver(self._envelope(delivery))

@@ -7,21 +7,32 @@ from dataclasses import dataclass
 
 from worker.services.meter import SILENT, Meter
 
-_NOTHING: AbstractContextManager[str | None] = nullcontext()
+
+class Span:
+    """A piece of the work; this one is not told of."""
+
+    # W3C's `traceparent` for what follows from it; None where nothing is traced.
+    trace_parent: str | None = None
+
+    def note(self, **attributes: str | None) -> None:
+        """Say more of it; what is None is left out. No secret."""
+
+
+_UNTOLD: AbstractContextManager[Span] = nullcontext(Span())
 
 
 class Tracer:
-    """An adapter overrides it. No attribute may hold a secret."""
+    """An adapter overrides it."""
 
     def span(
-        self, name: str, *, parent: str | None, **attributes: str
-    ) -> AbstractContextManager[str | None]:
-        """Time the block as a span; what it is entered with is the parent of the next ones.
-
-        `parent` and the answer are W3C's `traceparent`; None where nothing is traced.
-        """
-        del name, parent, attributes
-        return _NOTHING
+        self,
+        name: str,  # noqa: ARG002 - for who overrides it
+        *,
+        parent: str | None,  # noqa: ARG002 - likewise
+        **attributes: str,  # noqa: ARG002 - likewise
+    ) -> AbstractContextManager[Span]:
+        """Time the block as a span of the trace that `parent` names, or of a new one. No secret."""
+        return _UNTOLD
 
 
 UNTRACED = Tracer()

@@ -77,11 +77,15 @@ class TrackService:
         self._patience.stop()
 
     async def track(
-        self, arguments: TrackArguments, shop_objects: ShopObjects | None = None
+        self,
+        arguments: TrackArguments,
+        shop_objects: ShopObjects | None = None,
+        trace_parent: str | None = None,
     ) -> TrackEffect:
         """Follow a payment session; its first poll is on its way when this returns.
 
         `shop_objects`, checked already, are what sinks that act in the shop's systems call it.
+        `trace_parent`, a sound `traceparent`, is the shop's own span.
 
         Raises:
             InvalidArgumentError, ConflictError: naming the field; nothing was stored or sent.
@@ -93,15 +97,23 @@ class TrackService:
             ),
             shop_objects=shop_objects,
         )
-        effect = await self._patience.until_done(
-            partial(self._track, request), waits="track_waits", session_id=request.session_id
-        )
+        with self._tracer.span(
+            "payment_session.track", parent=trace_parent, session_id=request.session_id
+        ) as span:
+            effect = await self._patience.until_done(
+                partial(self._track, request, span.trace_parent),
+                waits="track_waits",
+                session_id=request.session_id,
+            )
+            span.note(effect=effect)
         self._meter.tracked(effect)
         log.info("payment_session_tracked", session_id=request.session_id, effect=effect)
         return effect
 
-    async def _track(self, request: TrackRequest) -> TrackEffect:
-        tracked = await self._sessions.track(request, self._session_urls, self._limits)
+    async def _track(self, request: TrackRequest, trace_parent: str | None) -> TrackEffect:
+        tracked = await self._sessions.track(
+            request, self._session_urls, self._limits, trace_parent=trace_parent
+        )
         if tracked.poll is not None and not await self._send(tracked.poll):
             await self._sessions.release([request.session_id], [tracked.poll.lease_id])
         return tracked.effect

@@ -50,7 +50,8 @@ _CLAIM = text(f"""
     RETURNING d.event_id, d.sink, d.session_id, d.attempts, m.payload,
         statement_timestamp() - d.due_since AS age,
         CASE WHEN m.event_type = 'payment_session.authorized' THEN s.authorization_token END
-            AS encrypted_token
+            AS encrypted_token,
+        s.trace_parent
 """)  # noqa: S608 - constants of this module
 
 _DUE_SESSIONS = text(f"""
@@ -161,6 +162,7 @@ class PostgresOutbox:
                     age=row.age,
                     envelope=row.payload,
                     encrypted_token=row.encrypted_token,
+                    trace_parent=row.trace_parent,
                 )
                 for row in rows
             ]

@@ -85,6 +85,7 @@ def leased_from_row(row: RowMapping) -> LeasedSession:
         account=account_from_row(row),
         lease_id=row["lease_id"],
         loaded_at=row["loaded_at"],
+        trace_parent=row["trace_parent"],
     )
 
 

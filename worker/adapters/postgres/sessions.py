@@ -56,11 +56,16 @@ class PostgresSessions:
     # --- tracking
 
     async def track(
-        self, request: TrackRequest, session_urls: SessionUrls, limits: ClaimLimits
+        self,
+        request: TrackRequest,
+        session_urls: SessionUrls,
+        limits: ClaimLimits,
+        *,
+        trace_parent: str | None = None,
     ) -> Tracked:
         """Insert or apply `request`, and take the lease of its next poll, in one transaction."""
         async with transaction(self._engine) as connection:
-            session, effect = await self._upsert(connection, request, session_urls)
+            session, effect = await self._upsert(connection, request, session_urls, trace_parent)
             if effect is TrackEffect.UNCHANGED:
                 return Tracked(effect=effect, poll=None)
             claimed = await _claim(
@@ -76,17 +81,25 @@ class PostgresSessions:
         return Tracked(effect=effect, poll=claimed[0] if claimed else None)
 
     async def _upsert(
-        self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
+        self,
+        connection: AsyncConnection,
+        request: TrackRequest,
+        session_urls: SessionUrls,
+        trace_parent: str | None,
     ) -> tuple[PaymentSession, TrackEffect]:
         while True:
             if applied := await self._apply(connection, request, session_urls):
                 return applied
-            if row := await self._insert(connection, request, session_urls):
+            if row := await self._insert(connection, request, session_urls, trace_parent):
                 return session_from_row(row), TrackEffect.CREATED
             # Another track inserted it between the two: it is known after all.
 
     async def _insert(
-        self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
+        self,
+        connection: AsyncConnection,
+        request: TrackRequest,
+        session_urls: SessionUrls,
+        trace_parent: str | None,
     ) -> RowMapping | None:
         account = request.account or DEFAULT_ACCOUNT
         kind = request.kind or Kind.HPP
@@ -103,6 +116,7 @@ class PostgresSessions:
                 expires_at=request.expires_at,
                 reference=request.reference,
                 shop_objects=request.shop_objects,
+                trace_parent=trace_parent,
             )
             .on_conflict_do_nothing()
             .returning(_T)

@@ -79,6 +79,8 @@ payment_sessions = Table(
     Column("authorization_lapsed_at", _Time),
     Column("confirmed_at", _Time),
     Column("confirmed_order_id", Text),
+    # W3C's `traceparent` of the span that tracked it; null where nothing is traced.
+    Column("trace_parent", Text),
     CheckConstraint("kind IN ('hpp', 'kp')", name="kind"),
     CheckConstraint(
         "outcome IN ('completed', 'cancelled', 'disabled', 'expired', 'not_found')", name="outcome"

@@ -1,0 +1,72 @@
+"""Spans for OpenTelemetry, sent by OTLP over HTTP; the SDK reads its own OTEL_… variables.
+
+Imported only where traces are wanted: it needs the extra `otel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from worker.services.tracing import Span, Tracer
+
+NAME = "klarna-session-worker"
+_W3C = TraceContextTextMapPropagator()
+
+
+class _OtelSpan(Span):
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        carrier: dict[str, str] = {}
+        _W3C.inject(carrier, trace.set_span_in_context(span))
+        self.trace_parent = carrier.get("traceparent")
+
+    def note(self, **attributes: str | None) -> None:
+        """Say more of it; what is None is left out. No secret."""
+        for name, value in attributes.items():
+            if value is not None:
+                self._span.set_attribute(name, value)
+
+
+class OtelTracer(Tracer):
+    """Implements the port `Tracer`; call `close` at the end, it sends what is left."""
+
+    def __init__(self) -> None:
+        named = Resource({"service.name": NAME, "service.version": version(NAME)})
+        self._provider = TracerProvider(
+            resource=Resource.create(named.merge(OTELResourceDetector().detect()).attributes),
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = self._provider.get_tracer(NAME)
+
+    def close(self) -> None:
+        """Send what is left and end."""
+        self._provider.shutdown()
+
+    @contextmanager
+    def span(self, name: str, *, parent: str | None, **attributes: str) -> Iterator[Span]:
+        """Time the block as a span of the trace that `parent` names, or of a new one."""
+        context = _W3C.extract({"traceparent": parent}, Context()) if parent else Context()
+        # An exception's text may be a shop's own; its type is enough.
+        with self._tracer.start_as_current_span(
+            name,
+            context,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield _OtelSpan(span)
+            except BaseException as error:
+                span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+                raise
