@@ -7,26 +7,37 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
+from worker.adapters.policy_file import write_policy
+from worker.domain.policy import PollPolicy
 from worker.sandbox.server import SandboxClient
 
 BUSY = {"username": "busy-user", "password": "busy-password"}
+# Every session is due every 2 s, at whatever number of requests.
+EAGER = PollPolicy(
+    name="eager", ages=(0.0,), hazards={"*": (1e6,)}, calibration=((1.0, 1.0), (2.0, 100.0))
+)
 LIMIT = 40
 BUDGET = LIMIT * 0.75
 
 
 @pytest.fixture
-def governed(deployment: Deployment, sandbox: SandboxClient) -> Deployment:
-    """Accounts `default`, without a limit, and `busy`, with one; the young are due every 2 s."""
+def governed(deployment: Deployment, sandbox: SandboxClient, tmp_path: Path) -> Deployment:
+    """Accounts `default`, without a limit, and `busy`, with one."""
+    policy_file = tmp_path / "eager.jsonl"
+    write_policy(policy_file, EAGER)
     sandbox.set_limiter(0)
     sandbox.put_account("busy", **BUSY, requests_per_second=LIMIT)
     deployment.environment |= {
-        "POLL_REQUESTS_PER_SESSION": "500",
+        "POLL_POLICY_FILE": str(policy_file),
+        # Room to stretch.
+        "POLL_MAX_INTERVAL_SECONDS": "60",
         "KLARNA_ACCOUNTS__BUSY__USERNAME": BUSY["username"],
         "KLARNA_ACCOUNTS__BUSY__PASSWORD": BUSY["password"],
         "KLARNA_ACCOUNTS__BUSY__BASE_URL": sandbox.url,
