@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import anyio
 import pytest
+import redis
 
 from tests.support.tcp_proxy import TcpProxy
 from worker.adapters.redis.quota import ASK_AGAIN_SECONDS, RedisQuota
@@ -92,6 +93,31 @@ async def test_a_budget_that_grows_goes_on_from_what_was_taken(opened: Callable[
     await quota.take("a", 0.1, 1)
 
     assert await quota.room("a", 0.2) == 0
+
+
+async def test_a_clock_that_was_set_back_leaves_no_account_without_reads(
+    opened: Callable[..., RedisQuota], redis_url: str
+):
+    """What is counted stands at the old time, an hour ahead: it is counted anew."""
+    quota = opened()
+    await quota.take("a", BUDGET, BURST)
+    with redis.Redis.from_url(redis_url) as client:
+        (key,) = client.keys("*quota*")
+        client.set(key, float(client.get(key)) + 3600)
+
+    assert await quota.take("a", BUDGET, 1) == 0
+    assert await quota.room("a", BUDGET) == BURST
+    assert await quota.take("a", BUDGET, BURST) == BURST
+    assert await quota.take("a", BUDGET, BURST) == 0, "and it is counted"
+
+
+async def test_a_read_of_a_small_budget_is_owed_for_as_long_as_it_takes(
+    opened: Callable[..., RedisQuota],
+):
+    quota = opened()
+    await quota.take("a", 0.01, 1)
+
+    assert await quota.room("a", 0.01) == 0
 
 
 async def test_while_redis_is_away_a_process_goes_by_its_own_share_and_comes_back(

@@ -23,7 +23,7 @@ from throttled.asyncio import (
 )
 from throttled.exceptions import BaseThrottledError
 
-from worker.domain.quota import burst
+from worker.domain.quota import LEAST_BUDGET, burst
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,11 @@ class RedisQuota:
         """Answer how many reads may be sent now; takes none of them."""
 
         async def peek(limiter: BaseRateLimiter) -> int:
-            return (await limiter.peek(account)).remaining
+            state = await limiter.peek(account)
+            if state.reset_after > _longest_debt(budget):
+                await self._forgive(limiter, account, state.reset_after)
+                state = await limiter.peek(account)
+            return state.remaining
 
         return await self._counted(budget, peek)
 
@@ -105,6 +109,12 @@ class RedisQuota:
                 return answer
         return await ask(self._limiter(self._local, budget * LOCAL_SHARE))
 
+    async def _forgive(self, limiter: BaseRateLimiter, account: str, owed: float) -> None:
+        """Begin the count anew: no reads are paid for so far ahead, the clock was set back."""
+        log.warning("quota_counted_anew", account=account, owed_seconds=round(owed))
+        key = limiter._prepare_key(account)  # noqa: SLF001 - it has no way to reset
+        await self._shared.set(key, 0, 1)
+
     def _limiter(self, store: BaseStore, budget: float) -> BaseRateLimiter:
         """The limiter of a budget; kept while budgets stand still, made anew while they grow."""
         known = self._limiters.setdefault(store, {})
@@ -115,3 +125,8 @@ class RedisQuota:
             quota = per_duration(_PERIOD, a_thousand_seconds, burst(budget))
             known[budget] = _GCRA(quota, store, key_prefix=KEY_PREFIX)
         return known[budget]
+
+
+def _longest_debt(budget: float) -> float:
+    """Seconds: more than what may have been taken of any budget not long ago takes to earn."""
+    return 2 / min(budget, LEAST_BUDGET)
