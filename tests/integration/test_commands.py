@@ -15,7 +15,6 @@ from tests.support.stored import Stored
 from worker.cli import app
 from worker.sandbox.server import SandboxClient
 
-COMMANDS = app.registered_commands
 ID = "39a1c773-bafd-754d-af1f-b30c592f1267"
 
 
@@ -307,16 +306,3 @@ def test_events_that_nobody_takes_are_a_fault(
     ran = session_worker(environment | {"EVENT_SINKS": "celery"}, "health")
 
     assert (ran.code, "events to celery: 1 wait, the oldest since 60" in ran.out) == (1, True)
-
-
-@pytest.mark.parametrize("command", [each.name or each.callback.__name__ for each in COMMANDS])
-def test_help_of_every_command_has_an_example(command: str):
-    ran = CliRunner().invoke(app, [command, "--help"])
-
-    assert (ran.exit_code, "Example: " in ran.stdout) == (0, True)
-
-
-def test_bytes_that_are_no_text_are_one_line(environment: dict[str, str]):
-    ran = session_worker(environment, "show", "\udcff")
-
-    assert (ran.code, ran.out, ran.err) == (2, "", "An argument is not UTF-8.\n")
