@@ -32,7 +32,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- benchmarks.polling: begin -->\n", "<!-- benchmarks.polling: end -->\n"
 
 # Few completions are seen very late, and weigh much: with fewer sessions the mean is unsure.
-SESSIONS = 100_000
+SESSIONS = 60_000
 SEED = 11
 REQUESTS = (50.0, 80.0)
 FITTED_TO = (5_000, 50_000)

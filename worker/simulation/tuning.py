@@ -20,10 +20,11 @@ _MOST_STEPS = 40
 MOST_REQUESTS = 200.0
 
 _SAMPLE = 2_000
+_MANY = 15_000
 _HALVINGS = 14
 _SLOPE_STEP = 1.1
 _REFINEMENTS = 3
-_TOLERANCE = 0.001
+_TOLERANCE = 0.003
 
 
 def calibrate(policy: PollPolicy, traces: Sequence[Trace]) -> tuple[tuple[float, float], ...]:
@@ -55,15 +56,15 @@ def tuned(family: Callable[[float], Schedule], requests: float, traces: Sequence
     Or the one that comes nearest. The family's parameter is above 0, about 1, and the greater the
     more requests.
     """
-    sample = evenly(traces, _SAMPLE)
-    parameter, steepness = _bisected(family, requests, sample)
-    made = replay(traces, family(parameter))
-    for _ in range(_REFINEMENTS):
-        missing = math.log(requests / made.requests_per_session)
-        if abs(missing) <= _TOLERANCE:
-            break
-        parameter *= math.exp(missing / steepness)
-        made = replay(traces, family(parameter))
+    parameter, steepness = _bisected(family, requests, evenly(traces, _SAMPLE))
+    for lives in (evenly(traces, _MANY), traces):
+        made = replay(lives, family(parameter))
+        for _ in range(_REFINEMENTS):
+            missing = math.log(requests / made.requests_per_session)
+            if abs(missing) <= _TOLERANCE:
+                break
+            parameter *= math.exp(missing / steepness)
+            made = replay(lives, family(parameter))
     return made
 
 
