@@ -343,4 +343,8 @@ def _fault(detail: Mapping[str, Any]) -> str:
         return message
     if detail["type"] == "missing":
         message = "is missing"
+    if detail["type"] == "too_short":
+        message = "is empty"
+    if variable == "TOKEN_ENCRYPTION_KEYS" and detail["type"] in {"missing", "too_short"}:
+        message += ": `session-worker generate-key` prints one"
     return f"{variable}: {message[:1].lower()}{message[1:]}"

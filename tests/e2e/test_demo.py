@@ -102,3 +102,30 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
     assert (state / "token-key").stat().st_mode & 0o777 == 0o600
     assert not (state / "environment").exists()
     assert _left_over(temporary) == []
+
+
+def test_up_with_a_postgres_that_is_not_there_says_so_in_one_line(temporary: Path):
+    """A newcomer who copied .env.example and filled in the credentials: its URLs are examples."""
+    ran = subprocess.run(
+        [BIN / "session-worker", "up"],
+        env=ENVIRONMENT
+        | {
+            "DATABASE_URL": "postgresql://klarna:canary@127.0.0.1:9/klarna",
+            "REDIS_URL": "redis://127.0.0.1:9/0",
+            "KLARNA_USERNAME": "user",
+            "KLARNA_PASSWORD": "password",
+            "TOKEN_ENCRYPTION_KEYS": "",
+            "FLOWER_BASIC_AUTH": "",
+        },
+        cwd=temporary,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert ran.stderr.startswith("Postgres is not there: is it up, ")
+    assert "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own." in ran.stderr
+    assert "canary" not in ran.stdout + ran.stderr

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import sqlalchemy.exc
 from cryptography.fernet import Fernet
 
 from config.settings import Settings, load
+from worker.adapters.postgres.faults import connection_fault, fault_line
 from worker.commands import migrating
 from worker.commands.output import console, fail
 from worker.commands.processes import BIN, ProcessEndedError, Processes
@@ -31,15 +33,15 @@ def up(*, state: Path, flower_port: int, console_port: int) -> None:
         stack.enter_context(interruptible())
         state.mkdir(parents=True, exist_ok=True)
         servers = _start_servers(stack, state)
-        os.environ.setdefault("TOKEN_ENCRYPTION_KEYS", _kept(state / "token-key", _new_key))
+        _fill_in("TOKEN_ENCRYPTION_KEYS", _kept(state / "token-key", _new_key))
         login = "flower:" + _kept(state / "flower-password", _new_password)
-        os.environ.setdefault("FLOWER_BASIC_AUTH", login)
-        os.environ.setdefault("CONSOLE_BASIC_AUTH", login)
-        os.environ.setdefault("CONSOLE_REPLAY", "true")
+        _fill_in("FLOWER_BASIC_AUTH", login)
+        _fill_in("CONSOLE_BASIC_AUTH", login)
+        _fill_in("CONSOLE_REPLAY", "true")
         _let_flower_remember(state)
         load(Settings)
         _tell_other_commands(stack, state)
-        migrating.upgrade()
+        _migrate()
         processes = stack.enter_context(Processes(os.environ))
         processes.start_celery("beat", "beat", "--loglevel=INFO")
         processes.start_celery("worker", "worker", "--loglevel=INFO")
@@ -124,9 +126,28 @@ def _tell_other_commands(stack: ExitStack, state: Path) -> None:
 
 
 def _let_flower_remember(state: Path) -> None:
-    os.environ.setdefault("FLOWER_PERSISTENT", "true")
-    os.environ.setdefault("FLOWER_DB", str(state / "flower"))
-    os.environ.setdefault("FLOWER_STATE_SAVE_INTERVAL", "60000")
+    _fill_in("FLOWER_PERSISTENT", "true")
+    _fill_in("FLOWER_DB", str(state / "flower"))
+    _fill_in("FLOWER_STATE_SAVE_INTERVAL", "60000")
+
+
+def _fill_in(name: str, value: str) -> None:
+    """Set what is not set, or set to nothing as in a copy of .env.example."""
+    if not os.environ.get(name):
+        os.environ[name] = value
+
+
+def _migrate() -> None:
+    try:
+        migrating.upgrade()
+    except sqlalchemy.exc.DBAPIError as error:
+        if isinstance(error, sqlalchemy.exc.OperationalError):
+            own = "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own."
+            fail(f"Postgres {connection_fault(error)} {own}")
+        fault = fault_line(error)
+        if fault is None:
+            raise
+        fail(fault)
 
 
 def _kept(file: Path, make: Callable[[], str]) -> str:
