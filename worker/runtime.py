@@ -33,7 +33,7 @@ class Runtime:
             raise RuntimeError("the runtime is not started: tasks run in a Celery worker only")
         return self._services
 
-    def start(self, settings: Settings, app: Celery, *, metrics_port: int | None) -> None:
+    def start(self, settings: Settings, app: Celery, *, metrics_port: int | None = None) -> None:
         """Start the loop and build the services in it; wrong settings end the process.
 
         Metrics are served where `metrics_port` names a port.

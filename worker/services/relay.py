@@ -139,7 +139,7 @@ class RelayService:
             "payment_session.deliver", parent=delivery.trace_parent, **ids
         ) as span:
             taken = await self._try(delivery, ids)
-            span.note(type=delivery.envelope["type"], result="taken" if taken else "not taken")
+            span.note(type=delivery.envelope.get("type"), result="taken" if taken else "not taken")
         return taken
 
     async def _try(self, delivery: Delivery, ids: dict[str, str]) -> bool:
