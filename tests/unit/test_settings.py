@@ -215,7 +215,22 @@ def test_a_bad_value_is_a_fault_that_names_the_variable_and_not_the_value(
 def test_a_required_variable_is_said_to_be_missing(env: pytest.MonkeyPatch, variable: str):
     env.delenv(variable)
 
-    assert faults() == [f"{variable}: is missing"]
+    (fault,) = faults()
+
+    assert fault.startswith(f"{variable}: is missing")
+
+
+@pytest.mark.parametrize("text", [None, "", " , "])
+def test_without_a_key_the_fault_says_how_to_make_one(env: pytest.MonkeyPatch, text: str | None):
+    """As in a copy of .env.example that was not filled in."""
+    env.delenv("TOKEN_ENCRYPTION_KEYS")
+    if text is not None:
+        env.setenv("TOKEN_ENCRYPTION_KEYS", text)
+
+    (fault,) = faults()
+
+    what = "is missing" if text is None else "is empty"
+    assert fault == f"TOKEN_ENCRYPTION_KEYS: {what}: `session-worker generate-key` prints one"
 
 
 def test_every_fault_has_its_line(env: pytest.MonkeyPatch):
