@@ -53,3 +53,14 @@ def test_a_status_that_nobody_was_seen_to_leave_keeps_its_curve():
     assert fitted.hazards["*"] == POLICY.hazards["*"]
     assert fitted.hazards["WAITING"] != POLICY.hazards["WAITING"]
     assert (fitted.ages, fitted.floor, fitted.cap) == (POLICY.ages, POLICY.floor, POLICY.cap)
+
+
+@pytest.mark.parametrize("requests", [20, 72])
+def test_fewer_requests_than_the_cap_takes_of_these_sessions_are_refused_with_the_range(
+    requests: float,
+):
+    """Nobody completes: at 40 minutes two days take 72 reads already, and the last one."""
+    abandoned = Trace(48 * 3600, ((0, "WAITING"),))
+
+    with pytest.raises(ValueError, match="must be from 74 to 200 for these sessions"):
+        fit(spells_of_traces([abandoned]), [abandoned], prior=POLICY, requests=requests)

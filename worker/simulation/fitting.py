@@ -12,7 +12,7 @@ from worker.domain.policy import ANY_STATUS, PollPolicy
 from worker.simulation.hazards import Counts, certain_counts
 from worker.simulation.spells import Floats, Spells, spells_of_traces
 from worker.simulation.traces import Trace, evenly, is_final
-from worker.simulation.tuning import calibrate
+from worker.simulation.tuning import MOST_REQUESTS, calibrate
 from worker.simulation.unseen import estimate
 from worker.simulation.weights import effective_hazards
 
@@ -31,8 +31,13 @@ def fit(
 
     Its ages, floor and cap are the prior's, as is the curve of each status that nobody was seen to
     leave; it is calibrated on `traces`.
+
+    Raises:
+        ValueError: names the range of requests that reads between floor and cap may take of these.
     """
-    seen, lived = estimate(spells, prior.ages), Lived.of(traces, prior.ages)
+    lived = Lived.of(traces, prior.ages)
+    _check_in_reach(requests, lived, prior)
+    seen = estimate(spells, prior.ages)
     policy = replace(prior, name="fitted")
     for _ in range(_ROUNDS):
         policy = lived.scaled(policy, requests)
@@ -66,6 +71,19 @@ class Lived:
             scale = math.sqrt(low * high)
             low, high = (low, scale) if self.requests(policy, scale) > requests else (scale, high)
         return replace(policy, scale=scale)
+
+
+def _check_in_reach(requests: float, lived: Lived, prior: PollPolicy) -> None:
+    """Where most sessions stay open to their end, the cap alone takes more than few requests."""
+    # One more than the law says is the read after the expiry.
+    lowest, highest = lived.requests(prior, 0.0) + 1, lived.requests(prior, 1e6)
+    if not lowest < requests < highest:
+        floor, cap = prior.floor.total_seconds(), prior.cap.total_seconds()
+        highest = min(highest, MOST_REQUESTS)
+        raise ValueError(
+            f"must be from {math.ceil(lowest)} to {math.floor(highest)} for these sessions, "
+            f"which are read every {floor:g} to {cap:g} s"
+        )
 
 
 def _calibration(
