@@ -268,7 +268,8 @@ def simulate(
         Path | None, typer.Option("--policy", help="Another policy than the shipped one.")
     ] = None,
     requests: Annotated[
-        list[float] | None, typer.Option(min=1, help="Requests per session; again for more.")
+        list[float] | None,
+        typer.Option(min=1, max=1000, help="Requests per session; again for more."),
     ] = None,
     population: Annotated[
         Population, typer.Option(help="Where no traces are given: drawn from this.")

@@ -83,3 +83,14 @@ def test_a_picture_that_cannot_be_written_fails_the_command(
 
     assert ended.code == 1
     assert ended.err.strip().splitlines()[-1].startswith("--plot: ")
+
+
+@pytest.mark.parametrize("requests", ["0", "1e9", "nan"])
+def test_a_number_of_requests_that_nobody_makes_is_refused_at_once(
+    environment: dict[str, str], requests: str
+):
+    """A thousand million would be replayed for days."""
+    ended = session_worker(environment, "simulate", "--sessions", "1", "--requests", requests)
+
+    assert ended.code == 2
+    assert "'--requests'" in ended.err
