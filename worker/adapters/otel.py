@@ -5,6 +5,7 @@ Imported only where traces are wanted: it needs the extra `otel`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,6 +20,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from worker.services.tracing import Span, Tracer
 
+# The SDK itself would try for 30 s to reach a collector that is away.
+CLOSE_SECONDS = 3.0
 NAME = "klarna-session-worker"
 _W3C = TraceContextTextMapPropagator()
 
@@ -37,6 +40,17 @@ class _OtelSpan(Span):
                 self._span.set_attribute(name, value)
 
 
+class _Exporter(OTLPSpanExporter):
+    """Ends once, however often it is told to; what it is trying again then is given up."""
+
+    _ended = False
+
+    def shutdown(self) -> None:
+        if not self._ended:
+            self._ended = True
+            super().shutdown()  # type: ignore[no-untyped-call]
+
+
 class OtelTracer(Tracer):
     """Implements the port `Tracer`; call `close` at the end, it sends what is left."""
 
@@ -46,12 +60,18 @@ class OtelTracer(Tracer):
             resource=Resource.create(named.merge(OTELResourceDetector().detect()).attributes),
             shutdown_on_exit=False,
         )
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._exporter = _Exporter()
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer(NAME)
 
     def close(self) -> None:
-        """Send what is left and end."""
-        self._provider.shutdown()
+        """Send what is left, for CLOSE_SECONDS, and end; blocks."""
+        enough = threading.Timer(CLOSE_SECONDS, self._exporter.shutdown)
+        enough.start()
+        try:
+            self._provider.shutdown()
+        finally:
+            enough.cancel()
 
     @contextmanager
     def span(self, name: str, *, parent: str | None, **attributes: str) -> Iterator[Span]:
