@@ -48,8 +48,7 @@ def main() -> int:
                 figures.append(figure)
                 sys.stderr.write(f"{figure.name}: {figure.median:.3g} {figure.unit}\n")
     figures += baseline.compared(figures)
-    command = " ".join(["bin/bench", *sys.argv[1:]])
-    report = "\n".join([f"`{command}`, {machine}", "", *table(figures), ""])
+    report = "\n".join([f"`{_command(chosen)}`, {machine}", "", *table(figures), ""])
     sys.stdout.write(report)
     if chosen.json:
         document = {"machine": machine, "figures": [as_json(figure) for figure in figures]}
@@ -71,6 +70,14 @@ def _arguments() -> argparse.Namespace:
         if name not in MEASURES:
             parser.error(f"there is no benchmark {name}: take one of {', '.join(MEASURES)}")
     return chosen
+
+
+def _command(chosen: argparse.Namespace) -> str:
+    """What gives such figures again; where they were written to is nobody's concern."""
+    options = ["--quick"] * chosen.quick
+    if chosen.minutes is not None:
+        options += ["--minutes", f"{chosen.minutes:g}"]
+    return " ".join(["bin/bench", *chosen.names, *options])
 
 
 def _machine(stage: Stage, load: float) -> str:

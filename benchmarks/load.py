@@ -72,7 +72,7 @@ def drive(
     """
     # Time for the rows to be written before the first is due.
     count = int(rate * (warm_up + seconds * windows))
-    first = _time() + 2 + count / 20_000
+    first = _time() + 2 + count / 10_000
     follow(scene, count, first=first, rate=rate)
     due = dict(scene.connection.execute(_DUE, [first]).fetchall())
     usage = scene.usage()
