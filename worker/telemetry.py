@@ -39,8 +39,10 @@ def _meter(stack: AsyncExitStack, settings: Settings, port: int | None) -> Meter
         where = f"{settings.metrics_host}:{port}"
         raise InvalidSettingsError(
             [
-                f"METRICS_PORT: cannot serve metrics at {where} ({error.strerror}): "
-                "each process on a host needs its own, beat's may be BEAT_METRICS_PORT"
+                (
+                    f"METRICS_PORT: cannot serve metrics at {where} ({error.strerror}): "
+                    "each process on a host needs its own, beat's may be BEAT_METRICS_PORT"
+                )
             ]
         ) from None
     watch = asyncio.create_task(watch_loop(meter, monotonic=clock.monotonic))
