@@ -73,6 +73,7 @@ def _deployed(deployment: Deployment, checkout: Path) -> Iterator[None]:
     settings = {n: v for n, v in deployment.environment.items() if n not in {"PATH", "HOME"}}
     settings |= {"EVENT_SINKS": "redis_stream,celery", "FLOWER_BASIC_AUTH": "operator:made-up"}
     settings |= {"FLOWER_ADDRESS": "127.0.0.1", "FLOWER_PORT": "0"}
+    settings |= {"CONSOLE_BASIC_AUTH": "operator:made-up"}
     with (checkout / ".env").open("a") as env_file:
         env_file.writelines(f"{name}={value}\n" for name, value in settings.items())
     with _running(["bash", "-ec", "\n".join(commands)], checkout, {}):
