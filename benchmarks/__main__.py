@@ -41,7 +41,7 @@ def main() -> int:
         plan = replace(plan, memory_minutes=chosen.minutes)
     load_before = os.getloadavg()[0]
     figures: list[Figure] = []
-    with Stage() as stage:
+    with Stage(dict(chosen.settings)) as stage:
         machine = _machine(stage, load_before)
         for name in chosen.names or MEASURES:
             for figure in MEASURES[name](stage, plan):
@@ -65,6 +65,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--write", action="store_true", help="put the table into docs/")
     parser.add_argument("--minutes", type=float, help="of memory's slope (3; the target is for 30)")
+    parser.add_argument(
+        *("--set", "-s"),
+        dest="settings",
+        metavar="NAME=VALUE",
+        type=_setting,
+        action="append",
+        default=[],
+        help="another setting of worker and beat, such as POLL_TASKS_PER_TICK=4",
+    )
     chosen = parser.parse_args()
     for name in chosen.names:
         if name not in MEASURES:
@@ -77,7 +86,15 @@ def _command(chosen: argparse.Namespace) -> str:
     options = ["--quick"] * chosen.quick
     if chosen.minutes is not None:
         options += ["--minutes", f"{chosen.minutes:g}"]
+    options += [f"--set {name}={value}" for name, value in chosen.settings]
     return " ".join(["bin/bench", *chosen.names, *options])
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+    return name, value
 
 
 def _machine(stage: Stage, load: float) -> str:

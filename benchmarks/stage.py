@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -41,9 +41,13 @@ EXPIRES_AT = (clock.now() + timedelta(hours=18)).isoformat()
 
 
 class Stage:
-    """Postgres and Valkey for a whole benchmark; a context manager."""
+    """Postgres and Valkey for a whole benchmark; a context manager.
 
-    def __init__(self) -> None:
+    `settings` are environment variables that workers and beats get beside, or instead of, ours.
+    """
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._settings = dict(settings)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -83,6 +87,7 @@ class Stage:
             client.flushdb()
         pids = {"redis": self._servers.pids["valkey"], "postgres": self._servers.pids["postgres"]}
         scene = Scene(self._url(name), self._servers.redis_url, self._folder, pids, delay)
+        scene.settings = self._settings
         try:
             yield scene
         finally:
@@ -106,6 +111,7 @@ class Scene:
     ) -> None:
         self.database_url = database_url
         self.redis_url = redis_url
+        self.settings: dict[str, str] = {}
         self._folder = folder
         self._pids = {role: [pid] for role, pid in pids.items()}
         self._running: list[subprocess.Popen[str]] = []
@@ -131,6 +137,7 @@ class Scene:
             "WEBHOOK_URL": f"{self.klarna_url}{HOOK}",
             "WEBHOOK_SECRETS": "whsec_bWFkZS11cC1mb3ItdGhlLWJlbmNobWFyay1vbmx5",
             "WEBHOOK_ALLOW_PRIVATE": "true",
+            **self.settings,
         }
 
     def start(self, *, workers: int, **overrides: str) -> None:
