@@ -68,7 +68,7 @@ async def test_a_lease_that_ran_out_is_due_again_under_a_new_id(
         (100, 4, CLAIMS, [25, 25, 25, 25]),
         (100, 1, CLAIMS, [50]),
         (100, 4, claims(sessions_in_flight=10), [3, 3, 2, 2]),
-        (100, 4, claims(tasks_in_flight=2), [50, 50]),
+        (100, 4, claims(tasks_in_flight=4), [50, 50]),
         (100, 4, claims(sessions_per_task=5), [5, 5, 5, 5]),
     ],
     ids=[
@@ -76,7 +76,7 @@ async def test_a_lease_that_ran_out_is_due_again_under_a_new_id(
         "shared evenly",
         "a full task",
         "sessions in flight",
-        "tasks in flight",
+        "half of the tasks in flight",
         "sessions a task",
     ],
 )
@@ -98,8 +98,8 @@ async def test_a_claim_is_shared_among_its_tasks_within_the_limits(
 
 @pytest.mark.parametrize(
     ("limits", "first", "second"),
-    [(claims(sessions_in_flight=5), 5, 0), (claims(tasks_in_flight=3), 3, 0), (CLAIMS, 5, 5)],
-    ids=["sessions", "tasks", "wide"],
+    [(claims(sessions_in_flight=5), 5, 0), (claims(tasks_in_flight=3), 2, 1), (CLAIMS, 5, 5)],
+    ids=["sessions", "half of the tasks that are left", "wide"],
 )
 async def test_what_is_under_way_counts_against_the_limits_until_it_ends(
     sessions: PostgresSessions, stored: Stored, limits: ClaimLimits, first: int, second: int

@@ -6,7 +6,9 @@ from sqlalchemy import TextClause, text
 
 from worker.domain.account import BREAKER_FAILURES
 
-# How much more the account may have under way. An account that is probed sends one request.
+# How much more the account may have under way. An account that is probed sends one request. A claim
+# takes half of the tasks that are left: the fewer there are, the more sessions each carries, so
+# that a budget paid out in small change does not use all of them up on a session each.
 _CAPACITY = f"""
     SELECT
         CASE
@@ -14,7 +16,7 @@ _CAPACITY = f"""
             WHEN a.refusals > 0 OR a.failures >= {BREAKER_FAILURES} THEN 1
             ELSE :sessions_in_flight
         END - live.sessions AS sessions,
-        LEAST(:tasks, :tasks_in_flight - live.tasks) AS tasks
+        LEAST(:tasks, CEIL((:tasks_in_flight - live.tasks) / 2.0)::integer) AS tasks
     FROM (
         SELECT count(*) AS sessions, count(DISTINCT lease_id) AS tasks
         FROM payment_sessions
