@@ -155,7 +155,7 @@ def _track(arguments: TrackArguments, shop_objects: ShopObjects | None = None) -
 
 def _sent_trace() -> str | None:
     """The shop's own span, where its message names one: W3C's Trace Context, as a header."""
-    sent = current_task.request.get("traceparent")
+    sent = current_task.request.get("traceparent") if current_task else None
     return sent if isinstance(sent, str) and _TRACE_PARENT.fullmatch(sent) else None
 
 

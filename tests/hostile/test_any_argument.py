@@ -103,7 +103,10 @@ class FakeRuntime:
         """As the runtime's own, in this thread."""
         service(*arguments)
 
-    def _track(self, arguments: TrackArguments, shop_objects: ShopObjects | None) -> None:
+    def _track(
+        self, arguments: TrackArguments, shop_objects: ShopObjects | None, trace: str | None
+    ) -> None:
+        assert trace is None
         for names in (shop_objects or {}).values():
             assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names.values())
         request = check_arguments(arguments, accounts=ACCOUNTS, allowed_origins=ORIGINS)
