@@ -21,7 +21,11 @@ def test_every_poll_task_is_delivered_ten_times_at_once(trial: Trial):
     trial.count_in_flight(len(ids))
     trial.deployment.insert(*ids)
     with redis.Redis.from_url(trial.deployment.environment["REDIS_URL"]) as broker:
-        eventually(lambda: "polls_sent" in beat.log(), because="the polls are sent")
+        leased = "SELECT count(*) FROM payment_sessions WHERE lease_id IS NOT NULL"
+        eventually(
+            lambda: trial.deployment.query(leased)[0]["count"] == len(ids),
+            because="every session is claimed",
+        )
         beat.stop()
         messages = broker.lrange(POLLS, 0, -1)
         broker.lpush(POLLS, *messages * (COPIES - 1))

@@ -120,7 +120,9 @@ class DispatchService:
             with anyio.CancelScope(shield=True):
                 await self._claims.give_back(tasks)
             raise
-        log.debug("polls_sent", tasks=len(tasks), sessions=sum(len(t.session_ids) for t in tasks))
+        if tasks:
+            sessions = sum(len(task.session_ids) for task in tasks)
+            log.debug("polls_sent", tasks=len(tasks), sessions=sessions)
         return bool(tasks)
 
     async def _warn(self) -> None:
