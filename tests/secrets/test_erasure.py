@@ -192,7 +192,7 @@ def test_erase_waits_for_the_event_that_is_on_its_way(
 ):
     """A relay that took the message before its rows went may still add it to the stream."""
     stored.add_session("s1", outcome="expired", finished_at="now", next_poll_at=None)
-    event_id = stored.add_message("s1", 1, due_in=3)
+    event_id = stored.add_message("s1", 1, due_in=8)
     stored.rows("UPDATE outbox_deliveries SET attempts = 1")
     client.xadd(STREAM, {"id": "earlier", "subject": "s1"})
     client.xadd(STREAM, {"id": "of another", "subject": "s2"})
