@@ -37,6 +37,8 @@ def deployed(
     systems = commerce_layer_environment(klarna.url) | payway_environment(klarna.url)
     with deploy(shared_environment | sinks | systems, folder) as running:
         running.start_all("worker", "beat")
+        # Each test may be the only one here: there is an order to look at, and a session.
+        wait_for_order(running, begin(klarna, running, "commerce_layer"))
         yield running
 
 
