@@ -64,7 +64,8 @@ async def test_a_lease_that_ran_out_is_due_again_under_a_new_id(
 @pytest.mark.parametrize(
     ("due", "tasks", "limits", "sizes"),
     [
-        (3, 16, CLAIMS, [1, 1, 1]),
+        (4, 16, CLAIMS, [1, 1, 1, 1]),
+        (20, 16, CLAIMS, [4, 4, 4, 4, 4]),
         (100, 4, CLAIMS, [25, 25, 25, 25]),
         (100, 1, CLAIMS, [50]),
         (100, 4, claims(sessions_in_flight=10), [3, 3, 2, 2]),
@@ -73,6 +74,7 @@ async def test_a_lease_that_ran_out_is_due_again_under_a_new_id(
     ],
     ids=[
         "one each at ordinary load",
+        "as many tasks as each has sessions",
         "shared evenly",
         "a full task",
         "sessions in flight",

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.engine import one_statement
 from worker.adapters.postgres.session_rows import ACCOUNT_FIELDS, account_from_row
 from worker.adapters.postgres.statements import ACCOUNT_STATE
 from worker.domain.account import BREAKER_FAILURES, AccountState
@@ -55,7 +55,7 @@ class PostgresAccounts:
 
     async def read(self, names: Collection[str]) -> AccountsRead:
         """Answer how these accounts are doing; one that was never read is as new."""
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             found = await connection.execute(_STATES, {"accounts": list(names)})
             rows = found.mappings().all()
         return AccountsRead(
@@ -65,7 +65,7 @@ class PostgresAccounts:
 
     async def stretch(self, name: str, *, before: float, after: float) -> bool:
         """Set the stretch from `before` to `after`; False where another beat was first."""
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             found = await connection.execute(
                 _STRETCH, {"account": name, "before": before, "after": after}
             )
@@ -78,7 +78,7 @@ async def save_account(
     """Write what an answer made of the account; False where another answer was first."""
     values: dict[str, Any] = {field: getattr(after, field) for field in _SAVED}
     was_reached = before.failures > 0 and after.failures == 0
-    async with transaction(engine) as connection:
+    async with one_statement(engine) as connection:
         found = await connection.execute(
             _SAVE,
             values | {"account": name, "version": before.version, "was_reached": was_reached},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import TextClause, text
 
+from worker.adapters.postgres.statements import NEED_NOT_BE_DURABLE
 from worker.domain.account import BREAKER_FAILURES
 
 # How much more the account may have under way. An account that is probed sends one request. A claim
@@ -26,6 +27,10 @@ _CAPACITY = f"""
     ) AS live
     LEFT JOIN accounts AS a ON a.account = :account
 """  # noqa: S608 - a constant
+
+# A few sessions have a task each. Of more, each task carries as many as there are tasks: it costs
+# as much as several polls.
+_TASKS_OF_THEIR_OWN = 4
 
 # So many of the longest due are looked at; where there are more, which takes an overload, also so
 # many of those whose lateness has just come to a quarter of a second, a half, one, two, four … up
@@ -92,7 +97,7 @@ _WITHIN_A_DOUBLING = """
 """
 
 
-def _claim(condition: str = "") -> TextClause:
+def _claim(condition: str = "", answered: str = "") -> TextClause:
     some = f"(SELECT CASE WHEN sessions > 0 THEN {_LOOKED_AT} ELSE 0 END FROM wanted)"  # noqa: S608
     return text(f"""
         WITH capacity AS ({_CAPACITY}),
@@ -127,18 +132,25 @@ def _claim(condition: str = "") -> TextClause:
             FOR UPDATE OF p SKIP LOCKED
         ),
         numbered AS (
-            SELECT session_id, strain, row_number() OVER (ORDER BY {_ORDER}) - 1 AS place FROM due
+            SELECT
+                session_id, strain,
+                row_number() OVER (ORDER BY {_ORDER}) - 1 AS place,
+                LEAST(
+                    (SELECT tasks FROM capacity),
+                    GREATEST({_TASKS_OF_THEIR_OWN}, CEIL(SQRT(count(*) OVER ())))
+                ) AS tasks
+            FROM due
         )
         UPDATE payment_sessions AS p
         SET lease_id = (CAST(:lease_ids AS uuid[]))[
-                CAST(1 + numbered.place % (SELECT GREATEST(1, tasks) FROM capacity) AS integer)
+                CAST(1 + numbered.place % CAST(numbered.tasks AS integer) AS integer)
             ],
             lease_expires_at = statement_timestamp() + :lease
         FROM numbered
         WHERE p.session_id = numbered.session_id
-        RETURNING p.session_id, p.lease_id, numbered.strain
-    """)  # noqa: S608 - `condition` is one of the two constants below
+        RETURNING p.session_id, p.lease_id, numbered.strain{answered}
+    """)  # noqa: S608 - what it is given are the constants below
 
 
-CLAIM_DUE = _claim()
+CLAIM_DUE = _claim(answered=f", {NEED_NOT_BE_DURABLE}")
 CLAIM_ONE = _claim("AND session_id = :session_id")

@@ -1,9 +1,13 @@
-"""The connection pool, every wait in it bounded, and what counts as the database being away."""
+"""The connection pool, every wait in it bounded, and what counts as the database being away.
+
+A connection commits each statement by itself unless a transaction is begun: the statements of a
+poll are one each, and BEGIN and COMMIT would be two more round trips.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
 import sqlalchemy.exc
@@ -39,6 +43,7 @@ def create_engine(url: str) -> AsyncEngine:
     """Answer an engine that connects on first use; `url` names the psycopg driver."""
     return create_async_engine(
         url,
+        isolation_level="AUTOCOMMIT",
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
@@ -58,16 +63,39 @@ def create_engine(url: str) -> AsyncEngine:
     )
 
 
-@asynccontextmanager
-async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+def transaction(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
     """One unit of work: committed at the end, rolled back on any error.
 
     Raises:
         UnavailableError: the database is away, or asks to try again.
     """
+    return _bounded(_begun(engine))
+
+
+def one_statement(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
+    """A unit of work that is a single statement, which commits itself.
+
+    Raises:
+        UnavailableError: the database is away, or asks to try again.
+    """
+    return _bounded(engine.connect())
+
+
+@asynccontextmanager
+async def _begun(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="READ COMMITTED")
+        async with connection.begin():
+            yield connection
+
+
+@asynccontextmanager
+async def _bounded(
+    opened: AbstractAsyncContextManager[AsyncConnection],
+) -> AsyncIterator[AsyncConnection]:
     try:
         with anyio.fail_after(TRANSACTION_SECONDS):
-            async with engine.begin() as connection:
+            async with opened as connection:
                 yield connection
     except TimeoutError:
         raise UnavailableError(f"postgres: no answer within {TRANSACTION_SECONDS:g} s") from None

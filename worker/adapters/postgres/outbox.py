@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.engine import one_statement, transaction
 from worker.domain.deliveries import Fate
 from worker.services.ports import Delivery
 
@@ -149,7 +149,7 @@ class PostgresOutbox:
 
         Nothing for a sink that is disabled or asked for a pause.
         """
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             rows = await connection.execute(
                 _CLAIM, {"session_ids": list(session_ids), "sinks": list(sinks), "lease": lease}
             )
@@ -169,7 +169,7 @@ class PostgresOutbox:
 
     async def mark_delivered(self, delivery: Delivery) -> None:
         """Note that the sink has it."""
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             await connection.execute(_MARK_DELIVERED, _key(delivery))
 
     async def mark_failed(self, delivery: Delivery, *, error: str, fate: Fate) -> None:
@@ -191,13 +191,13 @@ class PostgresOutbox:
         `limits` names the sinks, and how many sessions at most each may fill the answer with.
         """
         values = {"sinks": list(limits), "limits": list(limits.values())}
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             rows = await connection.execute(_DUE_SESSIONS, values)
             return list(rows.scalars())
 
     async def generation(self, stream: str) -> str | None:
         """Answer the generation mark that the stream was last given."""
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             found = await connection.execute(_GENERATION, {"stream": stream})
             generation: str | None = found.scalar_one_or_none()
             return generation

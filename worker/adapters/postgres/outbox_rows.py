@@ -2,14 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.adapters.postgres import tables
-from worker.adapters.postgres.shop_objects import sinks_that_know
 from worker.domain.deliveries import Route
 from worker.domain.events import Event
+
+_MESSAGE = {
+    "event_id": "uuid",
+    "session_id": "text",
+    "sequence": "integer",
+    "event_type": "text",
+    "payload": "jsonb",
+}
+_DELIVERY = {
+    "event_id": "uuid",
+    "session_id": "text",
+    "sequence": "integer",
+    "sink": "text",
+    "own_only": "boolean",
+}
+
+
+def unnested(prefix: str, types: Mapping[str, str]) -> str:
+    """Answer SQL for rows `v` whose columns come as arrays, in parameters with that prefix."""
+    arrays = ", ".join(f"CAST(:{prefix}{name} AS {kind}[])" for name, kind in types.items())
+    return f"unnest({arrays}) AS v({', '.join(types)})"
+
+
+def arrays(
+    prefix: str, types: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, list[Any]]:
+    """Answer the parameters of `unnested`."""
+    return {f"{prefix}{name}": [row[name] for row in rows] for name in types}
+
+
+# Of the sessions in `recorded`, which has their `shop_objects` as the row says now: the shop may
+# have named a session to a shop system while a read of it was under way.
+WRITE_MESSAGES = f"""
+    written AS (
+        INSERT INTO outbox_messages ({", ".join(_MESSAGE)})
+        SELECT v.* FROM {unnested("message_", _MESSAGE)} JOIN recorded USING (session_id)
+    ),
+    told AS (
+        INSERT INTO outbox_deliveries (event_id, session_id, sequence, sink)
+        SELECT v.event_id, v.session_id, v.sequence, v.sink
+        FROM {unnested("delivery_", _DELIVERY)} JOIN recorded USING (session_id)
+        WHERE NOT v.own_only OR recorded.shop_objects ? v.sink
+    )
+"""  # noqa: S608 - constants of this module
+
+_INSERT = text(f"""
+    WITH recorded AS (
+        SELECT session_id, shop_objects FROM payment_sessions
+        WHERE session_id = ANY(CAST(:message_session_id AS text[]))
+    ),
+    {WRITE_MESSAGES}
+    SELECT
+""")  # noqa: S608 - constants of this module
+
+
+def message_arrays(events: Sequence[Event], routes: Sequence[Route]) -> dict[str, list[Any]]:
+    """Answer the parameters of WRITE_MESSAGES: a message for each event, and who is told of it.
+
+    Whether a sink takes it is decided here, once: later changes of the settings change nothing.
+    """
+    messages = [
+        _key(event) | {"event_type": str(event.type), "payload": json.dumps(event.envelope())}
+        for event in events
+    ]
+    deliveries = [
+        _key(event) | {"sink": route.sink, "own_only": route.own_only}
+        for event in events
+        for route in routes
+        if route.takes(event.type)
+    ]
+    return arrays("message_", _MESSAGE, messages) | arrays("delivery_", _DELIVERY, deliveries)
 
 
 async def insert_messages(
@@ -17,27 +89,10 @@ async def insert_messages(
 ) -> None:
     """Insert one message per event, and one delivery for each sink that takes events of its type.
 
-    Whether a sink takes it is decided here, once: later changes of the settings change nothing.
+    The caller holds the locks of their sessions' rows.
     """
-    if not events:
-        return
-    await connection.execute(
-        tables.outbox_messages.insert(),
-        [
-            _key(event) | {"event_type": str(event.type), "payload": event.envelope()}
-            for event in events
-        ],
-    )
-    told = [(event, route) for event in events for route in routes if route.takes(event.type)]
-    asked = {event.session_id for event, route in told if route.own_only}
-    known = await sinks_that_know(connection, asked) if asked else {}
-    deliveries = [
-        _key(event) | {"sink": route.sink}
-        for event, route in told
-        if not route.own_only or route.sink in known[event.session_id]
-    ]
-    if deliveries:
-        await connection.execute(tables.outbox_deliveries.insert(), deliveries)
+    if events:
+        await connection.execute(_INSERT, message_arrays(events, routes))
 
 
 def _key(event: Event) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.adapters.postgres import claim_statements, statements, tables
 from worker.adapters.postgres.accounts import save_account
-from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.engine import one_statement, transaction
 from worker.adapters.postgres.group_write import GroupWrite
-from worker.adapters.postgres.outbox_rows import insert_messages
+from worker.adapters.postgres.outbox_rows import arrays, message_arrays
 from worker.adapters.postgres.session_rows import (
     leased_from_row,
     recorded_row,
@@ -42,6 +42,15 @@ from worker.services.ports import (
 _T = tables.payment_sessions
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one task asks for."""
+
+    session_ids: tuple[str, ...]
+    lease_id: UUID
+    lease: timedelta
+
+
 class PostgresSessions:
     """Implements the port `Sessions`."""
 
@@ -51,6 +60,7 @@ class PostgresSessions:
         self._engine = engine
         self._cipher = cipher
         self._routes = routes
+        self._loads = GroupWrite(self._load_together)
         self._quiet = GroupWrite(self._record_quietly)
 
     # --- tracking
@@ -166,8 +176,7 @@ class PostgresSessions:
     ) -> list[PollTask]:
         """Lease the account's due sessions to at most `tasks` tasks, most valuable first."""
         values = {"room": room, "urgent_first": urgent_first}
-        async with transaction(self._engine) as connection:
-            await _need_not_be_durable(connection)
+        async with one_statement(self._engine) as connection:
             return await _claim(
                 connection,
                 claim_statements.CLAIM_DUE,
@@ -179,7 +188,7 @@ class PostgresSessions:
 
     async def release(self, session_ids: Collection[str], lease_ids: Collection[UUID]) -> None:
         """Give leases back: their sessions are due at once."""
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             await connection.execute(
                 statements.RELEASE,
                 {"session_ids": list(session_ids), "lease_ids": list(lease_ids)},
@@ -187,7 +196,7 @@ class PostgresSessions:
 
     async def next_due_in(self, accounts: Collection[str]) -> timedelta | None:
         """Answer how long until the next open session is due, or None."""
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             found = await connection.execute(statements.NEXT_DUE, {"accounts": list(accounts)})
             wait: timedelta | None = found.scalar_one_or_none()
             return wait
@@ -198,19 +207,27 @@ class PostgresSessions:
         self, session_ids: Sequence[str], lease_id: UUID, *, lease: timedelta
     ) -> list[LeasedSession]:
         """Answer the sessions still held under `lease_id`, leased anew under an id of their own."""
-        renewed_id = uuid4()
-        async with transaction(self._engine) as connection:
-            await _need_not_be_durable(connection)
-            rows = await connection.execute(
-                statements.LOAD,
-                {
-                    "session_ids": list(session_ids),
-                    "lease_id": lease_id,
-                    "renewed_id": renewed_id,
-                    "lease": lease,
-                },
-            )
-            return [leased_from_row(row) for row in rows.mappings()]
+        return await self._loads.add(_Load(tuple(session_ids), lease_id, lease))
+
+    async def _load_together(self, loads: list[_Load]) -> list[list[LeasedSession]]:
+        """Load what several tasks ask for; each load has a lease id of its own."""
+        renewed = [uuid4() for _ in loads]
+        asked = [
+            (session_id, load.lease_id, renewed_id)
+            for load, renewed_id in zip(loads, renewed, strict=True)
+            for session_id in load.session_ids
+        ]
+        values = {
+            "session_ids": [session_id for session_id, _, _ in asked],
+            "lease_ids": [lease_id for _, lease_id, _ in asked],
+            "renewed_ids": [renewed_id for _, _, renewed_id in asked],
+            "lease": max(load.lease for load in loads),
+        }
+        found: dict[UUID, list[LeasedSession]] = defaultdict(list)
+        async with one_statement(self._engine) as connection:
+            for row in (await connection.execute(statements.LOAD, values)).mappings():
+                found[row["lease_id"]].append(leased_from_row(row))
+        return [found[renewed_id] for renewed_id in renewed]
 
     async def record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
         """Write the decision with its transition, events and deliveries; None: lease lost."""
@@ -230,37 +247,35 @@ class PostgresSessions:
         if decision.is_quiet:
             recorded = await self._quiet.add(row)
             return replace(recorded, account_noted=noted) if recorded else None
-        async with transaction(self._engine) as connection:
-            recorded = (await _write(connection, [row]))[0]
-            if recorded is not None:
-                await self._write_history(connection, decision)
-                recorded = replace(recorded, account_noted=noted)
-            return recorded
+        history = [asdict(decision.transition)] if decision.transition else []
+        told = {
+            **arrays(
+                "transition_",
+                statements.TRANSITION_TYPES,
+                [each | {"session_id": row["session_id"]} for each in history],
+            ),
+            **message_arrays(decision.events, self._routes),
+        }
+        recorded = (await self._write(statements.RECORD, [row], told))[0]
+        return replace(recorded, account_noted=noted) if recorded else None
 
     async def _record_quietly(self, rows: list[dict[str, Any]]) -> list[Recorded | None]:
-        async with transaction(self._engine) as connection:
-            await _need_not_be_durable(connection)
-            return await _write(connection, rows)
+        return await self._write(statements.RECORD_QUIETLY, rows, {})
 
-    async def _write_history(self, connection: AsyncConnection, decision: Decision) -> None:
-        session_id = decision.session.session_id
-        if change := decision.transition:
-            await connection.execute(
-                tables.status_transitions.insert().values(
-                    session_id=session_id,
-                    sequence=change.sequence,
-                    from_status=change.from_status,
-                    to_status=change.to_status,
-                    occurred_at=change.occurred_at,
-                    observed_at=change.observed_at,
-                    previous_read_at=change.previous_read_at,
-                )
-            )
-        await insert_messages(connection, decision.events, self._routes)
+    async def _write(
+        self, statement: TextClause, rows: list[dict[str, Any]], told: dict[str, list[Any]]
+    ) -> list[Recorded | None]:
+        values = arrays("", statements.RECORD_TYPES, rows) | told
+        async with one_statement(self._engine) as connection:
+            written = {
+                (row.session_id, row.held_id): Recorded(nudged=row.lease_id is not None)
+                for row in await connection.execute(statement, values)
+            }
+        return [written.get((row["session_id"], row["lease_id"])) for row in rows]
 
     async def overdue_ends(self, *, max_lifetime: timedelta, limit: int) -> list[LeasedSession]:
         """Lease sessions whose end lies more than a day back, for giving them up unread."""
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             rows = await connection.execute(
                 statements.OVERDUE_ENDS,
                 {"max_lifetime": max_lifetime, "limit": limit, "lease_id": uuid4()},
@@ -298,17 +313,3 @@ async def _claim(
         )
         for lease_id, rows in by_lease.items()
     ]
-
-
-async def _need_not_be_durable(connection: AsyncConnection) -> None:
-    """Losing this commit in a crash of the database only means to poll again."""
-    await connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-
-
-async def _write(connection: AsyncConnection, rows: list[dict[str, Any]]) -> list[Recorded | None]:
-    columns = {name: [row[name] for row in rows] for name in statements.RECORD_PARAMETERS}
-    written = {
-        (row.session_id, row.held_id): Recorded(nudged=row.lease_id is not None)
-        for row in await connection.execute(statements.RECORD, columns)
-    }
-    return [written.get((row["session_id"], row["lease_id"])) for row in rows]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Text, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.adapters.postgres import tables
-from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.engine import one_statement
 from worker.adapters.postgres.session_rows import session_from_row
 from worker.domain.deliveries import Route
 from worker.domain.session import PaymentSession
@@ -28,24 +28,10 @@ class PostgresFollowed:
     async def find(self, session_id: str) -> PaymentSession | None:
         """Answer the payment session as it is stored, without its token."""
         columns = (column for column in _S.columns if column.name != "authorization_token")
-        async with transaction(self._engine) as connection:
+        async with one_statement(self._engine) as connection:
             found = await connection.execute(select(*columns).where(_S.c.session_id == session_id))
             row = found.mappings().one_or_none()
             return session_from_row(row) if row is not None else None
-
-
-async def sinks_that_know(
-    connection: AsyncConnection, session_ids: Collection[str]
-) -> dict[str, Collection[str]]:
-    """Answer, by payment session, the sinks that it was tracked with a name of.
-
-    As the row says now, not as it was loaded: the shop may have said so while a read was under
-    way, and the caller holds the row's lock.
-    """
-    rows = await connection.execute(
-        select(_S.c.session_id, _S.c.shop_objects).where(_S.c.session_id.in_(session_ids))
-    )
-    return {row.session_id: row.shop_objects or {} for row in rows}
 
 
 async def add_late_deliveries(

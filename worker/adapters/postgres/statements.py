@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from worker.adapters.postgres import tables
+from worker.adapters.postgres.outbox_rows import WRITE_MESSAGES, unnested
 from worker.adapters.postgres.session_rows import ACCOUNT_FIELDS, RECORDED_COLUMNS
 
 # By name: a prepared statement that says `*` fails once the table has got another column.
@@ -17,16 +18,22 @@ _WITH_ACCOUNT = f"""
     LEFT JOIN accounts AS a USING (account)
 """  # noqa: S608 - constants of this module
 
+# In a statement's answer: losing its commit in a crash of the database only means to poll again.
+NEED_NOT_BE_DURABLE = "(SELECT set_config('synchronous_commit', 'off', true))"
+
 # The lease changes hands here: a second delivery of the same message finds nothing.
 LOAD = text(f"""
     WITH loaded AS (
         UPDATE payment_sessions AS p
-        SET lease_id = :renewed_id, lease_expires_at = statement_timestamp() + :lease
-        WHERE session_id = ANY(CAST(:session_ids AS text[]))
-            AND lease_id = :lease_id
-            AND lease_expires_at > statement_timestamp()
-            AND outcome IS NULL
-        RETURNING {_SESSION}
+        SET lease_id = v.renewed_id, lease_expires_at = statement_timestamp() + :lease
+        FROM unnest(
+            CAST(:session_ids AS text[]), CAST(:lease_ids AS uuid[]), CAST(:renewed_ids AS uuid[])
+        ) AS v(session_id, lease_id, renewed_id)
+        WHERE p.session_id = v.session_id
+            AND p.lease_id = v.lease_id
+            AND p.lease_expires_at > statement_timestamp()
+            AND p.outcome IS NULL
+        RETURNING {_SESSION}, {NEED_NOT_BE_DURABLE}
     )
     {_WITH_ACCOUNT.format(source="loaded")}
 """)  # noqa: S608 - constants of this module
@@ -92,14 +99,13 @@ _CORRECTIBLE = (
     "not_found_count",
     "not_found_since",
 )
-_TYPES = RECORDED_COLUMNS | {
+RECORD_TYPES = RECORDED_COLUMNS | {
     "session_id": "text",
     "lease_id": "uuid",
     "loaded_at": "timestamptz",
     "may_repeat": "boolean",
     "authorization_token": "bytea",
 }
-RECORD_PARAMETERS = tuple(_TYPES)
 _SET = ",\n        ".join(
     f"{name} = CASE WHEN {_CORRECTED} THEN p.{name} ELSE v.{name} END"
     if name in _CORRECTIBLE
@@ -107,28 +113,51 @@ _SET = ",\n        ".join(
     for name in RECORDED_COLUMNS
     if name not in {"next_poll_at", "next_warning_at"}
 )
-_ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())
-
 # One row or many, always in the order of the ids: groups that overlap cannot deadlock. A guess is
 # not written over what the shop said meanwhile: the lease runs out and the session is read again.
-RECORD = text(f"""
+_RECORD = f"""
     WITH v AS (
         SELECT v.*
-        FROM unnest({_ARRAYS}) AS v({", ".join(_TYPES)})
+        FROM {unnested("", RECORD_TYPES)}
         JOIN payment_sessions AS locked
             ON locked.session_id = v.session_id AND locked.lease_id = v.lease_id
         ORDER BY v.session_id
         FOR UPDATE OF locked
+    ),
+    recorded AS (
+        UPDATE payment_sessions AS p
+        SET {_SET},
+            authorization_token = COALESCE(v.authorization_token, p.authorization_token),
+            next_warning_at = CASE WHEN p.confirmed_at IS NULL THEN v.next_warning_at END,
+            next_poll_at = CASE WHEN {_NUDGED} THEN clock_timestamp() ELSE v.next_poll_at END,
+            lease_id = CASE WHEN {_NUDGED} THEN p.lease_id END,
+            lease_expires_at = CASE WHEN {_NUDGED} THEN p.lease_expires_at END
+        FROM v
+        WHERE p.session_id = v.session_id AND p.lease_id = v.lease_id
+            AND NOT ({_SPOKEN_MEANWHILE} AND COALESCE(v.outcome IN ('expired', 'not_found'), false))
+        RETURNING v.lease_id AS held_id, p.session_id, p.lease_id, p.shop_objects
     )
-    UPDATE payment_sessions AS p
-    SET {_SET},
-        authorization_token = COALESCE(v.authorization_token, p.authorization_token),
-        next_warning_at = CASE WHEN p.confirmed_at IS NULL THEN v.next_warning_at END,
-        next_poll_at = CASE WHEN {_NUDGED} THEN clock_timestamp() ELSE v.next_poll_at END,
-        lease_id = CASE WHEN {_NUDGED} THEN p.lease_id END,
-        lease_expires_at = CASE WHEN {_NUDGED} THEN p.lease_expires_at END
-    FROM v
-    WHERE p.session_id = v.session_id AND p.lease_id = v.lease_id
-        AND NOT ({_SPOKEN_MEANWHILE} AND COALESCE(v.outcome IN ('expired', 'not_found'), false))
-    RETURNING v.lease_id AS held_id, p.session_id, p.lease_id
+"""  # noqa: S608 - constants of this module
+RECORD_QUIETLY = text(
+    f"{_RECORD} SELECT held_id, session_id, lease_id, {NEED_NOT_BE_DURABLE} FROM recorded"  # noqa: S608
+)
+
+# One decision, with all that it tells. Where its lease was lost nothing is written.
+TRANSITION_TYPES = {
+    "session_id": "text",
+    "sequence": "integer",
+    "from_status": "text",
+    "to_status": "text",
+    "occurred_at": "timestamptz",
+    "observed_at": "timestamptz",
+    "previous_read_at": "timestamptz",
+}
+RECORD = text(f"""
+    {_RECORD},
+    changed AS (
+        INSERT INTO status_transitions ({", ".join(TRANSITION_TYPES)})
+        SELECT v.* FROM {unnested("transition_", TRANSITION_TYPES)} JOIN recorded USING (session_id)
+    ),
+    {WRITE_MESSAGES}
+    SELECT held_id, session_id, lease_id FROM recorded
 """)  # noqa: S608 - constants of this module
