@@ -112,7 +112,7 @@ async def open_services(
         stack.push_async_callback(relay.close)
         yield Services(
             track=_track_service(outside, settings, telemetry),
-            poll=_poll_service(outside, settings, poll_limits, telemetry),
+            poll=_poll_service(outside, relay, settings, poll_limits, telemetry),
             dispatch=_dispatch_service(outside, relay, confirmation, settings, telemetry.meter),
             relay=relay,
             housekeeping=HousekeepingService(
@@ -187,12 +187,16 @@ def _track_service(outside: _Outside, settings: Settings, telemetry: Telemetry) 
 
 
 def _poll_service(
-    outside: _Outside, settings: Settings, limits: PollLimits, telemetry: Telemetry
+    outside: _Outside,
+    relay: RelayService,
+    settings: Settings,
+    limits: PollLimits,
+    telemetry: Telemetry,
 ) -> PollService:
     return PollService(
         outside.sessions,
         outside.klarna,
-        outside.publisher,
+        relay,
         outside.governor,
         limits=limits,
         lease=settings.poll_lease_seconds,

@@ -82,6 +82,7 @@ def _stream(stack: AsyncExitStack, settings: Settings) -> RedisStreamSink:
         redis,
         stream=settings.event_stream,
         retention=timedelta(hours=settings.event_stream_retention_hours),
+        monotonic=clock.monotonic,
     )
 
 

@@ -12,6 +12,7 @@ from celery import Celery
 from kombu import Connection
 from redis.asyncio import Redis
 
+from worker.adapters import clock
 from worker.adapters.sinks.celery_task import CeleryTaskSink
 from worker.adapters.sinks.redis_stream import RedisStreamSink
 from worker.services.ports import DeliveryError, UnavailableError
@@ -39,13 +40,17 @@ def reader(redis_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture
 async def sink(redis_url: str) -> AsyncIterator[RedisStreamSink]:
     async with Redis.from_url(redis_url) as client:
-        yield RedisStreamSink(client, stream=STREAM, retention=timedelta(hours=1))
+        yield RedisStreamSink(
+            client, stream=STREAM, retention=timedelta(hours=1), monotonic=clock.monotonic
+        )
 
 
 @pytest.fixture
 async def sink_without_server() -> AsyncIterator[RedisStreamSink]:
     async with Redis.from_url(NOBODY, retry=None) as client:
-        yield RedisStreamSink(client, stream=STREAM, retention=timedelta(hours=1))
+        yield RedisStreamSink(
+            client, stream=STREAM, retention=timedelta(hours=1), monotonic=clock.monotonic
+        )
 
 
 # --- the stream

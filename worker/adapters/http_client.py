@@ -21,6 +21,12 @@ from httpx_aiohttp import AiohttpTransport
 
 LARGEST_BODY = 256 * 1024
 USER_AGENT = f"klarna-session-worker/{version('klarna-session-worker')}"
+OWN_HEADERS = {
+    "Accept": "application/json",
+    # Nothing compressed is asked for; what comes so all the same is read bounded.
+    "Accept-Encoding": "identity",
+    "User-Agent": USER_AGENT,
+}
 # Above every in-flight limit a deployment is likely to set; claims are what limits.
 _CONNECTIONS = 1000
 _DNS_CACHE_SECONDS = 30
@@ -46,8 +52,6 @@ def open_client(
     *,
     context: ssl.SSLContext,
     headers: Mapping[str, str],
-    auth: httpx.Auth | None = None,
-    proxy_url: str | None = None,
     may_connect: Callable[[str], bool] | None = None,
 ) -> httpx.AsyncClient:
     """Answer a client without a timeout of its own: whoever asks bounds the whole exchange.
@@ -55,6 +59,23 @@ def open_client(
     `may_connect` is asked of the very address of every connection, whatever its name resolved to
     before: what it refuses fails with AddressRefusedError among the causes.
     """
+    return httpx.AsyncClient(
+        transport=open_transport(context=context, may_connect=may_connect),
+        headers={**OWN_HEADERS, **headers},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        timeout=None,  # noqa: S113 - see the docstring
+        trust_env=False,
+    )
+
+
+def open_transport(
+    *,
+    context: ssl.SSLContext,
+    proxy_url: str | None = None,
+    may_connect: Callable[[str], bool] | None = None,
+) -> AiohttpTransport:
+    """Answer what `open_client` speaks through, for who sends whole requests and needs no more."""
 
     def checked_socket(address: AddrInfoType) -> socket.socket:
         if may_connect is not None and not may_connect(str(address[4][0])):
@@ -74,21 +95,8 @@ def open_client(
             proxy=proxy_url,
         )
 
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=session),
-        auth=auth,
-        headers={
-            "Accept": "application/json",
-            # Nothing compressed is asked for; what comes so all the same is read bounded.
-            "Accept-Encoding": "identity",
-            "User-Agent": USER_AGENT,
-            **headers,
-        },
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        follow_redirects=False,
-        timeout=None,  # noqa: S113 - see the docstring
-        trust_env=False,
-    )
+    # Told of the context, it makes none of its own; the session's is what counts.
+    return AiohttpTransport(verify=context, client=session)
 
 
 def connection_fault(error: BaseException) -> str:

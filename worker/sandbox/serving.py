@@ -85,6 +85,7 @@ def serve_on(listener: socket.socket, options: Options | None = None) -> None:
     )
     config = uvicorn.Config(
         create_app(sandbox),
+        loop="asyncio",  # faults reach into its transports; another loop may be installed
         http=ConnectionAwareProtocol,
         ws="none",
         lifespan="off",

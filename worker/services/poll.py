@@ -19,11 +19,11 @@ from worker.services.poll_report import report_poll
 from worker.services.ports import (
     Klarna,
     LeasedSession,
-    Publisher,
     Recorded,
     Sessions,
     UnavailableError,
 )
+from worker.services.relay import RelayService
 from worker.services.tracing import Span, Telemetry
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class PollService:
         self,
         sessions: Sessions,
         klarna: Klarna,
-        publisher: Publisher,
+        relay: RelayService,
         governor: Governor,
         *,
         limits: PollLimits,
@@ -51,7 +51,7 @@ class PollService:
     ) -> None:
         self._sessions = sessions
         self._klarna = klarna
-        self._publisher = publisher
+        self._relay = relay
         self._governor = governor
         self._limits = limits
         self._lease = lease
@@ -149,7 +149,7 @@ class PollService:
         if recorded is None:
             return []
         if decision.events:
-            await self._announce(session.session_id)
+            self._relay.wake(session.session_id)
         return await self._again(leased) if recorded.nudged else []
 
     async def _again(self, leased: LeasedSession) -> list[LeasedSession]:
@@ -189,13 +189,6 @@ class PollService:
                     raise
                 log.warning("record_waits", session_id=leased.session.session_id, error=str(error))
                 await anyio.sleep(RECORD_AGAIN_SECONDS)
-
-    async def _announce(self, session_id: str) -> None:
-        """Wake the relay; should that fail, beat's sweep finds the message."""
-        try:
-            await self._publisher.send_relay([session_id])
-        except UnavailableError as error:
-            log.warning("relay_not_sent", session_id=session_id, error=str(error))
 
 
 def _lag(leased: LeasedSession) -> float:

@@ -289,8 +289,8 @@ class Outbox(Protocol):
         Nothing for a sink that is disabled or asked for a pause.
         """
 
-    async def mark_delivered(self, delivery: Delivery) -> None:
-        """Note that the sink has it."""
+    async def mark_delivered(self, delivery: Delivery) -> bool:
+        """Note that the sink has it; answers whether its session has more for that sink."""
 
     async def mark_failed(self, delivery: Delivery, *, error: str, fate: Fate) -> None:
         """Note the error and what comes of it, for the delivery and for its sink."""

@@ -31,6 +31,8 @@ DELIVERY_LEASE = timedelta(seconds=30)
 DELIVERY_SECONDS = 20.0
 # What a shutdown waits for deliveries beside; what is cut short is delivered after its lease.
 CLOSE_SECONDS = 5.0
+# How long the first session that is woken waits for company.
+GATHER_SECONDS = 0.005
 # How many sessions each sink may have woken at once. A slow one's backlog fills no queue.
 SWEPT_SESSIONS = 800
 SWEPT_SESSIONS_BESIDE = 200
@@ -62,6 +64,7 @@ class RelayService:
         self._quick = [sink.name for sink in sinks if sink.in_flight is None]
         self._lanes = {s.name: Lane(s.in_flight) for s in sinks if s.in_flight is not None}
         self._beside = Background()
+        self._woken: list[str] = []
         self._lossy = lossy
         self._chance = chance
         self._meter = telemetry.meter
@@ -84,6 +87,23 @@ class RelayService:
         """Give deliveries beside a little time to end; the rest is delivered after its lease."""
         self._lanes.clear()
         await self._beside.close(patience=CLOSE_SECONDS)
+
+    def wake(self, session_id: str) -> None:
+        """Relay what the payment session has due, in a moment, with others; nobody waits for it."""
+        self._woken.append(session_id)
+        if len(self._woken) == 1:
+            self._beside.start(self._relay_woken())
+
+    async def _relay_woken(self) -> None:
+        await anyio.sleep(GATHER_SECONDS)
+        woken, self._woken = self._woken, []
+        try:
+            await self.relay(woken)
+        except UnavailableError as error:
+            log.warning("relay_interrupted", error=str(error))
+        except Exception:
+            # Nobody waits for this: it is told here or nowhere. Beat's sweep finds what is left.
+            log.exception("relay_failed")
 
     async def relay(self, session_ids: Sequence[str]) -> None:
         """Deliver what these payment sessions have due; failures wait for beat's sweep.
@@ -121,7 +141,10 @@ class RelayService:
             lane.give_back()
 
     async def _deliver_in_turn(self, delivery: Delivery) -> None:
-        """Deliver it, then the session's next ones to the same sink, until one fails."""
+        """Deliver it, then the session's next ones to the same sink, until one fails.
+
+        Where another is written in the very moment of the mark, beat's sweep finds it.
+        """
         waiting = [delivery]
         while waiting and await self._deliver(waiting[0]):
             try:
@@ -133,16 +156,18 @@ class RelayService:
                 return
 
     async def _deliver(self, delivery: Delivery) -> bool:
-        """Deliver it and mark what came of it; answers whether the sink has it."""
+        """Deliver it and mark what came of it; answers whether another follows it."""
         ids = _ids(delivery)
         with self._tracer.span(
             "payment_session.deliver", parent=delivery.trace_parent, **ids
         ) as span:
-            taken = await self._try(delivery, ids)
-            span.note(type=delivery.envelope.get("type"), result="taken" if taken else "not taken")
-        return taken
+            more = await self._try(delivery, ids)
+            result = "not taken" if more is None else "taken"
+            span.note(type=delivery.envelope.get("type"), result=result)
+        return bool(more)
 
-    async def _try(self, delivery: Delivery, ids: dict[str, str]) -> bool:
+    async def _try(self, delivery: Delivery, ids: dict[str, str]) -> bool | None:
+        """Answer whether another follows; None where this one is not delivered."""
         try:
             with anyio.fail_after(DELIVERY_SECONDS):
                 await self._sinks[delivery.sink].deliver(self._envelope(delivery))
@@ -152,21 +177,21 @@ class RelayService:
                 self._meter.token_unreadable()
             log.warning("delivery_failed", error=str(refused), attempts=delivery.attempts, **ids)
             await self._mark_failed(delivery, refused)
-            return False
+            return None
         except Exception as error:
             # A fault of ours, met by one event: other sessions' events must not wait for it.
             log.exception("delivery_failed", attempts=delivery.attempts, **ids)
             await self._mark_failed(delivery, DeliveryError(type(error).__name__))
-            return False
+            return None
         try:
-            await self._outbox.mark_delivered(delivery)
+            more = await self._outbox.mark_delivered(delivery)
         except UnavailableError as error:
             # It is delivered again under its id when the lease is over.
             log.warning("delivery_not_marked", error=str(error), **ids)
-            return False
+            return None
         self._meter.delivered(delivery.sink, age_seconds=delivery.age.total_seconds())
         log.info("event_delivered", type=delivery.envelope["type"], **ids)
-        return True
+        return more
 
     def _envelope(self, delivery: Delivery) -> dict[str, object]:
         if delivery.encrypted_token is None:

@@ -9,6 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.postgres.engine import one_statement, transaction
+from worker.adapters.postgres.group_write import GroupWrite
+from worker.adapters.postgres.statements import NEED_NOT_BE_DURABLE
 from worker.domain.deliveries import Fate
 from worker.services.ports import Delivery
 
@@ -68,12 +70,26 @@ _DUE_SESSIONS = text(f"""
 """)  # noqa: S608 - constants of this module
 
 # `attempts` is the lease: a delivery claimed again meanwhile is another's to mark.
-_MARK_DELIVERED = text("""
-    UPDATE outbox_deliveries
-    SET delivered_at = clock_timestamp(), last_error = NULL
-    WHERE event_id = :event_id AND sink = :sink AND attempts = :attempts
-        AND delivered_at IS NULL AND dead_at IS NULL
-""")
+_MARK_DELIVERED = text(f"""
+    WITH marked AS (
+        UPDATE outbox_deliveries AS d
+        SET delivered_at = clock_timestamp(), last_error = NULL
+        FROM unnest(
+            CAST(:event_ids AS uuid[]), CAST(:sinks AS text[]), CAST(:attempts AS integer[])
+        ) AS v(event_id, sink, attempts)
+        WHERE d.event_id = v.event_id AND d.sink = v.sink AND d.attempts = v.attempts
+            AND d.delivered_at IS NULL AND d.dead_at IS NULL
+        RETURNING d.event_id, d.sink, d.session_id
+    )
+    SELECT event_id, sink, {NEED_NOT_BE_DURABLE},
+        EXISTS (
+            SELECT FROM outbox_deliveries AS other
+            WHERE other.session_id = marked.session_id AND other.sink = marked.sink
+                AND other.event_id <> marked.event_id
+                AND other.delivered_at IS NULL AND other.dead_at IS NULL
+        ) AS has_more
+    FROM marked
+""")  # noqa: S608 - constants of this module
 _MARK_FAILED = text("""
     UPDATE outbox_deliveries
     SET last_error = :error,
@@ -141,6 +157,7 @@ class PostgresOutbox:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._marks = GroupWrite(self._mark_together)
 
     async def claim(
         self, session_ids: Collection[str], sinks: Collection[str], *, lease: timedelta
@@ -167,10 +184,20 @@ class PostgresOutbox:
                 for row in rows
             ]
 
-    async def mark_delivered(self, delivery: Delivery) -> None:
-        """Note that the sink has it."""
+    async def mark_delivered(self, delivery: Delivery) -> bool:
+        """Note that the sink has it; answers whether its session has more for that sink."""
+        return await self._marks.add(delivery)
+
+    async def _mark_together(self, deliveries: list[Delivery]) -> list[bool]:
+        values = {
+            "event_ids": [each.event_id for each in deliveries],
+            "sinks": [each.sink for each in deliveries],
+            "attempts": [each.attempts for each in deliveries],
+        }
         async with one_statement(self._engine) as connection:
-            await connection.execute(_MARK_DELIVERED, _key(delivery))
+            rows = await connection.execute(_MARK_DELIVERED, values)
+            more = {(row.event_id, row.sink) for row in rows if row.has_more}
+        return [(each.event_id, each.sink) in more for each in deliveries]
 
     async def mark_failed(self, delivery: Delivery, *, error: str, fate: Fate) -> None:
         """Note the error and what comes of it, for the delivery and for its sink."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,8 @@ from worker.domain.deliveries import OWN_SERVER
 from worker.services.ports import DeliveryError, UnavailableError
 
 _MARK = "generation:"
+# Entries stay so many seconds longer than they must: asking with each would be a round trip more.
+ASK_TIME_EVERY = 60.0
 
 
 class RedisStreamSink:
@@ -24,10 +27,15 @@ class RedisStreamSink:
     schedule = OWN_SERVER
     in_flight = None
 
-    def __init__(self, redis: Redis, *, stream: str, retention: timedelta) -> None:
+    def __init__(
+        self, redis: Redis, *, stream: str, retention: timedelta, monotonic: Callable[[], float]
+    ) -> None:
         self._redis = redis
+        self._monotonic = monotonic
         self.stream = stream
         self.retention = retention
+        self._oldest_kept = 0
+        self._asked_at = float("-inf")
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
         """Append one entry: `id`, `type`, `subject` and the CloudEvent as `event`."""
@@ -38,11 +46,18 @@ class RedisStreamSink:
             "event": json.dumps(envelope, separators=(",", ":")),
         }
         try:
-            seconds, _ = await self._redis.time()
-            oldest = int((seconds - self.retention.total_seconds()) * 1000)
-            await self._redis.xadd(self.stream, entry, minid=max(oldest, 0), approximate=True)
+            oldest = await self._oldest()
+            await self._redis.xadd(self.stream, entry, minid=oldest, approximate=True)
         except (RedisError, OSError) as error:
             raise DeliveryError(f"redis: {type(error).__name__}") from None
+
+    async def _oldest(self) -> int:
+        """The milliseconds of the oldest entry to keep, by the server's clock of not long ago."""
+        if self._monotonic() - self._asked_at > ASK_TIME_EVERY:
+            seconds, _ = await self._redis.time()
+            self._oldest_kept = max(int((seconds - self.retention.total_seconds()) * 1000), 0)
+            self._asked_at = self._monotonic()
+        return self._oldest_kept
 
     async def generation(self) -> str | None:
         """Answer the mark on the stream, None where there is none.
