@@ -17,6 +17,10 @@ from worker.services.relay import RelayService
 log = structlog.get_logger(__name__)
 
 SHORTEST_SLEEP = 0.05
+# After a tick that sent few, what falls due meanwhile shares its tasks; a tick costs as much as ten
+# polls. After one that sent many there are enough as it is.
+SLEEP_AFTER_FEW = 0.1
+FEW = 50
 LONGEST_SLEEP = 1.0
 FIRST_BACKOFF_SLEEP = 0.25
 LONGEST_BACKOFF_SLEEP = 2.0
@@ -96,20 +100,20 @@ class DispatchService:
         self._meter.queues(waiting)
         room = self._tasks_per_tick * TICKS_WAITING
         backed_up = waiting["polls"] >= room
-        sent = False if backed_up else await self._dispatch()
+        sent = 0 if backed_up else await self._dispatch()
         if waiting["events"] < room:
             await self._sweep()
         await self._check_streams()
         if backed_up:
             return LONGEST_SLEEP
         if sent:
-            return SHORTEST_SLEEP
+            return SLEEP_AFTER_FEW if sent < FEW else SHORTEST_SLEEP
         wait = await self._claims.next_due_in()
         seconds = LONGEST_SLEEP if wait is None else wait.total_seconds()
         return min(max(seconds, SHORTEST_SLEEP), LONGEST_SLEEP)
 
-    async def _dispatch(self) -> bool:
-        """Claim and send for every account; answers whether anything was due."""
+    async def _dispatch(self) -> int:
+        """Claim and send for every account; answers how many sessions."""
         tasks: list[PollTask] = []
         try:
             await self._claims.claim(tasks)
@@ -120,10 +124,10 @@ class DispatchService:
             with anyio.CancelScope(shield=True):
                 await self._claims.give_back(tasks)
             raise
+        sessions = sum(len(task.session_ids) for task in tasks)
         if tasks:
-            sessions = sum(len(task.session_ids) for task in tasks)
             log.debug("polls_sent", tasks=len(tasks), sessions=sessions)
-        return bool(tasks)
+        return sessions
 
     async def _warn(self) -> None:
         """Tell shops of orders that are missing while their authorizations run out."""
