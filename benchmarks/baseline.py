@@ -2,87 +2,127 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from benchmarks.chain import BUSIEST
 from benchmarks.figures import Figure
-from benchmarks.load import CHAIN, Window, follow
+from benchmarks.load import Window, between, costs, follow, mark
 from benchmarks.plan import Plan
 from benchmarks.stage import Scene, Stage
 from worker.adapters import clock
 
 PROCESSES = 16
-# With an answer of 100 ms and a countdown of 2 s, more than 16 processes can do.
-SESSIONS = 600
+THREADS = 64
+# Of 16, 32 and 100, its default, where it does best: the more at once, the more its client costs.
+TASKS = ("--max-async-tasks", "32")
 WARM_UP_SECONDS = 10.0
-NAME = f"baseline: prefork with {PROCESSES} processes"
 TIMES_THE_POLLS = 12.0
 SHARE_OF_THE_MEMORY = 1 / 3
+# Read once when it began to be followed, as the rows say, and so often by the baseline.
+POLLED_AGAIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """`sessions` are more than it can poll in time; `start` starts its processes."""
+
+    name: str
+    module: str
+    sessions: int
+    start: Callable[[Scene, str], None]
+
+
+def _prefork(scene: Scene, module: str) -> None:
+    arguments = ["--pool", "prefork", "--concurrency", str(PROCESSES)]
+    scene.wait_until_ready(scene.celery(module, "worker", scene.environment(), arguments))
+
+
+def _redbeat(scene: Scene, module: str) -> None:
+    arguments = ["--pool", "threads", "--concurrency", str(THREADS)]
+    scene.wait_until_ready(scene.celery(module, "worker", scene.environment(), arguments))
+    scene.wait_until_ready(scene.celery(module, "beat", scene.environment()))
+
+
+def _taskiq(scene: Scene, module: str) -> None:
+    environment = scene.environment()
+    worker = ["taskiq", "worker", f"{module}:broker", "--workers", "2", *TASKS]
+    scheduler = ["taskiq", "scheduler", f"{module}:scheduler", "--update-interval", "1"]
+    scene.wait_until_ready(scene.run("worker", worker, environment), "Listening started")
+    scene.wait_until_ready(scene.run("beat", scheduler, environment), "Startup completed")
+
+
+PREFORK = Baseline(
+    *(f"(a) prefork, {PROCESSES} processes", "benchmarks.baselines.prefork", 600, _prefork)
+)
+BASELINES = (
+    PREFORK,
+    Baseline(f"(b) RedBeat, {THREADS} threads", "benchmarks.baselines.redbeat", 1600, _redbeat),
+    Baseline("(c) taskiq, 2 processes", "benchmarks.baselines.asyncio_tasks", 1000, _taskiq),
+)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Saturate the prefork task that sends itself again."""
-    with stage.scene() as scene:
-        windows, together = prefork(scene, plan)
-    roles = [role for role in CHAIN if role != "beat"]
-    yield Figure(name=f"{NAME}, polls", unit="/s", values=tuple(each.rate for each in windows))
-    yield Figure(
-        name=f"{NAME}, CPU per poll",
-        unit="ms",
-        values=tuple(each.cpu_ms(*roles) for each in windows),
-    )
-    yield Figure(name=f"{NAME}, memory together", unit="MiB", values=(together,))
+    """Saturate each."""
+    for baseline in BASELINES:
+        with stage.scene() as scene:
+            windows = saturate(scene, baseline, seconds=plan.window, windows=plan.windows)
+        yield from costs("baseline", baseline.name, windows)
 
 
 def compared(figures: Sequence[Figure]) -> Iterator[Figure]:
-    """What the chain at its busiest is worth beside it, where both were measured."""
+    """What the chain at its busiest is worth beside each, where both were measured."""
     measured = {figure.name: figure.median for figure in figures}
-
-    def times(what: str) -> Figure | None:
-        ours, theirs = f"chain: {what}, {BUSIEST.name}", f"{NAME}, {what}"
-        if ours not in measured or theirs not in measured:
-            return None
-        value = measured[ours] / measured[theirs]
-        return Figure(name=f"{what}: chain / prefork", unit="times", values=(value,))
-
-    if polls := times("polls"):
-        yield replace(polls, at_least=TIMES_THE_POLLS)
-    if memory := times("memory together"):
-        yield replace(memory, at_most=SHARE_OF_THE_MEMORY)
-    if cpu := times("CPU per poll"):
-        yield cpu
+    for baseline in BASELINES:
+        for what in ("polls", "memory together", "CPU per poll"):
+            ours = measured.get(f"chain: {what}, {BUSIEST.name}")
+            theirs = measured.get(f"baseline: {what}, {baseline.name}")
+            if ours is None or theirs is None:
+                continue
+            name = f"{what}: chain / baseline {baseline.name}"
+            figure = Figure(name=name, unit="times", values=(ours / theirs,))
+            yield _with_target(figure, what) if baseline is PREFORK else figure
 
 
-def prefork(scene: Scene, plan: Plan) -> tuple[list[Window], float]:
-    """Answer what its load was like, and the MiB of all its processes."""
-    app = "benchmarks.baselines.prefork"
-    arguments = ["--pool", "prefork", "--concurrency", str(PROCESSES)]
-    log = scene.celery(app, "worker", scene.environment(), arguments)
-    scene.wait_until_ready(log)
-    follow(scene, SESSIONS, first=clock.now().timestamp(), rate=SESSIONS)
-    _send(scene)
-    # Its processes start one by one, and its countdowns come in waves until they have spread.
+def _with_target(figure: Figure, what: str) -> Figure:
+    if what == "polls":
+        return replace(figure, at_least=TIMES_THE_POLLS)
+    return replace(figure, at_most=SHARE_OF_THE_MEMORY) if what == "memory together" else figure
+
+
+def saturate(scene: Scene, baseline: Baseline, *, seconds: float, windows: int) -> list[Window]:
+    """Have it follow more than it can; answers what each window was like.
+
+    Raises:
+        RuntimeError: a process ended, or a session was not polled again and again.
+    """
+    baseline.start(scene, baseline.module)
+    follow(scene, baseline.sessions, first=clock.now().timestamp(), rate=baseline.sessions)
+    subprocess.run(  # noqa: S603 - the project's own
+        [sys.executable, "-m", baseline.module], env=scene.environment(), check=True
+    )
+    # Processes start one by one, and repetitions come in waves until they have spread.
     time.sleep(WARM_UP_SECONDS)
-    usage, windows = scene.usage(), []
-    scene.arrivals()
-    for _ in range(plan.windows):
-        began, before = time.perf_counter(), usage.cpu_seconds()
-        time.sleep(plan.window)
-        seconds, after = time.perf_counter() - began, usage.cpu_seconds()
-        cpu = {role: after[role] - before[role] for role in after}
-        windows.append(Window(seconds=seconds, cpu=cpu, lags=[0.0] * len(scene.arrivals())))
+    usage = scene.usage()
+    marks = [mark(usage)]
+    for _ in range(windows):
+        time.sleep(seconds)
+        marks.append(mark(usage))
     scene.check()
-    return windows, usage.together("worker")
+    arrivals = scene.arrivals()
+    _check_polled(scene, len(arrivals))
+    # When each was due is not told: only how many came.
+    return [*between(marks, arrivals, dict.fromkeys((name for name, _ in arrivals), 0.0))]
 
 
-def _send(scene: Scene) -> None:
-    from celery import Celery  # noqa: PLC0415 - an app of its own, as a shop has it
-
-    shop = Celery("shop", broker=scene.redis_url, set_as_current=False)
-    rows: Any = scene.connection.execute("SELECT session_id FROM payment_sessions").fetchall()
-    for (session_id,) in rows:
-        shop.send_task("prefork.poll", args=[session_id], queue="prefork-baseline")
-    shop.close()
+def _check_polled(scene: Scene, requests: int) -> None:
+    row = scene.connection.execute(
+        "SELECT min(poll_count), sum(poll_count - 1) FROM payment_sessions"
+    ).fetchone()
+    assert row is not None  # noqa: S101 - told to the type checker
+    least, written = row
+    if least < POLLED_AGAIN or written < 0.9 * requests:
+        raise RuntimeError(f"{requests} requests, {written} writes, a session of {least} polls")

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.figures import Figure
-from benchmarks.load import CHAIN, Window, drive
+from benchmarks.load import costs, drive
 from benchmarks.plan import Plan
 from benchmarks.stage import Stage
 
-ROLES = (*CHAIN, "stand-in")
 # More than two cores do: what is offered is not what is read.
 SATURATION = 4000.0
 
@@ -56,32 +55,8 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
                 seconds=plan.window,
                 windows=plan.windows,
             )
-            together = scene.usage().together("worker")
-        yield from _figures(load, windows)
-        if load is BUSIEST:
-            yield Figure(
-                name=f"chain: memory together, {load.name}",
-                unit="MiB",
-                values=(together,),
-            )
-
-
-def _figures(load: Load, windows: list[Window]) -> Iterator[Figure]:
-    yield Figure(
-        name=f"chain: polls, {load.name}",
-        unit="/s",
-        values=tuple(window.rate for window in windows),
-        at_least=load.rate_at_least,
-    )
-    yield Figure(
-        name=f"chain: CPU per poll, {load.name}",
-        unit="ms",
-        values=tuple(window.cpu_ms(*CHAIN) for window in windows),
-        at_most=load.cpu_at_most,
-    )
-    for role in ROLES:
-        yield Figure(
-            name=f"chain: of it {role}" if role in CHAIN else f"chain: beside it {role}",
-            unit="ms",
-            values=tuple(window.cpu_ms(role) for window in windows),
+        yield from costs(
+            *("chain", load.name, windows),
+            rate_at_least=load.rate_at_least,
+            cpu_at_most=load.cpu_at_most,
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from benchmarks.figures import Figure, percentile
-from benchmarks.load import drive
+from benchmarks.load import Window, drive
 from benchmarks.plan import Plan
 from benchmarks.stage import Stage
 
@@ -15,15 +15,25 @@ PERCENTILES = {50.0: "p50", 95.0: "p95", 99.0: "p99", 100.0: "max"}
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Drive each rate once, with one worker."""
+    """Drive each rate, with one worker; the percentiles of each run."""
     for rate, targets in TARGETS.items():
         with stage.scene() as scene:
             scene.start(workers=1)
-            (window,) = drive(scene, rate, warm_up=plan.warm_up, seconds=plan.lag_seconds)
-        for percent, name in PERCENTILES.items():
-            yield Figure(
-                name=f"lag: {name} of {plan.lag_seconds:g} s at {rate:g}/s",
-                unit="ms",
-                values=(1000 * percentile(window.lags, percent),),
-                at_most=targets.get(percent),
+            windows = drive(
+                *(scene, rate),
+                warm_up=plan.warm_up,
+                seconds=plan.lag_seconds / plan.windows,
+                windows=plan.windows,
             )
+        yield from lags(f"lag: {{}} at {rate:g}/s", windows, targets)
+
+
+def lags(name: str, windows: list[Window], targets: Mapping[float, float]) -> Iterator[Figure]:
+    """Answer the percentiles of each window; `name` has a place for theirs."""
+    for percent, shown in PERCENTILES.items():
+        yield Figure(
+            name=name.format(shown),
+            unit="ms",
+            values=tuple(1000 * percentile(window.lags, percent) for window in windows),
+            at_most=targets.get(percent),
+        )

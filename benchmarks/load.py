@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from benchmarks.figures import Figure
 from benchmarks.stage import EXPIRES_AT, UPDATED_AT, Scene
+from benchmarks.usage import Usage
 from worker.adapters import clock
 
 # Of the whole chain without the stand-in; the roles that a deployment has.
 CHAIN = ("worker", "beat", "redis", "postgres")
+STAND_IN = "stand-in"
+SEEDED_A_SECOND = 10_000
 
 _SEED = """
     INSERT INTO payment_sessions (
@@ -20,19 +25,27 @@ _SEED = """
     )
     SELECT
         id, 'default', 'hpp', %(url)s || id, 'WAITING', %(updated_at)s, %(updated_at)s,
-        %(expires_at)s, to_timestamp(%(first)s + n / %(rate)s::float), 2400, 1, 1,
+        %(expires_at)s, to_timestamp(%(first)s + CASE WHEN n < %(count)s THEN n / %(rate)s::float
+        ELSE %(count)s / %(rate)s::float + 2400.0 * (n - %(count)s) / %(among)s END), 2400, 1, 1,
         now() - interval '40 minutes', now() - interval '40 minutes', %(updated_at)s
-    FROM generate_series(0, %(count)s - 1) AS n,
+    FROM generate_series(0, %(count)s + %(among)s - 1) AS n,
         LATERAL (SELECT %(prefix)s || md5(n::text || %(first)s::text)::uuid AS id) AS named
+    -- In no order of time, as the rows of a table that has been in use.
+    ORDER BY id
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Some seconds of load: CPU seconds by role, and the lag of each request in seconds."""
+    """Some seconds of load.
+
+    `cpu` has seconds by role, `memory` the workers' MiB together at its end, `lags` the seconds
+    that each request came late.
+    """
 
     seconds: float
     cpu: dict[str, float]
+    memory: float
     lags: list[float]
 
     @property
@@ -45,8 +58,28 @@ class Window:
         return 1000 * sum(self.cpu[role] for role in roles) / max(len(self.lags), 1)
 
 
-def follow(scene: Scene, count: int, *, first: float, rate: float, prefix: str = "") -> None:
-    """Have `count` sessions followed: due at `first` (seconds since the epoch), `rate` a second."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A moment, and what had been used by then."""
+
+    at: float
+    cpu: dict[str, float]
+    memory: float
+
+
+def mark(usage: Usage) -> Mark:
+    """Answer how things stand."""
+    return Mark(at=_time(), cpu=usage.cpu_seconds(), memory=usage.together("worker"))
+
+
+def follow(
+    scene: Scene, count: int, *, first: float, rate: float, prefix: str = "", among: int = 0
+) -> None:
+    """Have `count` sessions followed: due at `first` (seconds since the epoch), `rate` a second.
+
+    They lie scattered among as many others as `among`, which fall due over the 40 minutes that
+    begin when the last of them was.
+    """
     scene.connection.execute(
         _SEED,
         {
@@ -57,50 +90,98 @@ def follow(scene: Scene, count: int, *, first: float, rate: float, prefix: str =
             "rate": rate,
             "count": count,
             "prefix": prefix,
+            "among": among,
         },
     )
-    scene.connection.execute("ANALYZE payment_sessions")
+    # Else autovacuum and a checkpoint come amid the measuring of some runs and not of others.
+    scene.connection.execute("VACUUM ANALYZE payment_sessions")
+    scene.connection.execute("CHECKPOINT")
 
 
 def drive(
-    scene: Scene, rate: float, *, warm_up: float, seconds: float, windows: int = 1
+    scene: Scene,
+    rate: float,
+    *,
+    warm_up: float,
+    seconds: float,
+    windows: int = 1,
+    among: int = 0,
 ) -> list[Window]:
     """Let sessions fall due at `rate` a second; answers what each window of it was like.
 
     Raises:
-        RuntimeError: a process ended.
+        RuntimeError: a process ended, or the rows came later than their time.
     """
-    # Time for the rows to be written before the first is due.
     count = int(rate * (warm_up + seconds * windows))
-    first = _time() + 2 + count / 10_000
-    follow(scene, count, first=first, rate=rate)
-    due = dict(scene.connection.execute(_DUE, [first]).fetchall())
+    # Time for the rows to be written before the first is due.
+    first = _time() + 2 + (count + among) / SEEDED_A_SECOND
+    follow(scene, count, first=first, rate=rate, among=among)
+    if _time() > first:
+        raise RuntimeError(f"rows were written {_time() - first:.0f} s too late")
+    last = first + count / rate
+    due = dict(scene.connection.execute(_DUE, [first, last]).fetchall())
     usage = scene.usage()
     _sleep_until(first + warm_up)
-    marks = [(_time(), usage.cpu_seconds())]
+    marks = [mark(usage)]
     for window in range(windows):
         _sleep_until(first + warm_up + seconds * (window + 1))
-        marks.append((_time(), usage.cpu_seconds()))
+        marks.append(mark(usage))
     scene.check()
-    arrivals = scene.arrivals()
-    return [_window(arrivals, due, before, after) for before, after in pairwise(marks)]
+    return [*between(marks, scene.arrivals(), due)]
+
+
+def between(
+    marks: list[Mark], arrivals: list[tuple[str, float]], due: dict[str, float]
+) -> Iterator[Window]:
+    """Answer the windows between the marks; what is not in `due` was none of this load."""
+    for before, after in pairwise(marks):
+        yield Window(
+            seconds=after.at - before.at,
+            cpu={role: after.cpu[role] - before.cpu[role] for role in after.cpu},
+            memory=after.memory,
+            lags=[
+                at - due[name]
+                for name, at in arrivals
+                if name in due and before.at <= at < after.at
+            ],
+        )
+
+
+def costs(
+    topic: str,
+    load: str,
+    windows: list[Window],
+    *,
+    rate_at_least: float | None = None,
+    cpu_at_most: float | None = None,
+) -> Iterator[Figure]:
+    """Answer what a load cost: polls a second, CPU per poll and of whom, the workers' memory."""
+    rates = tuple(window.rate for window in windows)
+    yield Figure(name=f"{topic}: polls, {load}", unit="/s", values=rates, at_least=rate_at_least)
+    roles = [role for role in (*CHAIN, STAND_IN) if role in windows[0].cpu]
+    yield Figure(
+        name=f"{topic}: CPU per poll, {load}",
+        unit="ms",
+        values=tuple(window.cpu_ms(*roles[:-1]) for window in windows),
+        at_most=cpu_at_most,
+    )
+    for role in roles:
+        yield Figure(
+            name=f"{topic}: {'beside it' if role == STAND_IN else 'of it'} {role}, {load}",
+            unit="ms",
+            values=tuple(window.cpu_ms(role) for window in windows),
+        )
+    yield Figure(
+        name=f"{topic}: memory together, {load}",
+        unit="MiB",
+        values=tuple(window.memory for window in windows),
+    )
 
 
 _DUE = """
     SELECT session_id, EXTRACT(epoch FROM next_poll_at)::float
-    FROM payment_sessions WHERE next_poll_at >= to_timestamp(%s)
+    FROM payment_sessions WHERE next_poll_at >= to_timestamp(%s) AND next_poll_at < to_timestamp(%s)
 """
-
-Mark = tuple[float, dict[str, float]]
-
-
-def _window(
-    arrivals: list[tuple[str, float]], due: dict[str, float], before: Mark, after: Mark
-) -> Window:
-    (began, cpu_before), (ended, cpu_after) = before, after
-    lags = [at - due[name] for name, at in arrivals if name in due and began <= at < ended]
-    cpu = {role: cpu_after[role] - cpu_before[role] for role in cpu_after}
-    return Window(seconds=ended - began, cpu=cpu, lags=lags)
 
 
 def _sleep_until(at: float) -> None:

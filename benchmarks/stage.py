@@ -152,20 +152,33 @@ class Scene:
         self, app: str, role: str, environment: dict[str, str], arguments: Sequence[str] = ()
     ) -> Path:
         """Start `celery -A app role`; answers its log, for `wait_until_ready`."""
-        log = self._folder / f"{role}-{uuid4().hex}.log"
-        command = [str(BIN / "celery"), "-A", app, role, "--loglevel", "INFO"]
+        name = uuid4().hex
+        command = ["celery", "-A", app, role, "--loglevel", "INFO"]
         if role == "beat":
-            command += ["--schedule", str(log.with_suffix(".schedule"))]
+            command += ["--schedule", str(self._folder / f"{name}.schedule")]
         else:
-            command += ["--hostname", f"{log.stem}@bench"]
+            command += ["--hostname", f"{name}@bench"]
+        return self.run(role, [*command, *arguments], environment)
+
+    def run(self, role: str, command: Sequence[str], environment: Mapping[str, str]) -> Path:
+        """Start a program of the virtual environment; answers its log."""
+        log = self._folder / f"{role}-{uuid4().hex}.log"
+        program, *arguments = command
         with log.open("w") as output:
-            self._spawn(role, [*command, *arguments], stdout=output, stderr=output, env=environment)
+            self._spawn(
+                role,
+                [str(BIN / program), *arguments],
+                stdout=output,
+                stderr=output,
+                env=environment,
+            )
         return log
 
-    def wait_until_ready(self, log: Path) -> None:
-        """Wait until a process says in its log that it is ready."""
+    def wait_until_ready(self, log: Path, sign: str = "") -> None:
+        """Wait until a process says in its log that it is ready, as Celery's do or by `sign`."""
+        sign = sign or READY[log.name.partition("-")[0]]
         deadline = clock.monotonic() + READY_SECONDS
-        while READY[log.name.partition("-")[0]] not in log.read_text():
+        while sign not in log.read_text():
             if clock.monotonic() > deadline or self._ended():
                 raise RuntimeError(f"did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)

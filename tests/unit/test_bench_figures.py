@@ -32,7 +32,7 @@ def test_the_chain_is_compared_where_both_were_measured() -> None:
     """Polls a second and memory have targets beside the baseline; what is missing is left out."""
     chain = Figure(name="chain: polls, saturation, 2 workers", unit="/s", values=(2400.0,))
     prefork = Figure(
-        name="baseline: prefork with 16 processes, polls", unit="/s", values=(150.0, 100.0, 160.0)
+        name="baseline: polls, (a) prefork, 16 processes", unit="/s", values=(150.0, 100.0, 160.0)
     )
     (times,) = compared([chain, prefork])
     assert (times.median, times.met) == (16.0, True)
