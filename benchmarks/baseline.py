@@ -68,9 +68,14 @@ BASELINES = (
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     """Saturate each."""
     for baseline in BASELINES:
-        with stage.scene() as scene:
-            windows = saturate(scene, baseline, seconds=plan.window, windows=plan.windows)
-        yield from costs("baseline", baseline.name, windows)
+        yield from measure_baseline(stage, plan, baseline)
+
+
+def measure_baseline(stage: Stage, plan: Plan, baseline: Baseline) -> Iterator[Figure]:
+    """Saturate one."""
+    with stage.scene(f"baseline {baseline.name}") as scene:
+        windows = _saturate(scene, baseline, seconds=plan.window, windows=plan.windows)
+    yield from costs("baseline", baseline.name, windows)
 
 
 def compared(figures: Sequence[Figure]) -> Iterator[Figure]:
@@ -93,7 +98,7 @@ def _with_target(figure: Figure, what: str) -> Figure:
     return replace(figure, at_most=SHARE_OF_THE_MEMORY) if what == "memory together" else figure
 
 
-def saturate(scene: Scene, baseline: Baseline, *, seconds: float, windows: int) -> list[Window]:
+def _saturate(scene: Scene, baseline: Baseline, *, seconds: float, windows: int) -> list[Window]:
     """Have it follow more than it can; answers what each window was like.
 
     Raises:

@@ -32,8 +32,9 @@ class Load:
         return f"{rate}, {self.workers} worker{'s' * (self.workers > 1)}{answers}"
 
 
+GUARDED = (Load(rate=1000, cpu_at_most=0.8), Load(rate=200, cpu_at_most=1.7))
 BUSIEST = Load(rate=SATURATION, workers=2, cpu_at_most=0.75, rate_at_least=2200)
-QUICK = (Load(rate=200, cpu_at_most=1.7), Load(rate=1000, cpu_at_most=0.8), BUSIEST)
+QUICK = (*GUARDED, BUSIEST)
 LOADS = (
     *QUICK,
     Load(rate=200, workers=2),
@@ -47,16 +48,21 @@ LOADS = (
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     """Drive every load."""
     for load in QUICK if plan.quick else LOADS:
-        with stage.scene(delay=load.delay) as scene:
-            scene.start(workers=load.workers)
-            windows = drive(
-                *(scene, load.rate),
-                warm_up=plan.warm_up,
-                seconds=plan.window,
-                windows=plan.windows,
-            )
-        yield from costs(
-            *("chain", load.name, windows),
-            rate_at_least=load.rate_at_least,
-            cpu_at_most=load.cpu_at_most,
+        yield from measure_load(stage, plan, load)
+
+
+def measure_load(stage: Stage, plan: Plan, load: Load) -> Iterator[Figure]:
+    """Drive one."""
+    with stage.scene(f"chain, {load.name}", delay=load.delay) as scene:
+        scene.start(workers=load.workers)
+        windows = drive(
+            *(scene, load.rate),
+            warm_up=plan.warm_up,
+            seconds=plan.window,
+            windows=plan.windows,
         )
+    yield from costs(
+        *("chain", load.name, windows),
+        rate_at_least=load.rate_at_least,
+        cpu_at_most=load.cpu_at_most,
+    )

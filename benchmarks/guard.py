@@ -1,59 +1,63 @@
 """Whether a poll has become dearer: CPU per poll beside baseline (a)'s, measured in the same run.
 
-Compared with ratios that are stored: machines differ, and what is dear on one is on both sides.
+Stored are ratios: what one machine takes longer for, it takes longer for on both sides.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.baseline import PREFORK, saturate
-from benchmarks.load import CHAIN, Window, drive
+from benchmarks.baseline import PREFORK, measure_baseline
+from benchmarks.chain import GUARDED, measure_load
+from benchmarks.figures import Figure
 from benchmarks.plan import Plan
 from benchmarks.stage import Stage
 
 RATIOS = Path(__file__).with_name("ratios.json")
-RATES = (1000, 200)
 MAY_GROW = 1.25
+WHAT = "CPU per poll"
 
+# By load.
 Ratios = dict[str, float]
 
 
-def measure(stage: Stage, plan: Plan) -> Ratios:
-    """Answer the ratios of now, by load; the medians of some seconds each."""
-    times = {"seconds": plan.window, "windows": plan.windows}
-    with stage.scene() as scene:
-        scene.start(workers=1)
-        chain = {rate: drive(scene, rate, warm_up=plan.warm_up, **times) for rate in RATES}
-    with stage.scene() as scene:
-        prefork = _cpu(saturate(scene, PREFORK, **times))
-    return {f"{rate}/s": round(_cpu(windows) / prefork, 4) for rate, windows in chain.items()}
+def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """Drive what is needed and no more."""
+    for load in GUARDED:
+        yield from measure_load(stage, plan, load)
+    yield from measure_baseline(stage, plan, PREFORK)
 
 
-def grown(stored: Mapping[str, float], measured: Mapping[str, float]) -> Ratios:
-    """Answer by load how many times the stored ratio the measured one is, where that is too many.
+def ratios(figures: Sequence[Figure]) -> Ratios:
+    """Answer how many times the baseline's CPU a poll took; nothing where one is missing."""
+    measured = {figure.name: figure.median for figure in figures}
+    beside = measured.get(f"baseline: {WHAT}, {PREFORK.name}")
+    ours = {load.name: measured.get(f"chain: {WHAT}, {load.name}") for load in GUARDED}
+    return {load: cpu / beside for load, cpu in ours.items() if cpu and beside}
 
-    Raises:
-        KeyError: nothing is stored for a load.
-    """
-    times = {load: ratio / stored[load] for load, ratio in measured.items()}
+
+def grown(now: Mapping[str, float], then: Mapping[str, float]) -> Ratios:
+    """Answer by load how many times the stored ratio it is now, where that is too many."""
+    times = {load: ratio / then[load] for load, ratio in now.items()}
     return {load: growth for load, growth in times.items() if growth > MAY_GROW}
+
+
+def least(one: Mapping[str, float], other: Mapping[str, float]) -> Ratios:
+    """Answer by load the lower ratio: what else the machine does only ever adds."""
+    return {load: min(ratio, other[load]) for load, ratio in one.items()}
 
 
 def stored() -> Ratios:
     """Answer the committed ratios."""
-    ratios: Ratios = json.loads(RATIOS.read_text())
-    return ratios
+    committed: Ratios = json.loads(RATIOS.read_text())
+    return committed
 
 
-def store(ratios: Ratios) -> None:
-    """Write them for a commit."""
-    RATIOS.write_text(json.dumps(ratios, indent=2) + "\n")
-
-
-def _cpu(windows: list[Window]) -> float:
-    roles = [role for role in CHAIN if role in windows[0].cpu]
-    return statistics.median(window.cpu_ms(*roles) for window in windows)
+def store(rounds: Sequence[Mapping[str, float]]) -> None:
+    """Write the medians of these rounds, for a commit."""
+    medians = {load: statistics.median(each[load] for each in rounds) for load in rounds[0]}
+    rounded = {load: round(ratio, 3) for load, ratio in medians.items()}
+    RATIOS.write_text(json.dumps(rounded, indent=2) + "\n")

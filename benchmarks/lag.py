@@ -17,7 +17,7 @@ PERCENTILES = {50.0: "p50", 95.0: "p95", 99.0: "p99", 100.0: "max"}
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     """Drive each rate, with one worker; the percentiles of each run."""
     for rate, targets in TARGETS.items():
-        with stage.scene() as scene:
+        with stage.scene(f"lag, {rate:g}/s") as scene:
             scene.start(workers=1)
             windows = drive(
                 *(scene, rate),

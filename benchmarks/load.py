@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from benchmarks.figures import Figure
-from benchmarks.stage import EXPIRES_AT, UPDATED_AT, Scene
+from benchmarks.stage import EXPIRES_AT, UPDATED_AT, Scene, tell
 from benchmarks.usage import Usage
 from worker.adapters import clock
 
@@ -16,6 +16,8 @@ from worker.adapters import clock
 CHAIN = ("worker", "beat", "redis", "postgres")
 STAND_IN = "stand-in"
 SEEDED_A_SECOND = 10_000
+# A wait of which one is told how far it is.
+LONG_SECONDS = 60.0
 
 _SEED = """
     INSERT INTO payment_sessions (
@@ -98,7 +100,18 @@ def follow(
     scene.connection.execute("CHECKPOINT")
 
 
-def drive(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """When the first session falls due, when each does, and how long to watch what is done."""
+
+    first: float
+    due: dict[str, float]
+    warm_up: float
+    seconds: float
+    windows: int
+
+
+def offer(
     scene: Scene,
     rate: float,
     *,
@@ -106,11 +119,11 @@ def drive(
     seconds: float,
     windows: int = 1,
     among: int = 0,
-) -> list[Window]:
-    """Let sessions fall due at `rate` a second; answers what each window of it was like.
+) -> Offer:
+    """Have sessions followed that soon fall due, `rate` a second.
 
     Raises:
-        RuntimeError: a process ended, or the rows came later than their time.
+        RuntimeError: the rows came later than their time.
     """
     count = int(rate * (warm_up + seconds * windows))
     # Time for the rows to be written before the first is due.
@@ -119,15 +132,30 @@ def drive(
     if _time() > first:
         raise RuntimeError(f"rows were written {_time() - first:.0f} s too late")
     last = first + count / rate
-    due = dict(scene.connection.execute(_DUE, [first, last]).fetchall())
-    usage = scene.usage()
-    _sleep_until(first + warm_up)
-    marks = [mark(usage)]
-    for window in range(windows):
-        _sleep_until(first + warm_up + seconds * (window + 1))
+    rows = scene.connection.execute(_DUE, [first, last]).fetchall()
+    return Offer(first=first, due=dict(rows), warm_up=warm_up, seconds=seconds, windows=windows)
+
+
+def watch(scene: Scene, offered: Offer) -> list[Window]:
+    """Answer what each window of it was like.
+
+    Raises:
+        RuntimeError: a process ended.
+    """
+    usage, began = scene.usage(), offered.first + offered.warm_up
+    marks = []
+    for window in range(offered.windows + 1):
+        _sleep_until(began + offered.seconds * window)
         marks.append(mark(usage))
     scene.check()
-    return [*between(marks, scene.arrivals(), due)]
+    return [*between(marks, scene.arrivals(), offered.due)]
+
+
+def drive(
+    scene: Scene, rate: float, *, warm_up: float, seconds: float, windows: int = 1
+) -> list[Window]:
+    """Let sessions fall due at `rate` a second; answers what each window of it was like."""
+    return watch(scene, offer(scene, rate, warm_up=warm_up, seconds=seconds, windows=windows))
 
 
 def between(
@@ -185,7 +213,10 @@ _DUE = """
 
 
 def _sleep_until(at: float) -> None:
-    time.sleep(max(0.0, at - _time()))
+    while (left := at - _time()) > LONG_SECONDS:
+        tell(f"  {left:.0f} s to go")
+        time.sleep(LONG_SECONDS)
+    time.sleep(max(0.0, left))
 
 
 def _time() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event, Thread
 from typing import Self
 
@@ -30,27 +30,29 @@ Sample = tuple[float, dict[str, float]]
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     """Watch one worker and one beat, once."""
-    with stage.scene() as scene:
+    with stage.scene("memory, idle and at full load") as scene:
         scene.start(workers=1)
         usage = scene.usage()
         time.sleep(IDLE_SECONDS)
         idle = usage.resident()
         drive(scene, SATURATION, warm_up=0, seconds=FULL_SECONDS)
-        full = usage.resident()
+        full, peak = usage.resident(), usage.peak()
     for role, target in TARGETS.items():
         yield Figure(name=f"memory: {role}, idle", unit="MiB", values=(idle[role],))
         name = f"memory: {role}, at full load"
         yield Figure(name=name, unit="MiB", values=(full[role],), at_most=target)
+        yield Figure(name=f"memory: {role}, peak", unit="MiB", values=(peak[role],))
     minutes = plan.memory_minutes
-    with stage.scene() as scene:
+    with stage.scene(f"memory for {minutes:g} min") as scene:
         scene.start(workers=1)
         with Samples(scene.usage()) as samples:
-            drive(scene, SLOPE_RATE, warm_up=0, seconds=60 * minutes)
+            (window,) = drive(scene, SLOPE_RATE, warm_up=0, seconds=60 * minutes)
+    yield Figure(name=f"memory: polls, 200/s for {minutes:g} min", unit="/s", values=(window.rate,))
     for role in TARGETS:
         yield Figure(
             name=f"memory: {role}, slope in the last two thirds of {minutes:g} min at 200/s",
             unit="MiB/h",
-            values=(_slope(samples.taken, role),),
+            values=(slope(samples.taken, role, seconds=40 * minutes),),
             at_most=SLOPE_AT_MOST if minutes >= SLOPE_MINUTES else None,
         )
 
@@ -77,8 +79,8 @@ class Samples:
             self.taken.append((clock.monotonic(), self._usage.resident()))
 
 
-def _slope(samples: list[Sample], role: str) -> float:
-    """MiB an hour, by least squares, without the first third."""
-    late = samples[len(samples) // 3 :]
+def slope(samples: Sequence[Sample], role: str, *, seconds: float) -> float:
+    """MiB an hour by least squares, of the last so many seconds."""
+    late = [(at, sizes) for at, sizes in samples if at >= samples[-1][0] - seconds]
     hours = [(at - late[0][0]) / 3600 for at, _ in late]
     return statistics.linear_regression(hours, [sizes[role] for _, sizes in late]).slope

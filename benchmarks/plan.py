@@ -14,11 +14,17 @@ class Plan:
     # Of each run; runs follow one another in warm processes.
     window: float = 10.0
     windows: int = 3
+    # Of all runs together, for each rate and each sink.
     lag_seconds: float = 60.0
-    emit_seconds: float = 20.0
+    emit_seconds: float = 30.0
     memory_minutes: float = 3.0
     claims: int = 30
     followed: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    # Of the chain among the most followed.
+    among_seconds: float = 300.0
+    # In each run, by tasks and from a file.
+    tracked: int = 5_000
+    tracked_in_bulk: int = 100_000
 
 
 THOROUGH = Plan(quick=False)
@@ -31,4 +37,7 @@ QUICK = Plan(
     memory_minutes=0.25,
     claims=10,
     followed=(10_000, 50_000),
+    among_seconds=10.0,
+    tracked=1_000,
+    tracked_in_bulk=10_000,
 )

@@ -1,4 +1,4 @@
-"""What a claim costs among many followed sessions: the time of a tick's one statement."""
+"""What many followed sessions cost: a claim among them, the chain among them, tracking them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
+from benchmarks import among, tracking
 from benchmarks.figures import Figure
 from benchmarks.load import follow
 from benchmarks.plan import Plan
@@ -29,10 +30,16 @@ LIMITS = ClaimLimits(
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Claim among ever more sessions."""
+    """Claim among ever more sessions, poll among as many, and track."""
+    yield from _claims(stage, plan)
+    yield from among.measure(stage, plan)
+    yield from tracking.measure(stage, plan)
+
+
+def _claims(stage: Stage, plan: Plan) -> Iterator[Figure]:
     smallest: float | None = None
     for followed in plan.followed:
-        with stage.scene() as scene:
+        with stage.scene(f"claims among {followed:,}") as scene:
             _follow(scene, followed)
             taken = asyncio.run(_claim(scene, plan.claims))
         figure = Figure(
@@ -57,7 +64,6 @@ def _follow(scene: Scene, followed: int) -> None:
     # Evenly over the 40 minutes that begin when this benchmark is over.
     follow(scene, waiting, first=now + 1800, rate=waiting / 2400)
     follow(scene, DUE, first=now - 10, rate=DUE)
-    scene.connection.execute("VACUUM ANALYZE payment_sessions")
 
 
 async def _claim(scene: Scene, rounds: int) -> list[float]:

@@ -40,6 +40,11 @@ UPDATED_AT = (clock.now() - timedelta(hours=30)).isoformat()
 EXPIRES_AT = (clock.now() + timedelta(hours=18)).isoformat()
 
 
+def tell(what: str) -> None:
+    """Tell whoever waits how far it is."""
+    sys.stderr.write(f"{clock.now():%H:%M:%S} {what}\n")
+
+
 class Stage:
     """Postgres and Valkey for a whole benchmark; a context manager.
 
@@ -79,8 +84,12 @@ class Stage:
         return self._servers.database_url
 
     @contextmanager
-    def scene(self, *, delay: float = 0.1) -> Iterator[Scene]:
-        """Answer an empty database, an empty Redis and a Klarna that takes `delay` seconds."""
+    def scene(self, title: str, *, delay: float = 0.1) -> Iterator[Scene]:
+        """Answer an empty database, an empty Redis and a Klarna that takes `delay` seconds.
+
+        `title` tells whoever waits what is being measured.
+        """
+        tell(title)
         name = f"bench_{uuid4().hex}"
         self._create(name, template="bench_template")
         with redis.Redis.from_url(self._servers.redis_url) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import psutil
 
@@ -24,6 +25,10 @@ class Usage:
         """MiB by role: the largest process's resident memory, as `ps` shows it."""
         return {role: max(map(_resident, roots)) for role, roots in self._roots.items()}
 
+    def peak(self) -> dict[str, float]:
+        """MiB by role: the most that the largest process has had resident, ever."""
+        return {role: max(map(_peak, roots)) for role, roots in self._roots.items()}
+
     def together(self, role: str) -> float:
         """MiB of all the role's processes; what several share counts once (PSS)."""
         return sum(map(_proportional, _trees(self._roots[role])))
@@ -43,6 +48,11 @@ def _cpu(process: psutil.Process) -> float:
 
 def _resident(process: psutil.Process) -> float:
     return process.memory_info().rss / MEBIBYTE
+
+
+def _peak(process: psutil.Process) -> float:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _proportional(process: psutil.Process) -> float:

@@ -1,11 +1,15 @@
-"""The table of `bin/bench`: medians, spreads and verdicts."""
+"""What `bin/bench` makes of what it measured: the table, the verdicts, the guard of speed."""
 
 from __future__ import annotations
 
 import pytest
 
+from benchmarks import guard
 from benchmarks.baseline import compared
+from benchmarks.chain import GUARDED
 from benchmarks.figures import Figure, percentile, table
+from benchmarks.load import Mark, between
+from benchmarks.memory import slope
 
 
 def test_a_row_says_target_median_spread_and_verdict() -> None:
@@ -37,3 +41,55 @@ def test_the_chain_is_compared_where_both_were_measured() -> None:
     (times,) = compared([chain, prefork])
     assert (times.median, times.met) == (16.0, True)
     assert not list(compared([chain]))
+
+
+def _cpu(name: str, *values: float) -> Figure:
+    return Figure(name=name, unit="ms", values=values)
+
+
+def test_the_guard_sees_a_poll_become_dearer_beside_the_baseline() -> None:
+    """Medians are compared, and what grew by a quarter may pass; a slower machine is no matter."""
+    baseline = _cpu("baseline: CPU per poll, (a) prefork, 16 processes", 8.0, 80.0, 8.0)
+    quick, slow = (
+        _cpu(f"chain: CPU per poll, {load.name}", cpu)
+        for load, cpu in zip(GUARDED, (1.0, 4.0), strict=True)
+    )
+    now = guard.ratios([quick, slow, baseline])
+    assert now == {"1000/s, 1 worker": 0.125, "200/s, 1 worker": 0.5}
+    assert not guard.grown(now, {"1000/s, 1 worker": 0.1, "200/s, 1 worker": 0.4})
+    assert guard.grown(now, {"1000/s, 1 worker": 0.125, "200/s, 1 worker": 0.25}) == {
+        "200/s, 1 worker": 2.0
+    }
+    assert guard.ratios([quick, slow]) == {}
+
+
+def test_a_second_look_counts_for_the_guard_where_it_is_lower() -> None:
+    """Other programs make a poll dearer for a while; a change for the worse is there both times."""
+    assert guard.least({"a": 0.5, "b": 0.2}, {"a": 0.3, "b": 0.4}) == {"a": 0.3, "b": 0.2}
+
+
+def test_the_stored_ratios_are_of_the_loads_that_are_guarded() -> None:
+    """A load without a stored ratio would guard nothing."""
+    assert set(guard.stored()) == {load.name for load in GUARDED}
+    assert all(0 < ratio < 1 for ratio in guard.stored().values())
+
+
+def test_memory_that_grows_only_at_the_start_has_no_slope() -> None:
+    """Of half an hour the last twenty minutes are judged: those after the tenth."""
+    flat = [(float(at), {"worker": min(100 + at / 6, 200.0)}) for at in range(1801)]
+    assert slope(flat, "worker", seconds=1200) == pytest.approx(0)
+    leak = [(at, {"worker": sizes["worker"] + 5 * at / 3600}) for at, sizes in flat]
+    assert slope(leak, "worker", seconds=1200) == pytest.approx(5)
+
+
+def test_a_window_has_what_came_and_was_used_between_its_marks() -> None:
+    """Requests of other sessions, and those before and after it, are none of its polls."""
+    marks = [
+        Mark(at=at, cpu={"worker": cpu}, memory=memory)
+        for at, cpu, memory in ((10.0, 5.0, 90.0), (20.0, 6.0, 95.0))
+    ]
+    arrivals = [("early", 9.9), ("one", 10.0), ("two", 19.0), ("other", 15.0), ("late", 20.0)]
+    due = {"early": 9.0, "one": 9.5, "two": 18.75, "late": 19.0}
+    (window,) = between(marks, arrivals, due)
+    assert (window.rate, window.lags, window.memory) == (0.2, [0.5, 0.25], 95.0)
+    assert window.cpu_ms("worker") == 500.0
