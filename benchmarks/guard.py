@@ -45,9 +45,9 @@ def grown(now: Mapping[str, float], then: Mapping[str, float]) -> Ratios:
     return {load: growth for load, growth in times.items() if growth > MAY_GROW}
 
 
-def least(one: Mapping[str, float], other: Mapping[str, float]) -> Ratios:
-    """Answer by load the lower ratio: what else the machine does only ever adds."""
-    return {load: min(ratio, other[load]) for load, ratio in one.items()}
+def middle(rounds: Sequence[Mapping[str, float]]) -> Ratios:
+    """Answer the medians of some rounds, by load."""
+    return {load: statistics.median(each[load] for each in rounds) for load in rounds[0]}
 
 
 def stored() -> Ratios:
@@ -58,6 +58,5 @@ def stored() -> Ratios:
 
 def store(rounds: Sequence[Mapping[str, float]]) -> None:
     """Write the medians of these rounds, for a commit."""
-    medians = {load: statistics.median(each[load] for each in rounds) for load in rounds[0]}
-    rounded = {load: round(ratio, 3) for load, ratio in medians.items()}
+    rounded = {load: round(ratio, 3) for load, ratio in middle(rounds).items()}
     RATIOS.write_text(json.dumps(rounded, indent=2) + "\n")
