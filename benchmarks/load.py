@@ -15,7 +15,7 @@ from worker.adapters import clock
 # Of the whole chain without the stand-in; the roles that a deployment has.
 CHAIN = ("worker", "beat", "redis", "postgres")
 STAND_IN = "stand-in"
-SEEDED_A_SECOND = 10_000
+SEEDED_A_SECOND = 30_000
 # A wait of which one is told how far it is.
 LONG_SECONDS = 60.0
 
@@ -127,7 +127,7 @@ def offer(
     """
     count = int(rate * (warm_up + seconds * windows))
     # Time for the rows to be written before the first is due.
-    first = _time() + 2 + (count + among) / SEEDED_A_SECOND
+    first = _time() + 4 + (count + among) / SEEDED_A_SECOND
     follow(scene, count, first=first, rate=rate, among=among)
     if _time() > first:
         raise RuntimeError(f"rows were written {_time() - first:.0f} s too late")

@@ -23,7 +23,7 @@ class Plan:
     # Of the chain among the most followed.
     among_seconds: float = 300.0
     # In each run, by tasks and from a file.
-    tracked: int = 5_000
+    tracked: int = 2_000
     tracked_in_bulk: int = 100_000
 
 
