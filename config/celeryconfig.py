@@ -40,7 +40,14 @@ def _redis_transport() -> dict[str, Any]:
 
 
 def _amqp_transport() -> dict[str, Any]:
-    return {"connect_timeout": 5, "read_timeout": 10, "write_timeout": 10}
+    return {
+        # A publish ends when the broker has the message on disk: the `celery` sink's event is
+        # called delivered then, and a broken connection would tell nobody otherwise.
+        "confirm_publish": True,
+        "connect_timeout": 5,
+        "read_timeout": 10,
+        "write_timeout": 10,
+    }
 
 
 broker_transport_options = (
@@ -71,6 +78,9 @@ worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_send_task_events = True
 worker_cancel_long_running_tasks_on_connection_loss = False
+# Its way back runs in the pool's threads, and RabbitMQ's connection is the consumer's alone: both
+# then wait for the same answer, for ever, and the worker takes nothing more.
+worker_enable_prefetch_count_reduction = False
 
 beat_scheduler = "worker.scheduler:SessionScheduler"
 beat_max_loop_interval = 1

@@ -53,7 +53,8 @@ class Deployment:
         self._folder = folder
         self._processes: list[CeleryProcess] = []
         # As a shop has it: an app of its own that imports nothing of ours.
-        self.shop = Celery("shop", broker=environment["REDIS_URL"], set_as_current=False)
+        broker = environment.get("BROKER_URL", environment["REDIS_URL"])
+        self.shop = Celery("shop", broker=broker, set_as_current=False)
 
     # --- processes
 

@@ -19,6 +19,8 @@ EVENTS_QUEUE = "payment-sessions-events"
 
 # kombu blocks: it publishes in a thread beside the event loop, and this is how long we wait.
 PUBLISH_TIMEOUT_SECONDS = 8.0
+# How long that thread waits for RabbitMQ's confirmation; Redis gives none.
+CONFIRM_TIMEOUT_SECONDS = 5.0
 
 Result = TypeVar("Result")
 
@@ -57,7 +59,12 @@ class CeleryPublisher:
             for arguments in messages:
                 # No retry of kombu's: a batch cannot change its connection half-way.
                 self._app.send_task(
-                    name, args=arguments, queue=queue, producer=producer, retry=False
+                    name,
+                    args=arguments,
+                    queue=queue,
+                    producer=producer,
+                    retry=False,
+                    confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
                 )
 
     def _count_waiting(self) -> dict[str, int]:

@@ -11,6 +11,9 @@ from kombu.exceptions import OperationalError
 from worker.domain.deliveries import OWN_SERVER
 from worker.services.ports import DeliveryError
 
+# RabbitMQ says when it has an event; Redis has it once it was written there.
+CONFIRM_TIMEOUT_SECONDS = 5.0
+
 
 class CeleryTaskSink:
     """Implements the port `Sink`; the shop's task gets the CloudEvent as its one argument.
@@ -44,11 +47,19 @@ class CeleryTaskSink:
         self._app.close()
 
     def _send(self, envelope: dict[str, Any]) -> None:
-        self._app.send_task(
-            self._task,
-            args=(envelope,),
-            queue=self._queue,
-            retry=False,
-            argsrepr=f"({envelope['id']!r},)",
-            kwargsrepr="{}",
-        )
+        with self._app.producer_pool.acquire(block=True) as producer:
+            try:
+                self._app.send_task(
+                    self._task,
+                    args=(envelope,),
+                    queue=self._queue,
+                    producer=producer,
+                    retry=False,
+                    confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+                    argsrepr=f"({envelope['id']!r},)",
+                    kwargsrepr="{}",
+                )
+            except OSError:
+                # A confirmation that comes late would be taken for the next event's.
+                producer.connection.collapse()
+                raise

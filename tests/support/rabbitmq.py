@@ -1,0 +1,70 @@
+"""A real RabbitMQ of a test's own, from the system's package `rabbitmq-server`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.support.flower import free_port
+from tests.support.programs import Program
+from tests.support.system_packages import program_of
+
+# Not what is on PATH: that is Debian's wrapper, for root and for its own account alone.
+SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+# One scheduler: a test's broker has little to do, and the machine little to give.
+ERLANG = "+S 1:1 +sbwt none"
+
+
+class RabbitMq(Program):
+    """A broker of one node; what it was given as persistent survives `kill` and `start`."""
+
+    def __init__(self, folder: Path, *, names_port: int) -> None:
+        self.port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        super().__init__(
+            [SERVER],
+            ready="Server startup complete",
+            folder=folder,
+            environment=_environment(folder, self.port, names_port),
+            log_file=folder / "rabbitmq.log",
+        )
+
+
+def _environment(folder: Path, port: int, names_port: int) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        # Where Erlang keeps its cookie.
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "ERL_EPMD_PORT": str(names_port),
+        "RABBITMQ_NODENAME": f"test-{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "no-plugins"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG,
+    }
+
+
+@contextmanager
+def rabbitmq(folder: Path) -> Iterator[RabbitMq]:
+    """A started broker; nothing of it is left at the end."""
+    program_of("rabbitmq-server", SERVER)
+    names_port = free_port()
+    names = Program(
+        [shutil.which("epmd") or "epmd", "-d", "-address", "127.0.0.1", "-port", str(names_port)],
+        ready="epmd running",
+        folder=folder,
+        environment={"PATH": os.environ["PATH"]},
+        log_file=folder / "epmd.log",
+    )
+    with ExitStack() as stack:
+        stack.enter_context(names)
+        yield stack.enter_context(RabbitMq(folder, names_port=names_port))
