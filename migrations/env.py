@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, pool, text
+from sqlalchemy import Connection, create_engine, make_url, pool, text
 
 from config.settings import DatabaseSettings, load
+from worker.adapters.postgres.pooler import is_pooled
 from worker.adapters.postgres.tables import metadata
 
 # Any number, the same in every release: two migrations at once would deadlock or half-apply.
@@ -55,9 +56,11 @@ def _take_turn(connection: Connection) -> None:
 
 
 def _migrate_online() -> None:
-    engine = create_engine(
-        load(DatabaseSettings).database_url.get_secret_value(), poolclass=pool.NullPool
-    )
+    url = load(DatabaseSettings).database_url.get_secret_value()
+    if is_pooled(make_url(url)):
+        # Its lock and its waits belong to a session, which transactions there have none of.
+        raise SystemExit("Migrate past PgBouncer: DATABASE_URL of Postgres itself is needed.")
+    engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
         _migrate(connection)
 

@@ -13,6 +13,7 @@ from worker.adapters import clock
 from worker.adapters.postgres import replay as replaying
 from worker.adapters.postgres.console_reports import ConsoleReports
 from worker.adapters.postgres.event_reports import DeliveryFilter
+from worker.adapters.postgres.pooler import open_engine
 from worker.commands.output import WRONG_USAGE, fail, say
 from worker.console.app import create_app
 from worker.console.pages import Replay, Replayed
@@ -49,7 +50,7 @@ def _replay(settings: ConsoleSettings, stack: ExitStack) -> Replay | None:
     """What replays one delivery, where that is allowed, over the database's own role for it."""
     if not settings.console_replay:
         return None
-    engine = create_engine(settings.database_url.get_secret_value(), hide_parameters=True)
+    engine = open_engine(create_engine, settings.database_url.get_secret_value())
     stack.callback(engine.dispose)
 
     def replay(event_id: UUID, sink: str) -> Replayed:

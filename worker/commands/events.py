@@ -16,6 +16,7 @@ from config.settings import DatabaseSettings, Settings, load
 from worker.adapters import clock
 from worker.adapters.postgres import replay as replaying
 from worker.adapters.postgres.event_reports import STATES, DeliveryFilter, EventReports
+from worker.adapters.postgres.pooler import open_engine
 from worker.adapters.postgres.replay import Replay, Replayable
 from worker.commands.output import (
     WRONG_USAGE,
@@ -230,7 +231,7 @@ def _moment(name: str, value: str | None) -> datetime | None:
 
 @contextmanager
 def _engine(settings: DatabaseSettings) -> Iterator[Engine]:
-    engine = create_engine(settings.database_url.get_secret_value(), hide_parameters=True)
+    engine = open_engine(create_engine, settings.database_url.get_secret_value())
     try:
         with database_faults_in_one_line():
             yield engine

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from config.settings import Settings, load
 from worker.adapters.crypto import FernetTokenCipher
+from worker.adapters.postgres.pooler import open_engine
 from worker.adapters.postgres.tokens import count_tokens, rotate
 from worker.commands.output import console, fail, print_json, say
 from worker.commands.reading import database_faults_in_one_line
@@ -104,4 +105,4 @@ def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noq
 
 
 def _engine(settings: Settings) -> Engine:
-    return create_engine(settings.database_url.get_secret_value(), hide_parameters=True)
+    return open_engine(create_engine, settings.database_url.get_secret_value())

@@ -1,7 +1,8 @@
 """The connection pool, every wait in it bounded, and what counts as the database being away.
 
-A connection commits each statement by itself unless a transaction is begun: the statements of a
-poll are one each, and BEGIN and COMMIT would be two more round trips.
+A statement that is a whole unit of work commits itself: the statements of a poll are one each, and
+BEGIN and COMMIT would be two more round trips. Not through PgBouncer: there a transaction is what
+carries the timeouts.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
 import sqlalchemy.exc
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from worker.adapters.postgres.pooler import is_pooled, open_engine
 from worker.services.ports import UnavailableError
 
 POOL_SIZE = 10
@@ -28,9 +31,15 @@ TCP_USER_TIMEOUT_MS = 10_000
 # The server's own view of a worker that is gone without a word. Unbounded, a transaction cut off
 # before its commit would keep its rows locked for hours, and a locked row is never claimed.
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
-SERVER_KEEPALIVE = (
-    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
-)
+_TOLD = {
+    "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+    "lock_timeout": str(LOCK_TIMEOUT_MS),
+    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "3",
+    "tcp_keepalives_count": "3",
+    "timezone": "UTC",
+}
 
 # Undefined table or column, a right not granted: this release's migrations are still to come. A
 # shop's message waits.
@@ -41,9 +50,11 @@ _FAULT_CLASSES = {"22", "23", "42"}
 
 def create_engine(url: str) -> AsyncEngine:
     """Answer an engine that connects on first use; `url` names the psycopg driver."""
-    return create_async_engine(
+    return open_engine(
+        create_async_engine,
         url,
-        isolation_level="AUTOCOMMIT",
+        told=_TOLD,
+        **({} if is_pooled(make_url(url)) else {"isolation_level": "AUTOCOMMIT"}),
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
@@ -54,12 +65,7 @@ def create_engine(url: str) -> AsyncEngine:
             "keepalives_count": 3,
             "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
             "application_name": "klarna-session-worker",
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c lock_timeout={LOCK_TIMEOUT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} "
-            f"{SERVER_KEEPALIVE} -c timezone=UTC",
         },
-        hide_parameters=True,
     )
 
 
@@ -78,7 +84,7 @@ def one_statement(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConne
     Raises:
         UnavailableError: the database is away, or asks to try again.
     """
-    return _bounded(engine.connect())
+    return _bounded(engine.begin())
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
+from worker.adapters.postgres.pooler import open_engine
 
 # Klarna's words are few; what stands beyond these is one status of its own, `OTHER`.
 _MOST_STATUSES = 100
@@ -95,15 +96,16 @@ def read_history(database_url: str, *, reach: timedelta, max_lifetime: timedelta
 
 
 def _engine(database_url: str) -> Engine:
-    return create_engine(
+    return open_engine(
+        create_engine,
         database_url,
-        isolation_level="REPEATABLE READ",
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "options": "-c default_transaction_read_only=on -c timezone=UTC "
-            f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
+        told={
+            "default_transaction_read_only": "on",
+            "timezone": "UTC",
+            "statement_timeout": str(_STATEMENT_TIMEOUT_MS),
         },
-        hide_parameters=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        isolation_level="REPEATABLE READ",
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from worker.adapters.postgres import account_reports, confirmation_reports
 from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
+from worker.adapters.postgres.pooler import open_engine
 from worker.adapters.postgres.tables import payment_sessions
 
 # By name, not by `*`: who may only read is not let at the token, not even at whether there is one.
@@ -122,14 +123,15 @@ class Reports:
     """A context manager; every method raises sqlalchemy.exc.SQLAlchemyError where it fails."""
 
     def __init__(self, database_url: str) -> None:
-        self._engine: Engine = create_engine(
+        self._engine: Engine = open_engine(
+            create_engine,
             database_url,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                "options": "-c default_transaction_read_only=on -c timezone=UTC "
-                "-c statement_timeout=10000",
+            told={
+                "default_transaction_read_only": "on",
+                "timezone": "UTC",
+                "statement_timeout": "10000",
             },
-            hide_parameters=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
         )
 
     def __enter__(self) -> Self:
