@@ -16,8 +16,9 @@ from worker.services.ports import Purge, Sessions, Tokens
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-# A run ends within a shutdown's patience; the next one, minutes later, goes on.
-BATCHES_PER_RUN = 20
+# A run ends within a shutdown's patience, in four seconds (docs/scaling.md); the next one, ten
+# minutes later, goes on: 14 million sessions a day, more than ten million followed ones end.
+BATCHES_PER_RUN = 200
 
 
 class HousekeepingService:
