@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 # What makes a bare machine ready; a developer's is.
-READY = ("Browser: ", "Prometheus: ", "Set up")
+READY = ("Browser: ", "Prometheus: ", "Servers: ", "Set up")
 HOOKS = [
     hook
     for repository in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
