@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from redis.connection import parse_url
 from sqlalchemy.engine import make_url
@@ -20,6 +19,7 @@ _ORIGIN = re.compile(
     r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]]+)(:(?P<port>[0-9]{1,5}))?", re.ASCII
 )
 _HIGHEST_PORT = 65_535
+_NO_URL = "is no URL: a password's special characters must be escaped"
 
 
 def utf_8(value: str) -> str:
@@ -58,9 +58,9 @@ def _readable_url(value: str, read: Callable[[str], object]) -> str:
     """The URL, where whoever is to connect can read it."""
     try:
         read(utf_8(value))
-    except (ValueError, ArgumentError, httpx.InvalidURL):
+    except (ValueError, ArgumentError):
         # Not its own text: that repeats what it chokes on, which may be the password.
-        raise ValueError("is no URL: a password's special characters must be escaped") from None
+        raise ValueError(_NO_URL) from None
     return value
 
 
@@ -99,7 +99,13 @@ def _webhook_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text.lower().startswith(("https://", "http://")):
         raise ValueError("must start with https://")
-    _readable_url(text, httpx.URL)
+    # Imported only where there is one: it is large, and beat has no other use for it.
+    import httpx  # noqa: PLC0415
+
+    try:
+        httpx.URL(utf_8(text))
+    except httpx.InvalidURL:
+        raise ValueError(_NO_URL) from None
     _readable_url(text, _port_of)
     parts = urlsplit(text)
     if not parts.hostname or not text.isprintable() or " " in text or "\\" in text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import Celery, bootsteps, signals
 from celery.worker import state
@@ -13,10 +13,13 @@ from worker.flower_login import refuse_open_flower, show_session_ids
 from worker.progress import ProgressWatch
 from worker.runtime import Runtime
 
+if TYPE_CHECKING:
+    from worker.bootstrap.worker import WorkerServices
+
 app = Celery("worker", include=["worker.tasks"])
 app.config_from_object("config.celeryconfig")
 
-runtime = Runtime()
+runtime: Runtime[WorkerServices] = Runtime()
 
 # Sent when the command has read its options and is about to import the tasks.
 signals.import_modules.connect(refuse_open_flower)
@@ -30,7 +33,8 @@ def _configure_logging(loglevel: int | str | None = None, **_: object) -> None:
 
 @signals.worker_shutting_down.connect
 def _stop_polling(**_: object) -> None:
-    runtime.stop()
+    if runtime.is_started:
+        runtime.services.stop()
 
 
 class RuntimeStep(bootsteps.StartStopStep):
@@ -40,12 +44,14 @@ class RuntimeStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:  # noqa: ARG002, ANN401 - bootsteps' signature
         """Start the event loop and its services."""
-        settings = load(Settings)
-        runtime.start(settings, app, metrics_port=settings.metrics_port)
+        # Not above: beat imports this module, too, and needs little of what that imports.
+        from worker.bootstrap.worker import open_worker  # noqa: PLC0415
+
+        runtime.start(open_worker(load(Settings), app))
 
     def stop(self, worker: Any) -> None:  # noqa: ANN401 - bootsteps' signature
         """Let running tasks end, then close. Warm and cold shutdown come here alike."""
-        runtime.stop()
+        _stop_polling()
         worker.pool.stop()
         runtime.close()
 

@@ -1,22 +1,21 @@
-"""This process's one event loop with the services in it, for threads that only wait."""
+"""A process's one event loop with its services in it, for threads that only wait."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager, ExitStack
+from typing import Generic, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from celery import Celery
 
-from config.settings import InvalidSettingsError, Settings, refuse
-from worker.bootstrap import Services, open_services
+from config.settings import InvalidSettingsError, refuse
 
 Result = TypeVar("Result")
+Services = TypeVar("Services")
 
 
-class Runtime:
+class Runtime(Generic[Services]):
     """Started with a worker or beat process, closed with it; nothing is built at import."""
 
     def __init__(self) -> None:
@@ -33,22 +32,22 @@ class Runtime:
             raise RuntimeError("the runtime is not started: tasks run in a Celery worker only")
         return self._services
 
-    def start(self, settings: Settings, app: Celery, *, metrics_port: int | None = None) -> None:
-        """Start the loop and build the services in it; wrong settings end the process.
-
-        Metrics are served where `metrics_port` names a port.
-        """
+    def start(self, opening: AbstractAsyncContextManager[Services]) -> None:
+        """Start the loop and open the services in it; wrong settings end the process."""
         try:
             with ExitStack() as stack:
                 self._portal = stack.enter_context(start_blocking_portal(name="payment-sessions"))
                 self._services = stack.enter_context(
-                    self._portal.wrap_async_context_manager(
-                        open_services(settings, app, metrics_port=metrics_port)
-                    )
+                    self._portal.wrap_async_context_manager(opening)
                 )
                 self._stack = stack.pop_all()
         except InvalidSettingsError as error:
             refuse(error)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there are services."""
+        return self._services is not None
 
     def call(self, function: Callable[..., Awaitable[Result]], *arguments: object) -> Result:
         """Run `function` in the loop and wait for what it answers."""
@@ -56,21 +55,10 @@ class Runtime:
             raise RuntimeError("the runtime is not started: tasks run in a Celery worker only")
         return self._portal.call(function, *arguments)
 
-    def stop(self) -> None:
-        """Take on nothing new; safe in a signal handler."""
-        if self._services is not None:
-            self._services.poll.stop()
-            self._services.track.stop()
-            self._services.confirmation.stop()
-
     def close(self) -> None:
-        """Give leases back and close everything; however often and wherever it is called from."""
+        """Close everything; however often and wherever it is called from."""
         with self._closing:
             stack, self._stack = self._stack, None
             if stack is None:
                 return
-            try:
-                self.call(self.services.dispatch.close)
-                self.call(self.services.poll.close)
-            finally:
-                stack.close()
+            stack.close()

@@ -6,11 +6,15 @@ import structlog
 from celery.beat import Scheduler
 
 from config.settings import Settings, load
-from worker.celery import app, runtime
+from worker.bootstrap.beat import BeatServices, open_beat
+from worker.celery import app
 from worker.progress import touch
+from worker.runtime import Runtime
 from worker.services.dispatch import LONGEST_SLEEP
 
 log = structlog.get_logger(__name__)
+
+runtime: Runtime[BeatServices] = Runtime()
 
 
 class SessionScheduler(Scheduler):
@@ -24,7 +28,7 @@ class SessionScheduler(Scheduler):
         super().setup_schedule()
         settings = load(Settings)
         self._progress_file = settings.progress_file
-        runtime.start(settings, app, metrics_port=settings.metrics_port_of_beat)
+        runtime.start(open_beat(settings, app))
 
     def tick(self, *args: object, **kwargs: object) -> float:
         """Do what is due; answers how many seconds to sleep."""

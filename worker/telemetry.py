@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
@@ -13,26 +14,44 @@ from worker.services.loop_watch import watch_loop
 from worker.services.meter import SILENT, Meter
 from worker.services.tracing import UNTRACED, Telemetry, Tracer
 
+if TYPE_CHECKING:
+    from worker.adapters.prometheus_meter import PrometheusMeter
 
-def open_telemetry(
-    stack: AsyncExitStack, settings: Settings, metrics_port: int | None
-) -> Telemetry:
-    """Build it; the stack's end closes it.
+
+def open_telemetry(stack: AsyncExitStack, settings: Settings) -> Telemetry:
+    """Build a worker's; the stack's end closes it.
 
     Raises:
         InvalidSettingsError: metrics cannot be served there, or traces need an extra.
     """
-    return Telemetry(meter=_meter(stack, settings, metrics_port), tracer=_tracer(stack, settings))
+    meter = SILENT
+    if (port := settings.metrics_port) is not None:
+        # Imported only where they are wanted: off means no cost.
+        from worker.adapters.prometheus_meter import WorkerMeter  # noqa: PLC0415
+
+        made = WorkerMeter(accounts=settings.accounts, sinks=settings.delivery_sinks)
+        meter = _served(made, stack, settings, port)
+    return Telemetry(meter=meter, tracer=_tracer(stack, settings))
 
 
-def _meter(stack: AsyncExitStack, settings: Settings, port: int | None) -> Meter:
-    if port is None:
+def open_beat_meter(stack: AsyncExitStack, settings: Settings) -> Meter:
+    """Build beat's; the stack's end closes it. Beat has no spans of its own.
+
+    Raises:
+        InvalidSettingsError: metrics cannot be served there.
+    """
+    if (port := settings.metrics_port_of_beat) is None:
         return SILENT
-    # Imported only where they are wanted: off means no cost.
-    from worker.adapters.metrics_server import serve  # noqa: PLC0415
-    from worker.adapters.prometheus_meter import PrometheusMeter  # noqa: PLC0415
+    # Likewise.
+    from worker.adapters.prometheus_meter import BeatMeter  # noqa: PLC0415
 
-    meter = PrometheusMeter(accounts=settings.accounts, sinks=settings.delivery_sinks)
+    made = BeatMeter(accounts=settings.accounts, sinks=settings.delivery_sinks)
+    return _served(made, stack, settings, port)
+
+
+def _served(meter: PrometheusMeter, stack: AsyncExitStack, settings: Settings, port: int) -> Meter:
+    from worker.adapters.metrics_server import serve  # noqa: PLC0415
+
     try:
         stack.enter_context(serve(meter.registry, host=settings.metrics_host, port=port))
     except OSError as error:
@@ -54,7 +73,7 @@ def _tracer(stack: AsyncExitStack, settings: Settings) -> Tracer:
     if settings.otel_exporter_otlp_endpoint is None:
         return UNTRACED
     try:
-        # Likewise.
+        # Imported only where they are wanted: off means no cost.
         from worker.adapters.otel import OtelTracer  # noqa: PLC0415
     except ModuleNotFoundError:
         raise InvalidSettingsError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -79,16 +80,30 @@ def test_a_collector_that_is_away_stops_nothing(deployment: Deployment, sandbox:
 
 def test_traces_cost_nothing_where_they_are_off(environment: dict[str, str]):
     """Nothing that would trace is imported (redis-py itself imports the SDK where it is there)."""
-    program = "import sys, worker.tasks, worker.scheduler; print([*sys.modules])"
+    imports = "worker.tasks, worker.scheduler, worker.bootstrap.worker"
+    program = f"import sys, {imports}; print([*sys.modules])"
 
     ran = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
 
-    assert "worker.bootstrap" in ran.stdout
+    assert "worker.bootstrap.worker" in ran.stdout
     assert "worker.adapters.otel" not in ran.stdout
     assert "opentelemetry.exporter" not in ran.stdout
     assert "prometheus_client" not in ran.stdout
+
+
+def test_beat_imports_nothing_that_only_a_worker_needs(environment: dict[str, str]):
+    """No client to ask Klarna with, no cipher: what is not imported takes no memory."""
+    program = "import sys, celery.apps.beat, worker.scheduler, worker.tasks; print([*sys.modules])"
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+
+    imported = ast.literal_eval(ran.stdout)
+    assert "worker.bootstrap.beat" in imported
+    assert {"httpx", "aiohttp", "cryptography.fernet", "worker.sinks"}.isdisjoint(imported)
 
 
 def test_each_poll_and_each_change_has_a_log_line_with_klarnas_id_of_the_answer(

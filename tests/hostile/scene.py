@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.stored import Stored
 from tests.support.wired import deployed
+from worker.bootstrap.worker import open_worker
 from worker.runtime import Runtime
 
 # Whatever these tests ask ends long before.
@@ -68,7 +69,7 @@ def opened(environment: Mapping[str, str]) -> Iterator[Scene]:
 
         runtime = Runtime()
         monkeypatch.setattr(tasks, "runtime", runtime)
-        runtime.start(settings, app)
+        runtime.start(open_worker(settings, app))
         stored = Stored(environment["DATABASE_URL"])
         try:
             yield Scene(runtime, stored, environment["KLARNA_BASE_URL"])

@@ -18,7 +18,8 @@ from config.settings import InvalidSettingsError, Settings, parse
 from tests.hostile import wild
 from tests.hostile.cases import parts, run_cases
 from worker.adapters.postgres.engine import create_engine
-from worker.bootstrap import _claim_limits, _poll_limits
+from worker.bootstrap.shared import claim_limits
+from worker.bootstrap.worker import _poll_limits
 
 CANARY = "canary-7c1d"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -119,7 +120,7 @@ def check_that_they_work(settings: Settings) -> None:
     for account in settings.accounts.values():
         httpx.BasicAuth(account.username, account.password.get_secret_value())
         assert account.base_url in settings.klarna_allowed_origins
-    limits, claims = _poll_limits(settings), _claim_limits(settings)
+    limits, claims = _poll_limits(settings), claim_limits(settings)
     far = NOW + timedelta(days=settings.retention_days)
     far += timedelta(hours=settings.event_stream_retention_hours) + limits.max_lifetime
     assert far + limits.expiry_grace + limits.max_interval + claims.lease > NOW

@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.queues import polls
 from tests.support.stored import Stored
-from tests.support.wired import OpenServices, eventually_beside
-from worker.bootstrap import Services
+from tests.support.wired import OpenServices, Services, eventually_beside
 from worker.sandbox.client_types import ScriptFields
 from worker.sandbox.server import SandboxClient
 from worker.services.track import TrackArguments

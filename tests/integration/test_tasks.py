@@ -18,6 +18,7 @@ from tests.support.databases import Databases
 from tests.support.processes import BIN
 from tests.support.queues import polls, taken
 from tests.support.stored import Stored
+from worker.bootstrap.worker import open_worker
 from worker.contract.tasks import TASKS
 from worker.domain.errors import InvalidArgumentError
 from worker.runtime import Runtime
@@ -64,7 +65,7 @@ def runtime(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
 
     started = Runtime()
     monkeypatch.setattr(tasks, "runtime", started)
-    started.start(parse(Settings), app)
+    started.start(open_worker(parse(Settings), app))
     yield started
     started.close()
 
@@ -272,8 +273,8 @@ def test_a_track_that_finds_no_database_goes_back_to_its_queue(
     monkeypatch.setenv("DATABASE_URL", empty)
     started = Runtime()
     monkeypatch.setattr(tasks, "runtime", started)
-    started.start(parse(Settings), app)
-    started.stop()
+    started.start(open_worker(parse(Settings), app))
+    started.services.stop()
 
     with pytest.raises(Reject) as raised:
         app.tasks["payment_sessions.track"]("s1")

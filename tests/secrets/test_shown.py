@@ -66,7 +66,9 @@ async def test_nothing_that_runs_says_a_secret_of_the_settings(
 ):
     """Everything that can be reached from the services, our own and what it is built on."""
     async with services(**secret_settings) as opened:
-        shown = {f"{type(o).__module__}.{type(o).__name__}": _shown(o) for o in _reached(opened)}
+        shown = {
+            f"{type(o).__module__}.{type(o).__name__}": _shown(o) for o in _reached(vars(opened))
+        }
         settings = parse(Settings)
         shown |= {"settings": _shown(settings), "accounts": _shown(dict(settings.accounts))}
         shown["dumped"] = settings.model_dump_json()
@@ -90,7 +92,7 @@ async def test_no_error_says_a_secret_of_the_settings(
             "poll": lambda: opened.poll.poll(["s1"], uuid4()),
             "relay": lambda: opened.relay.relay(["s1"]),
             "purge": opened.housekeeping.purge,
-            "streams": opened.relay.resend_lost_streams,
+            "streams": opened.streams.resend_lost,
         }
         with pytest.raises(UnavailableError) as caught:
             await calls[call]()

@@ -13,7 +13,27 @@ from celery import Celery
 
 from config.settings import Settings, parse
 from tests.support.eventually import eventually
-from worker.bootstrap import Services, open_services
+from worker.bootstrap.beat import open_beat
+from worker.bootstrap.worker import WorkerServices, open_worker
+from worker.services.dispatch import DispatchService
+from worker.services.streams import StreamService
+
+
+class Services:
+    """A worker's and a beat's, in one process."""
+
+    def __init__(
+        self, worker: WorkerServices, dispatch: DispatchService, streams: StreamService
+    ) -> None:
+        self.track = worker.track
+        self.poll = worker.poll
+        self.relay = worker.relay
+        self.housekeeping = worker.housekeeping
+        self.confirmation = worker.confirmation
+        self.progress = worker.progress
+        self.dispatch = dispatch
+        self.streams = streams
+
 
 OpenServices = Callable[..., AbstractAsyncContextManager[Services]]
 Fact = TypeVar("Fact")
@@ -40,9 +60,10 @@ async def opened_services(
     """The services as a deployment with this environment has them."""
     settings, app = deployed(environment, monkeypatch)
     try:
-        port = settings.metrics_port
-        async with open_services(settings, app, metrics_port=port) as services:
-            yield services
+        # Beat goes by METRICS_PORT where it has no port of its own; here the worker has that one.
+        of_beat = settings.model_copy(update={"metrics_port": None})
+        async with open_worker(settings, app) as worker, open_beat(of_beat, app) as beat:
+            yield Services(worker, beat.dispatch, beat.streams)
     finally:
         app.close()
 

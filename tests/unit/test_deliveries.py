@@ -8,6 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.adapters.sinks.celery_task import CeleryTaskSink
+from worker.adapters.sinks.commerce_layer import CommerceLayerSink
+from worker.adapters.sinks.payway import PaywaySink
+from worker.adapters.sinks.redis_stream import RedisStreamSink
+from worker.adapters.sinks.webhook import WebhookSink
 from worker.domain.deliveries import (
     LONGEST_ASKED_WAIT,
     ORDER,
@@ -134,3 +139,10 @@ def test_a_sink_that_is_gone_is_disabled_and_the_delivery_waits_for_it():
 
 def test_an_event_that_is_refused_for_good_is_dead_at_once():
     assert fate_of(a_failure(refusal=Refusal.FINAL), OWN_SERVER, jitter=0) == Fate(wait=None)
+
+
+def test_the_relay_task_waits_for_our_own_servers_alone():
+    """Beat, which builds no sink, goes by the name; the relay by the sink."""
+    for sink in (RedisStreamSink, CeleryTaskSink, CommerceLayerSink, PaywaySink, WebhookSink):
+        name = getattr(sink, "name", "webhook")
+        assert Route(sink=name).own_server is (sink.in_flight is None)

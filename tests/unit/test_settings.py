@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from config.settings import (
@@ -312,3 +313,19 @@ def test_load_ends_the_process_with_a_line_for_each_fault(
         "  DATABASE_URL: must start with postgresql:// or postgres://",
         "  REDIS_URL: is missing",
     ]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [KEY, KEY[:-1], KEY + "=", KEY[:-4], KEY + "AAAA", KEY.replace("M", "_"), "-", "\xe4" * 44],
+    [KEY, KEY[:-1], KEY + "=", KEY[:-4], KEY + "AAAA", KEY.replace("M", "_"), "-", "\xe4" * 44],
+)
+def test_a_key_is_taken_if_the_cipher_takes_it(env: pytest.MonkeyPatch, key: str):
+    """Settings do not import the cipher: beat reads them, too, and needs none."""
+    env.setenv("TOKEN_ENCRYPTION_KEYS", key)
+    try:
+        Fernet(key)
+    except ValueError:
+        assert faults()
+    else:
+        assert parse(Settings).token_encryption_keys

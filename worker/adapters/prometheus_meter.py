@@ -5,12 +5,12 @@ Label sets are bounded here: what is not configured or not known is `other`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from itertools import product
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry
-
-from worker.adapters.metrics import Children, Metrics
+from worker.adapters.metrics import BeatMetrics, Children, Metrics, WorkerMetrics
 from worker.domain.account import Breaker
 from worker.domain.decision import ANOMALIES, Finding
 from worker.domain.session import Outcome
@@ -18,6 +18,7 @@ from worker.domain.tracking import TrackEffect
 from worker.services.meter import AccountFigures, Backlog, Meter, SinkFigures, Waiting
 
 OTHER = "other"
+Figures = TypeVar("Figures", Waiting, SinkFigures)
 _HEALTHY = (Finding.CHANGED, Finding.UNCHANGED, Finding.FINISHED)
 # docs.klarna.com, hosted payment page, "tracking session status"; KP's; and one of ours.
 STATUSES = frozenset(
@@ -27,18 +28,34 @@ STATUSES = frozenset(
 
 
 class PrometheusMeter(Meter):
-    """Implements the port `Meter`; `accounts` and `sinks` are the configured ones."""
+    """What every process counts; `accounts` and `sinks` are the configured ones."""
 
-    def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
-        self._metrics = Metrics()
+    def __init__(
+        self, metrics: Metrics, *, accounts: Collection[str], sinks: Collection[str]
+    ) -> None:
+        self.registry = metrics.registry
+        self._loop = metrics.loop
         self._accounts = frozenset(accounts)
         self._sinks = frozenset(sinks)
-        self._start_at_zero()
 
-    @property
-    def registry(self) -> CollectorRegistry:
-        """What is to be served."""
-        return self._metrics.registry
+    def loop_lagged(self, seconds: float) -> None:
+        """The event loop came so much later than it was asked to."""
+        self._loop.observe(seconds)
+
+    def _account(self, name: str) -> str:
+        return name if name in self._accounts else OTHER
+
+    def _sink(self, name: str) -> str:
+        return name if name in self._sinks else OTHER
+
+
+class WorkerMeter(PrometheusMeter):
+    """Implements what a worker tells the port `Meter`."""
+
+    def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
+        self._metrics = WorkerMetrics()
+        super().__init__(self._metrics, accounts=accounts, sinks=sinks)
+        self._start_at_zero()
 
     def tracked(self, effect: str) -> None:
         """A shop's message was taken in."""
@@ -93,50 +110,6 @@ class PrometheusMeter(Meter):
         self._metrics.erased["yes",].inc(delivered)
         self._metrics.erased["no",].inc(undelivered)
 
-    def ticked(self, *, ok: bool) -> None:
-        """Beat's tick ended."""
-        self._metrics.ticks["ok" if ok else "failed",].inc()
-        if ok:
-            self._metrics.ticked_at.set_to_current_time()
-
-    def queues(self, waiting: Mapping[str, int]) -> None:
-        """So many messages wait in the worker's own queues."""
-        for queue, count in waiting.items():
-            self._metrics.queue[queue,].set(count)
-
-    def accounts(self, figures: Mapping[str, AccountFigures]) -> None:
-        """How each account is doing now."""
-        for account, now in figures.items():
-            self._metrics.budget[account,].set(now.budget)
-            self._metrics.share[account,].set(now.share)
-            self._metrics.stretch[account,].set(now.stretch)
-            self._metrics.paused[account,].set(now.paused)
-            for state in Breaker:
-                self._metrics.breaker[account, state].set(state == now.breaker)
-
-    def backlog(self, figures: Backlog) -> None:
-        """What the database holds now; what it holds nothing of is zero."""
-        for account in self._accounts:
-            due = figures.due.get(account, Waiting())
-            self._metrics.due[account,].set(due.count)
-            self._metrics.oldest_due[account,].set(due.oldest_seconds)
-            self._metrics.in_flight[account,].set(due.under_way)
-        for sink in self._sinks:
-            told = figures.sinks.get(sink, SinkFigures(waiting=Waiting()))
-            self._metrics.outbox[sink,].set(told.waiting.count)
-            self._metrics.outbox_age[sink,].set(told.waiting.oldest_seconds)
-            self._metrics.dead[sink,].set(told.died)
-            self._metrics.disabled[sink,].set(told.disabled)
-        for minutes, count in figures.unconfirmed.items():
-            self._metrics.unconfirmed[minutes,].set(count)
-        self._metrics.lapsed.set(figures.lapsed)
-        self._metrics.untold.set(figures.untold)
-        self._metrics.looked_at.set_to_current_time()
-
-    def loop_lagged(self, seconds: float) -> None:
-        """The event loop came so much later than it was asked to."""
-        self._metrics.loop.observe(seconds)
-
     def _start_at_zero(self) -> None:
         """A counter that appears with its first event hides that event from `increase`.
 
@@ -160,8 +133,68 @@ class PrometheusMeter(Meter):
             for values in product(*labels):
                 children[values]
 
-    def _account(self, name: str) -> str:
-        return name if name in self._accounts else OTHER
 
-    def _sink(self, name: str) -> str:
-        return name if name in self._sinks else OTHER
+class BeatMeter(PrometheusMeter):
+    """Implements what beat tells the port `Meter`."""
+
+    def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
+        self._metrics = BeatMetrics()
+        super().__init__(self._metrics, accounts=accounts, sinks=sinks)
+        for result in ("ok", "failed"):
+            self._metrics.ticks[result,]
+
+    def ticked(self, *, ok: bool) -> None:
+        """Beat's tick ended."""
+        self._metrics.ticks["ok" if ok else "failed",].inc()
+        if ok:
+            self._metrics.ticked_at.set_to_current_time()
+        else:
+            self._metrics.queue.set_all(math.nan)
+
+    def queues(self, waiting: Mapping[str, int]) -> None:
+        """So many messages wait in the worker's own queues."""
+        for queue, count in waiting.items():
+            self._metrics.queue[queue,].set(count)
+
+    def accounts(self, figures: Mapping[str, AccountFigures]) -> None:
+        """How each account is doing now."""
+        for account, now in figures.items():
+            self._metrics.budget[account,].set(now.budget)
+            self._metrics.share[account,].set(now.share)
+            self._metrics.stretch[account,].set(now.stretch)
+            self._metrics.paused[account,].set(now.paused)
+            for state in Breaker:
+                self._metrics.breaker[account, state].set(state == now.breaker)
+
+    def backlog(self, figures: Backlog) -> None:
+        """What the database holds now; what it holds nothing of is zero."""
+        for account, due in _by_label(figures.due, self._accounts, Waiting()).items():
+            self._metrics.due[account,].set(due.count)
+            self._metrics.oldest_due[account,].set(due.oldest_seconds)
+            self._metrics.in_flight[account,].set(due.under_way)
+        nothing = SinkFigures(waiting=Waiting())
+        for sink, told in _by_label(figures.sinks, self._sinks, nothing).items():
+            self._metrics.outbox[sink,].set(told.waiting.count)
+            self._metrics.outbox_age[sink,].set(told.waiting.oldest_seconds)
+            self._metrics.dead[sink,].set(told.died)
+            self._metrics.disabled[sink,].set(told.disabled)
+        for minutes, count in figures.unconfirmed.items():
+            self._metrics.unconfirmed[minutes,].set(count)
+        self._metrics.lapsed.set(figures.lapsed)
+        self._metrics.untold.set(figures.untold)
+        self._metrics.looked_at.set_to_current_time()
+
+    def backlog_unknown(self) -> None:
+        """The last look is too long ago for what it saw to be told still."""
+        self._metrics.forget()
+
+
+def _by_label(
+    seen: Mapping[str, Figures], known: Collection[str], nothing: Figures
+) -> dict[str, Figures]:
+    """Each label's figures: what is not configured any more is `other`, and together."""
+    figures = dict.fromkeys((*known, OTHER), nothing)
+    for name, each in seen.items():
+        label = name if name in known else OTHER
+        figures[label] += each
+    return figures

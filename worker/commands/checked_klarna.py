@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 import anyio
 
 from config.settings import DEFAULT_ACCOUNT, Settings
-from worker.bootstrap import allowances, open_klarna
+from worker.bootstrap.shared import allowances
+from worker.bootstrap.worker import open_klarna
 from worker.commands.findings import Finding
 from worker.domain.errors import (
     AccountRefusedError,

@@ -19,6 +19,10 @@ _MOST_DOUBLINGS = 20
 COMMERCE_LAYER = "commerce_layer"
 PAYWAY = "payway"
 SHOP_SYSTEMS = frozenset({COMMERCE_LAYER, PAYWAY})
+# With the authorization, the order can be placed.
+SHOP_SYSTEM_TYPES = frozenset({EventType.AUTHORIZED})
+# Servers of the deployment's own, as quick as the relay task that waits for them.
+OWN_SERVERS = frozenset({"redis_stream", "celery"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,11 @@ class Route:
     def own_only(self) -> bool:
         """It is told only of payment sessions that were tracked with a name of its own."""
         return self.sink in SHOP_SYSTEMS
+
+    @property
+    def own_server(self) -> bool:
+        """The relay task itself waits for it."""
+        return self.sink in OWN_SERVERS
 
     def takes(self, event_type: EventType) -> bool:
         """Answer whether events of this type are for the sink."""

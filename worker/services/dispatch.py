@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import structlog
 
+from worker.domain.deliveries import Route
 from worker.services.backlog_watch import BacklogWatch
 from worker.services.claims import Claims
 from worker.services.confirmation import ConfirmationService
 from worker.services.meter import Meter
 from worker.services.ports import Outbox, PollTask, Publisher, UnavailableError
-from worker.services.relay import RelayService
+from worker.services.streams import StreamService
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,9 @@ STREAM_CHECK_SECONDS = 3.0
 # Each tick waits on the database and the broker this long at most.
 TICK_SECONDS = 15.0
 SESSIONS_PER_RELAY = 50
+# How many sessions each sink may have woken at once. A slow one's backlog fills no queue.
+SWEPT_SESSIONS = 800
+SWEPT_SESSIONS_BESIDE = 200
 # A queue that holds this many ticks' worth is not being worked off: adding would only fill it.
 TICKS_WAITING = 4
 
@@ -43,10 +47,11 @@ class DispatchService:
         claims: Claims,
         outbox: Outbox,
         publisher: Publisher,
-        relay: RelayService,
+        streams: StreamService,
         confirmation: ConfirmationService,
         watch: BacklogWatch,
         *,
+        routes: Sequence[Route],
         tasks_per_tick: int,
         monotonic: Callable[[], float],
         meter: Meter,
@@ -54,7 +59,11 @@ class DispatchService:
         self._claims = claims
         self._outbox = outbox
         self._publisher = publisher
-        self._relay = relay
+        self._streams = streams
+        self._sweep_limits = {
+            route.sink: SWEPT_SESSIONS if route.own_server else SWEPT_SESSIONS_BESIDE
+            for route in routes
+        }
         self._confirmation = confirmation
         self._tasks_per_tick = tasks_per_tick
         self._monotonic = monotonic
@@ -141,7 +150,7 @@ class DispatchService:
         if self._monotonic() - self._swept_at < SWEEP_EVERY:
             return
         self._swept_at = self._monotonic()
-        due = await self._outbox.due_sessions(self._relay.sweep_limits)
+        due = await self._outbox.due_sessions(self._sweep_limits)
         for start in range(0, len(due), SESSIONS_PER_RELAY):
             await self._publisher.send_relay(due[start : start + SESSIONS_PER_RELAY])
 
@@ -152,6 +161,6 @@ class DispatchService:
         self._checked_at = self._monotonic()
         try:
             with anyio.fail_after(STREAM_CHECK_SECONDS):
-                await self._relay.resend_lost_streams()
+                await self._streams.resend_lost()
         except (UnavailableError, TimeoutError) as error:
             log.warning("streams_not_checked", error=str(error) or "timeout")

@@ -17,6 +17,14 @@ class Waiting:
     oldest_seconds: float = 0.0
     under_way: int = 0
 
+    def __add__(self, other: Waiting) -> Waiting:
+        """Both together."""
+        return Waiting(
+            count=self.count + other.count,
+            oldest_seconds=max(self.oldest_seconds, other.oldest_seconds),
+            under_way=self.under_way + other.under_way,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkFigures:
@@ -25,6 +33,14 @@ class SinkFigures:
     waiting: Waiting
     died: int = 0
     disabled: bool = False
+
+    def __add__(self, other: SinkFigures) -> SinkFigures:
+        """Both together."""
+        return SinkFigures(
+            waiting=self.waiting + other.waiting,
+            died=self.died + other.died,
+            disabled=self.disabled or other.disabled,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +119,9 @@ class Meter:
 
     def backlog(self, figures: Backlog) -> None:
         """What the database holds now."""
+
+    def backlog_unknown(self) -> None:
+        """Nobody could look for a while: what was told last may be long over."""
 
     def loop_lagged(self, seconds: float) -> None:
         """The event loop came so much later than it was asked to."""

@@ -14,7 +14,7 @@ from worker.domain.confirmation import ConfirmEffect
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Fate, Refusal, RetrySchedule
 from worker.domain.errors import TrackError
-from worker.domain.events import Event, EventType
+from worker.domain.events import Event
 from worker.domain.session import Kind, Observation, PaymentSession
 from worker.domain.tracking import TrackEffect, TrackRequest
 from worker.services.meter import Backlog
@@ -275,7 +275,7 @@ class Publisher(Protocol):
         """Send one relay task for the events of these payment sessions."""
 
     async def waiting(self) -> dict[str, int]:
-        """Answer how many messages wait in the queues `polls` and `events`."""
+        """Answer how many messages wait in the queues `tracks`, `polls` and `events`."""
 
 
 class Outbox(Protocol):
@@ -340,10 +340,6 @@ class Sink(Protocol):
     @property
     def name(self) -> str:
         """What its deliveries are stored under."""
-
-    @property
-    def types(self) -> frozenset[EventType] | None:
-        """The event types it takes; None for every one."""
 
     @property
     def schedule(self) -> RetrySchedule:

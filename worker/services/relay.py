@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from uuid import uuid4
 
 import anyio
 import structlog
@@ -15,7 +14,6 @@ from worker.services.lanes import Background, Lane
 from worker.services.ports import (
     Delivery,
     DeliveryError,
-    LossySink,
     Outbox,
     Sink,
     TokenCipher,
@@ -33,20 +31,11 @@ DELIVERY_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 # How long the first session that is woken waits for company.
 GATHER_SECONDS = 0.005
-# How many sessions each sink may have woken at once. A slow one's backlog fills no queue.
-SWEPT_SESSIONS = 800
-SWEPT_SESSIONS_BESIDE = 200
-# A lost stream is sent again in pieces that a statement's time is enough for.
-RESEND_BATCH = 2000
-RESEND_BATCHES = 5
 _NO_ANSWER = "no answer in time"
 
 
 class RelayService:
-    """`lossy` names those of `sinks` whose server may lose what it was given.
-
-    Call `close` at the end, in the same event loop.
-    """
+    """Call `close` at the end, in the same event loop."""
 
     def __init__(
         self,
@@ -54,7 +43,6 @@ class RelayService:
         cipher: TokenCipher,
         sinks: Sequence[Sink],
         *,
-        lossy: Sequence[LossySink],
         chance: Callable[[], float],
         telemetry: Telemetry,
     ) -> None:
@@ -65,7 +53,6 @@ class RelayService:
         self._lanes = {s.name: Lane(s.in_flight) for s in sinks if s.in_flight is not None}
         self._beside = Background()
         self._woken: list[str] = []
-        self._lossy = lossy
         self._chance = chance
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
@@ -74,14 +61,6 @@ class RelayService:
     def sinks(self) -> list[str]:
         """The names of the configured sinks."""
         return list(self._sinks)
-
-    @property
-    def sweep_limits(self) -> dict[str, int]:
-        """How many sessions at most a sweep wakes for each sink."""
-        return {
-            name: SWEPT_SESSIONS_BESIDE if name in self._lanes else SWEPT_SESSIONS
-            for name in self._sinks
-        }
 
     async def close(self) -> None:
         """Give deliveries beside a little time to end; the rest is delivered after its lease."""
@@ -217,31 +196,6 @@ class RelayService:
             log.warning("delivery_dead", error=str(refused), **_ids(delivery))
         if fate.disable_sink:
             log.warning("sink_disabled", error=str(refused), sink=delivery.sink)
-
-    async def resend_lost_streams(self) -> None:
-        """Where a sink's server lost its stream, send what it held again, under the old ids.
-
-        Some at a time: what is left is sent again by the next calls.
-        """
-        for sink in self._lossy:
-            await self._renew_if_lost(sink)
-            for _ in range(RESEND_BATCHES):
-                again = await self._outbox.send_again(sink.stream, sink.name, limit=RESEND_BATCH)
-                if not again:
-                    break
-                log.warning("events_sent_again", stream=sink.stream, count=again)
-
-    async def _renew_if_lost(self, sink: LossySink) -> None:
-        known = await self._outbox.generation(sink.stream)
-        if known is not None and await sink.generation() == known:
-            return
-        renewed = str(uuid4())
-        if await self._outbox.renew_generation(
-            sink.stream, sink.name, old=known, new=renewed, since=sink.retention
-        ):
-            await sink.set_generation(renewed)
-            if known is not None:
-                log.warning("stream_lost", stream=sink.stream)
 
 
 def _ids(delivery: Delivery) -> dict[str, str]:

@@ -23,7 +23,6 @@ class CeleryTaskSink:
     """
 
     name = "celery"
-    types = None
     schedule = OWN_SERVER
     in_flight = None
 

@@ -20,7 +20,6 @@ from worker.adapters.sinks.order_placed import PaymentNotes, final, token_of
 from worker.domain.confirmation import check_order_id
 from worker.domain.deliveries import COMMERCE_LAYER, ORDER
 from worker.domain.errors import InvalidArgumentError
-from worker.domain.events import EventType
 from worker.services.ports import DeliveryError
 
 MEDIA_TYPE = "application/vnd.api+json"
@@ -43,7 +42,6 @@ class CommerceLayerSink:
     """Implements the port `Sink`; what is redelivered finds the order placed, and is done."""
 
     name = COMMERCE_LAYER
-    types = frozenset({EventType.AUTHORIZED})
     schedule = ORDER
     in_flight = IN_FLIGHT
 

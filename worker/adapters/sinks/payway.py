@@ -17,7 +17,6 @@ from worker.adapters.sinks.order_placed import PaymentNotes, final, token_of
 from worker.domain.confirmation import check_order_id
 from worker.domain.deliveries import ORDER, PAYWAY
 from worker.domain.errors import InvalidArgumentError, ObservationError
-from worker.domain.events import EventType
 from worker.domain.session import KP_COMPLETE, PaymentSession
 from worker.services.ports import DeliveryError, Klarna
 
@@ -33,7 +32,6 @@ class PaywaySink:
     """Implements the port `Sink`; what is redelivered finds the order placed, and is done."""
 
     name = PAYWAY
-    types = frozenset({EventType.AUTHORIZED})
     schedule = ORDER
     in_flight = IN_FLIGHT
 

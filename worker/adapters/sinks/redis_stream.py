@@ -23,7 +23,6 @@ class RedisStreamSink:
     """Implements the port `LossySink`."""
 
     name = "redis_stream"
-    types = None
     schedule = OWN_SERVER
     in_flight = None
 

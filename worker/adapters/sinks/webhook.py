@@ -20,7 +20,6 @@ from standardwebhooks import Webhook
 from worker.adapters import http_client
 from worker.domain.addresses import is_public
 from worker.domain.deliveries import WEBHOOK, Refusal
-from worker.domain.events import EventType
 from worker.services.ports import DeliveryError
 
 # Standard Webhooks 1.0 recommends 15 to 30 s; a claim's lease leaves room for this.
@@ -35,12 +34,11 @@ _PAUSING = (429, 503)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """Where webhooks go, signed with each secret; `types` None takes every event type."""
+    """Where webhooks go, signed with each secret."""
 
     sink: str
     url: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
-    types: frozenset[EventType] | None = None
 
 
 class WebhookSink:
@@ -59,7 +57,6 @@ class WebhookSink:
         timeout: timedelta = ANSWER_TIME,
     ) -> None:
         self.name = endpoint.sink
-        self.types = endpoint.types
         self._url = endpoint.url
         self._hooks = [Webhook(secret) for secret in endpoint.secrets]
         self._now = now

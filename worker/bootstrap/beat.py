@@ -1,0 +1,106 @@
+"""Builds what beat needs: to claim and send what is due, and to tell what waits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import NoReturn
+
+from celery import Celery
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from config.settings import Settings
+from worker.adapters import clock
+from worker.adapters.celery_publisher import CeleryPublisher
+from worker.adapters.postgres.backlog import PostgresBacklog
+from worker.adapters.postgres.outbox import PostgresOutbox
+from worker.adapters.postgres.sessions import PostgresSessions
+from worker.bootstrap.shared import (
+    claim_limits,
+    confirmation_service,
+    open_engine,
+    open_governor,
+    open_streams,
+    routes,
+)
+from worker.services.backlog_watch import BacklogWatch
+from worker.services.claims import Claims
+from worker.services.dispatch import DispatchService
+from worker.services.governor import Governor
+from worker.services.meter import SILENT, Meter
+from worker.services.streams import StreamService
+from worker.telemetry import open_beat_meter
+
+
+@dataclass(frozen=True, slots=True)
+class BeatServices:
+    """What beat does, wired."""
+
+    dispatch: DispatchService
+    streams: StreamService
+
+
+class _NoCipher:
+    """Beat records no session and delivers none: tokens are not its business."""
+
+    def encrypt(self, token: str) -> NoReturn:
+        raise NotImplementedError
+
+    def decrypt(self, encrypted: bytes) -> NoReturn:
+        raise NotImplementedError
+
+
+@asynccontextmanager
+async def open_beat(settings: Settings, app: Celery) -> AsyncIterator[BeatServices]:
+    """Build everything inside the running event loop; close it all at the end.
+
+    Raises:
+        InvalidSettingsError: metrics cannot be served where the settings say.
+    """
+    async with AsyncExitStack() as stack:
+        meter = open_beat_meter(stack, settings)
+        engine = open_engine(stack, settings)
+        streams = StreamService(PostgresOutbox(engine), open_streams(stack, settings))
+        dispatch = _dispatch_service(
+            engine, app, settings, open_governor(stack, engine, settings), streams, meter
+        )
+        stack.push_async_callback(dispatch.close)
+        yield BeatServices(dispatch, streams)
+
+
+def _dispatch_service(
+    engine: AsyncEngine,
+    app: Celery,
+    settings: Settings,
+    governor: Governor,
+    streams: StreamService,
+    meter: Meter,
+) -> DispatchService:
+    ways = routes(settings)
+    accounts = sorted(settings.accounts)
+    claims = Claims(
+        PostgresSessions(engine, cipher=_NoCipher(), routes=ways),
+        governor,
+        accounts=accounts,
+        tasks_per_tick=settings.poll_tasks_per_tick,
+        limits=claim_limits(settings),
+    )
+    watch = BacklogWatch(
+        None if meter is SILENT else PostgresBacklog(engine, accounts=accounts),
+        governor,
+        meter=meter,
+        monotonic=clock.monotonic,
+    )
+    return DispatchService(
+        claims,
+        PostgresOutbox(engine),
+        CeleryPublisher(app),
+        streams,
+        confirmation_service(engine, settings),
+        watch,
+        routes=ways,
+        tasks_per_tick=settings.poll_tasks_per_tick,
+        monotonic=clock.monotonic,
+        meter=meter,
+    )

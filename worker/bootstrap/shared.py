@@ -1,0 +1,116 @@
+"""What worker and beat build alike."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from config.settings import Settings
+from worker.adapters import clock
+from worker.adapters.postgres.accounts import PostgresAccounts
+from worker.adapters.postgres.confirmations import PostgresConfirmations
+from worker.adapters.postgres.engine import create_engine
+from worker.adapters.redis.quota import RedisQuota
+from worker.adapters.sinks.redis_stream import RedisStreamSink
+from worker.domain.deliveries import SHOP_SYSTEM_TYPES, SHOP_SYSTEMS, Route
+from worker.domain.quota import Allowance, usual_limit
+from worker.services.confirmation import ConfirmationService
+from worker.services.governor import Governor
+from worker.services.ports import ClaimLimits
+
+SESSIONS_PER_TASK = 50
+# Half of a worker's threads: one account that hangs leaves the others the other half.
+TASKS_IN_FLIGHT = 32
+
+
+def open_engine(stack: AsyncExitStack, settings: Settings) -> AsyncEngine:
+    """Answer the connections to Postgres; the stack's end closes them."""
+    engine = create_engine(settings.database_url.get_secret_value())
+    stack.push_async_callback(engine.dispose)
+    return engine
+
+
+def open_governor(stack: AsyncExitStack, engine: AsyncEngine, settings: Settings) -> Governor:
+    """Answer what keeps each account within its budget; the stack's end closes it."""
+    quota = RedisQuota(settings.redis_url.get_secret_value(), monotonic=clock.monotonic)
+    stack.push_async_callback(quota.aclose)
+    return Governor(
+        PostgresAccounts(engine),
+        quota,
+        allowances=allowances(settings),
+        monotonic=clock.monotonic,
+    )
+
+
+def open_streams(stack: AsyncExitStack, settings: Settings) -> list[RedisStreamSink]:
+    """Answer the sink of the stream, where EVENT_SINKS names it; the stack's end closes it."""
+    if "redis_stream" not in settings.event_sinks:
+        return []
+    # Deliveries beyond the pool's size wait for their turn instead of failing.
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url.get_secret_value(),
+        max_connections=20,
+        timeout=10,
+        socket_timeout=5,
+        socket_connect_timeout=5,
+        health_check_interval=10,
+        # One more try, at once: the pool's connections do not outlive a restart of the server.
+        retry=Retry(NoBackoff(), 1),
+        retry_on_error=[RedisConnectionError],
+    )
+    redis = Redis.from_pool(pool)
+    stack.push_async_callback(redis.aclose)
+    sink = RedisStreamSink(
+        redis,
+        stream=settings.event_stream,
+        retention=timedelta(hours=settings.event_stream_retention_hours),
+        monotonic=clock.monotonic,
+    )
+    return [sink]
+
+
+def allowances(settings: Settings) -> dict[str, Allowance]:
+    """Answer what each configured account may be asked, as far as the settings say."""
+    return {
+        name: Allowance(
+            limit=account.read_limit or usual_limit(account.base_url),
+            share=settings.klarna_quota_share,
+            fixed=account.read_limit is not None,
+        )
+        for name, account in settings.accounts.items()
+    }
+
+
+def routes(settings: Settings) -> list[Route]:
+    """Answer which events go to which of the configured sinks."""
+    types = dict.fromkeys(SHOP_SYSTEMS, SHOP_SYSTEM_TYPES) | {
+        name: frozenset(endpoint.events)
+        for name, endpoint in settings.webhooks.items()
+        if endpoint.events is not None
+    }
+    return [Route(sink=name, types=types.get(name)) for name in settings.delivery_sinks]
+
+
+def confirmation_service(engine: AsyncEngine, settings: Settings) -> ConfirmationService:
+    """Answer what notes orders, and tells of those still missing."""
+    return ConfirmationService(
+        PostgresConfirmations(engine, routes=routes(settings)),
+        clock_runs=settings.confirmation_expected,
+        monotonic=clock.monotonic,
+    )
+
+
+def claim_limits(settings: Settings) -> ClaimLimits:
+    """Answer how much of one account may be under way."""
+    return ClaimLimits(
+        lease=settings.poll_lease_seconds,
+        sessions_in_flight=settings.poll_in_flight_per_account,
+        tasks_in_flight=TASKS_IN_FLIGHT,
+        sessions_per_task=SESSIONS_PER_TASK,
+    )
