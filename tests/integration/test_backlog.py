@@ -42,6 +42,31 @@ async def test_due_sessions_are_counted_by_account_and_a_paused_one_has_none(
     assert due["paused"] == due["idle"] == Waiting()
 
 
+async def test_an_account_that_the_settings_lost_is_told_of(engine: AsyncEngine, stored: Stored):
+    """Nobody reads its sessions; finished ones wait for nobody."""
+    stored.add_session("s1", account="a lost one", due_in=-90)
+    stored.add_session("s2", account="zz", due_in=60)
+    stored.add_session("done", account="old", **COMPLETED)
+
+    due = (await PostgresBacklog(engine, accounts=["default"]).read()).due
+
+    assert set(due) == {"default", "a lost one", "zz"}
+    assert due["a lost one"].count == 1
+    assert due["zz"] == due["default"] == Waiting()
+
+
+async def test_what_a_person_gave_up_is_not_untold(engine: AsyncEngine, stored: Stored):
+    """`events discard` ends the alert, as it ends that of dead deliveries."""
+    stored.add_session("paid", **COMPLETED)
+    stored.add_message("paid", 1, event_type=AUTHORIZED, sinks=("webhook",))
+    stored.rows("UPDATE outbox_messages SET created_at = now() - interval '40 s'")
+    stored.rows(
+        "UPDATE outbox_deliveries SET dead_at = now(), last_error = %s", "discarded by hand"
+    )
+
+    assert (await PostgresBacklog(engine, accounts=["default"]).read()).untold == 0
+
+
 async def test_what_waits_died_or_is_disabled_is_told_by_sink(engine: AsyncEngine, stored: Stored):
     """And a payment that a sink was not told of, or never will be, whatever the others did."""
     stored.add_session("paid", **COMPLETED)
@@ -117,12 +142,17 @@ class Seen(Meter):
 
     def __init__(self) -> None:
         self.lapsed: list[int] = []
+        self.forgotten = 0
         self.event = anyio.Event()
 
     def backlog(self, figures: Backlog) -> None:
         """Keep what tells one look from another."""
         self.lapsed.append(figures.lapsed)
         self.event.set()
+
+    def backlog_unknown(self) -> None:
+        """Count it."""
+        self.forgotten += 1
 
 
 async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_told():
@@ -139,6 +169,26 @@ async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_told():
             await anyio.lowlevel.checkpoint()
     await watch.close()
 
+    assert meter.lapsed == [3]
+
+
+async def test_what_was_seen_is_told_for_a_minute_without_another_look():
+    """One look that fails is not the end of it; alerts must not go by an hour-old figure either."""
+    now = 0.0
+    meter = Seen()
+    away = UnavailableError("away")
+    backlog = FakeBacklog(Backlog(lapsed=3), away, away)
+    backlog.go.set()
+    watch = BacklogWatch(backlog, FakeGovernor(), meter=meter, monotonic=lambda: now)
+
+    async def look(at: float) -> int:
+        nonlocal now
+        now = at
+        watch.look()
+        await watch.close()
+        return meter.forgotten
+
+    assert [await look(0), await look(50), await look(70)] == [0, 0, 1]
     assert meter.lapsed == [3]
 
 

@@ -63,13 +63,14 @@ async def test_a_relay_is_sent_as_the_ids_of_its_sessions(
     assert message.payload[:2] == [[["s1", "s2"]], {}]
 
 
-async def test_what_waits_is_counted_by_queue(publisher: CeleryPublisher):
-    assert await publisher.waiting() == {"polls": 0, "events": 0}
+async def test_what_waits_is_counted_by_queue(app: Celery, publisher: CeleryPublisher):
+    assert await publisher.waiting() == {"tracks": 0, "polls": 0, "events": 0}
 
     await publisher.send_polls([TASK, TASK])
     await publisher.send_relay(["s1"])
+    app.send_task("payment_sessions.track", args=["s1"], queue="payment-sessions")
 
-    assert await publisher.waiting() == {"polls": 2, "events": 1}
+    assert await publisher.waiting() == {"tracks": 1, "polls": 2, "events": 1}
 
 
 @pytest.mark.parametrize("call", EVERYTHING.values(), ids=EVERYTHING.keys())

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
+from prometheus_client import generate_latest
 
 from tests.support.flower import free_port
 from tests.support.metrics import Samples, scrape, value
 from tests.support.stored import Stored
-from tests.support.wired import OpenServices
+from tests.support.wired import OpenServices, eventually_beside
+from worker.adapters.prometheus_meter import BeatMeter
+from worker.services.meter import Backlog, Waiting
 
 pytestmark = pytest.mark.anyio
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 P = "payment_sessions"
+GAUGES = (f"{P}_untold_", f"{P}_lapsed_", f"{P}_due", f"{P}_oldest_due", f"{P}_outbox_")
 
 
 async def test_tokens_and_ends_that_somebody_should_look_at(services: OpenServices, stored: Stored):
@@ -58,7 +63,7 @@ async def test_a_tick_that_fails_is_no_sign_of_life(services: OpenServices, stor
     stored.rows("ALTER TABLE accounts RENAME TO elsewhere")
     port = free_port()
 
-    async with services(METRICS_PORT=str(port)) as opened:
+    async with services(BEAT_METRICS_PORT=str(port)) as opened:
         await opened.dispatch.tick()
         seen = scrape(port)
 
@@ -82,6 +87,57 @@ async def test_what_is_not_configured_is_one_label(services: OpenServices, store
 
     assert value(seen, f"{P}_polls_total", account="other", result="account_refused") == 1
     assert value(seen, f"{P}_polls_total", account="lost") == 0
+
+
+async def test_beat_tells_of_what_the_settings_lost_as_of_one(
+    services: OpenServices, stored: Stored
+):
+    """Accounts and sinks by any name are `other`: the oldest of all, and how many together."""
+    for number in range(3):
+        stored.add_session(f"s{number}", account=f"lost-{number}", due_in=-100 * number - 90)
+    stored.add_message("s0", 1, sinks=("webhook_lost", "redis_stream"))
+    port = free_port()
+
+    async with services(BEAT_METRICS_PORT=str(port)) as opened:
+        await opened.dispatch.tick()
+        seen = await eventually_beside(lambda: _looked(port))
+
+    assert value(seen, f"{P}_due", account="other") == 3
+    assert 290 <= value(seen, f"{P}_oldest_due_age_seconds", account="other") < 320
+    assert value(seen, f"{P}_outbox_waiting", sink="other") == 1
+    assert {labels for name, labels in seen if name == f"{P}_due"} == {
+        frozenset({("account", "default")}),
+        frozenset({("account", "other")}),
+    }
+
+
+async def test_before_beat_has_looked_nothing_is_known_and_later_it_is_forgotten():
+    """Not zero: nobody has counted. No figure outlives the database that it came from."""
+    meter = BeatMeter(accounts=["default"], sinks=["webhook"])
+
+    def told() -> set[float]:
+        samples = generate_latest(meter.registry).decode().splitlines()
+        return {float(line.rpartition(" ")[2]) for line in samples if line.startswith(GAUGES)}
+
+    assert all(math.isnan(number) for number in told())
+    meter.backlog(Backlog(untold=2, lapsed=2, due={"default": Waiting(count=2)}))
+    assert 2 in told()
+    meter.backlog_unknown()
+    assert all(math.isnan(number) for number in told())
+
+
+async def test_queues_are_not_told_of_while_the_broker_is_away():
+    """An alert must not go by what a beat that is cut off saw last."""
+    meter = BeatMeter(accounts=["default"], sinks=["webhook"])
+    meter.queues({"tracks": 7})
+    meter.ticked(ok=False)
+
+    assert f'{P}_queue_waiting{{queue="tracks"}} NaN' in generate_latest(meter.registry).decode()
+
+
+def _looked(port: int) -> Samples | None:
+    seen = scrape(port)
+    return seen if value(seen, f"{P}_backlog_timestamp_seconds") else None
 
 
 def _deliveries(seen: Samples) -> dict[str, float]:

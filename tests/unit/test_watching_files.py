@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from tests.support.prometheus import DASHBOARD, ROOT, RULES, metrics_named, program, queries
-from worker.adapters.metrics import Metrics
+from worker.adapters.metrics import BeatMetrics, WorkerMetrics
+from worker.adapters.prometheus_meter import BeatMeter, WorkerMeter
 
 PROMETHEUS = ROOT / "config" / "prometheus"
 TESTS = PROMETHEUS / "rules.test.yml"
@@ -25,10 +26,13 @@ IDS = [rule["alert"] for rule in ALERTS]
 
 def metrics() -> Iterator[MetricWrapperBase]:
     """Every metric of the code, but those of the process and the build."""
-    registry = Metrics().registry
-    for collector in registry._collector_to_names:  # noqa: SLF001 - it tells no other way
-        if isinstance(collector, MetricWrapperBase):
-            yield collector
+    made = {
+        collector._name: collector  # noqa: SLF001 - it tells no other way
+        for registry in (WorkerMetrics().registry, BeatMetrics().registry)
+        for collector in registry._collector_to_names  # noqa: SLF001 - likewise
+        if isinstance(collector, MetricWrapperBase)
+    }
+    yield from made.values()
 
 
 def exposed_name(metric: MetricWrapperBase) -> str:
@@ -83,6 +87,34 @@ def test_the_pages_table_is_what_the_code_has():
         )
         for metric in metrics()
     )
+
+
+def test_promtool_finds_nothing_wrong_with_what_is_exposed():
+    """Names, units, help: after Prometheus' own conventions."""
+    for meter in (WorkerMeter, BeatMeter):
+        made = meter(accounts=["default"], sinks=["webhook"])
+        checked = subprocess.run(
+            [program("promtool"), "check", "metrics", "--extended"],
+            input=generate_latest(made.registry).decode(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_worker_and_a_beat_share_no_metric_but_that_of_the_process():
+    """So what is absent tells which of them is; neither counts zero of what it cannot know."""
+    names = {
+        metric: {each.name for each in metric().registry.collect()}
+        for metric in (WorkerMetrics, BeatMetrics)
+    }
+
+    shared = names[WorkerMetrics] & names[BeatMetrics]
+    assert {name for name in shared if not name.startswith("process_")} == {
+        "payment_sessions_build",
+        "payment_sessions_event_loop_lag_seconds",
+    }
 
 
 # --- alerts

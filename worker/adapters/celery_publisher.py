@@ -14,6 +14,7 @@ from worker.services.ports import PollTask, UnavailableError
 
 POLL_TASK = "payment_sessions.poll"
 RELAY_TASK = "payment_sessions.relay"
+TRACKS_QUEUE = "payment-sessions"
 POLLS_QUEUE = "payment-sessions-polls"
 EVENTS_QUEUE = "payment-sessions-events"
 
@@ -51,7 +52,7 @@ class CeleryPublisher:
         await self._in_thread(lambda: self._send(RELAY_TASK, EVENTS_QUEUE, [message]))
 
     async def waiting(self) -> dict[str, int]:
-        """Answer how many messages wait in the queues `polls` and `events`."""
+        """Answer how many messages wait in the queues `tracks`, `polls` and `events`."""
         return await self._in_thread(self._count_waiting)
 
     def _send(self, name: str, queue: str, messages: Sequence[tuple[Any, ...]]) -> None:
@@ -70,7 +71,11 @@ class CeleryPublisher:
     def _count_waiting(self) -> dict[str, int]:
         with self._app.pool.acquire(block=True) as connection:
             channel = connection.default_channel
-            return {"polls": _depth(channel, POLLS_QUEUE), "events": _depth(channel, EVENTS_QUEUE)}
+            return {
+                "tracks": _depth(channel, TRACKS_QUEUE),
+                "polls": _depth(channel, POLLS_QUEUE),
+                "events": _depth(channel, EVENTS_QUEUE),
+            }
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         try:

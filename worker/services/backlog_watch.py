@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
+# One look that fails says little; after so long what the last good one saw is told no more.
+FORGET_AFTER_SECONDS = 60.0
 
 
 class BacklogWatch:
@@ -34,6 +36,7 @@ class BacklogWatch:
         self._monotonic = monotonic
         self._looked_at = float("-inf")
         self._looking = False
+        self._seen_at = float("-inf")
         self._beside = Background()
 
     def look(self) -> None:
@@ -55,6 +58,7 @@ class BacklogWatch:
         try:
             self._meter.backlog(await backlog.read())
             self._meter.accounts(self._governor.figures())
+            self._seen_at = self._monotonic()
         except UnavailableError as error:
             log.warning("backlog_not_read", error=str(error))
         except Exception:
@@ -62,3 +66,5 @@ class BacklogWatch:
             log.exception("backlog_not_read")
         finally:
             self._looking = False
+            if self._monotonic() - self._seen_at > FORGET_AFTER_SECONDS:
+                self._meter.backlog_unknown()
