@@ -1,4 +1,4 @@
-"""The dashboard over a real run: worker and beat, scraped by a real Prometheus."""
+"""The dashboard over a real run: worker and two beats, scraped by a real Prometheus."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from tests.support.flower import free_port
 from tests.support.prometheus import Prometheus, prometheus, queries
 from worker.sandbox.server import SandboxClient
 
+UNCONFIRMED = "payment_sessions_unconfirmed_authorizations"
+
 
 def test_every_query_of_the_dashboard_shows_data_and_no_rule_fails(
     deployment: Deployment, sandbox: SandboxClient, tmp_path: Path
 ):
     """Sessions are tracked, read, paid and told of; each panel then has something to draw."""
-    ports = free_port(), free_port()
+    ports = free_port(), free_port(), free_port()
     deployment.start("worker", METRICS_PORT=str(ports[0]))
-    deployment.start("beat", METRICS_PORT=str(ports[1]))
+    for port in ports[1:]:
+        deployment.start("beat", METRICS_PORT=str(port))
     with prometheus(ports, tmp_path) as server:
         for steps in (
             [[0.5, "IN_PROGRESS"], [2.0, "COMPLETED"]],
@@ -39,11 +42,21 @@ def test_every_query_of_the_dashboard_shows_data_and_no_rule_fails(
             eventually(is_drawn, within=60)
         except AssertionError:
             pytest.fail(f"no data for {sorted(undrawn)}")
+        # Each beat tells of the one authorization: it is drawn and counted once.
+        (unconfirmed,) = (query for title, query in queries() if title.startswith("Ends within"))
+        every = unconfirmed.replace("5|10", ".+")
+        assert every != unconfirmed
+        eventually(lambda: _numbers(server, f"count({UNCONFIRMED})") == ["8"])
+        eventually(lambda: _numbers(server, every) == ["1"])
         rules = server.ask("/api/v1/rules")["groups"][0]["rules"]
         assert {rule["name"]: rule["health"] for rule in rules} == {
             rule["name"]: "ok" for rule in rules
         }
         assert not [rule["name"] for rule in rules if rule["state"] != "inactive"]
+
+
+def _numbers(server: Prometheus, query: str) -> list[str]:
+    return [series["value"][1] for series in server.result(query)]
 
 
 def _drawn(server: Prometheus, wanted: set[tuple[str, str]]) -> list[tuple[str, str]]:

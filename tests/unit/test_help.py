@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import click
 import pytest
@@ -15,6 +16,8 @@ from tests.support.processes import BIN
 from worker.cli import app
 
 ROOT = typer.main.get_command(app)
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+TOLD = sorted(set(re.findall(r"`(session-worker [^`]+)`", OPERATIONS)))
 
 
 def commands(group: click.Group, *path: str) -> list[tuple[str, ...]]:
@@ -53,6 +56,25 @@ def test_help_has_an_example_that_the_command_understands(path: tuple[str, ...])
         words = words[: words.index("|")] if "|" in words else words
         assert words[: 1 + len(path)] == ["session-worker", *path]
         command_at(path).make_context(" ".join(path), words[1 + len(path) :])
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"`(session-worker [^`]+)`", OPERATIONS)))
+)
+def test_every_command_of_the_page_for_operators_is_one(command: str):
+    """Parsed as it stands: who is on call at night must not read the help first."""
+    words = shlex.split(command)[1:]
+    length = max((n for n in range(1, 3) if tuple(words[:n]) in ALL), default=0)
+
+    assert length, "no such command"
+    path = tuple(words[:length])
+    command_at(path).make_context(" ".join(path), as_typed(words[length:]))
+
+
+def as_typed(words: list[str]) -> list[str]:
+    """What the page leaves to the reader, filled in."""
+    filled = {"SECONDS": "60", "ID": "0b1d9815-165e-42e2-8867-35bc03789e00", "ORDER": "order-1"}
+    return [filled.get(word, word) for word in words]
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

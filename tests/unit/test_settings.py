@@ -318,7 +318,6 @@ def test_load_ends_the_process_with_a_line_for_each_fault(
 @pytest.mark.parametrize(
     "key",
     [KEY, KEY[:-1], KEY + "=", KEY[:-4], KEY + "AAAA", KEY.replace("M", "_"), "-", "\xe4" * 44],
-    [KEY, KEY[:-1], KEY + "=", KEY[:-4], KEY + "AAAA", KEY.replace("M", "_"), "-", "\xe4" * 44],
 )
 def test_a_key_is_taken_if_the_cipher_takes_it(env: pytest.MonkeyPatch, key: str):
     """Settings do not import the cipher: beat reads them, too, and needs none."""
