@@ -13,7 +13,7 @@ from tests.support.queues import EVENTS, POLLS, polled_ids, polls, relays
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices
 from worker.sandbox.server import SandboxServer
-from worker.services.dispatch import LONGEST_SLEEP, SHORTEST_SLEEP
+from worker.services.dispatch import LONGEST_SLEEP, SHORTEST_SLEEP, SLEEP_AFTER_FEW
 
 pytestmark = pytest.mark.anyio
 
@@ -26,17 +26,21 @@ def fill(redis_url: str, queue: str, messages: int) -> None:
             waiting.put([[["x"]], {}, {}])
 
 
-async def test_what_is_due_is_sent_and_looked_after_again_at_once(
-    services: OpenServices, stored: Stored, redis_url: str
+@pytest.mark.parametrize(
+    ("due", "sleep"), [(2, SLEEP_AFTER_FEW), (60, SHORTEST_SLEEP)], ids=["few", "many"]
+)
+async def test_what_is_due_is_sent_and_looked_after_again_soon(
+    services: OpenServices, stored: Stored, redis_url: str, due: int, sleep: float
 ):
-    for session_id in ("s1", "s2"):
-        stored.add_session(session_id)
+    names = {f"s{number}" for number in range(due)}
+    for name in names:
+        stored.add_session(name)
 
     async with services() as opened:
-        assert await opened.dispatch.tick() == SHORTEST_SLEEP
+        assert await opened.dispatch.tick() == sleep
 
-    sent = {session_ids[0]: lease_id for session_ids, lease_id in polls(redis_url)}
-    assert sent == {name: stored.session(name)["lease_id"] for name in ("s1", "s2")}
+    sent = {name: lease_id for ids, lease_id in polls(redis_url) for name in ids}
+    assert sent == {name: stored.session(name)["lease_id"] for name in names}
 
 
 @pytest.mark.parametrize(
