@@ -84,6 +84,25 @@ def test_show_tells_the_whole_story_to_programs(environment: dict[str, str], fin
     assert "authorization_token" not in story
 
 
+def test_show_tells_when_its_latest_polls_were(environment: dict[str, str], stored: Stored):
+    """The oldest first; to programs all that are kept, to people as many as a line holds."""
+    stored.add_session("s1", polled_seconds=[75, ~62, 3, *range(9)][:11])
+    stored.rows("UPDATE payment_sessions SET tracked_at = '2026-03-01T12:00:00Z'")
+
+    story = session_worker(environment, "show", "s1", "--json").json()
+    shown = session_worker(environment, "show", "s1")
+
+    assert "polled_seconds" not in story
+    assert story["polls"][-2:] == [
+        {"at": "2026-03-01T12:01:02Z", "failed": True},
+        {"at": "2026-03-01T12:01:15Z", "failed": False},
+    ]
+    assert len(story["polls"]) == 11
+    (line,) = [line for line in shown.out.splitlines() if line.startswith("latest polls")]
+    assert line.endswith("12:00:03, 12:01:02 failed, 12:01:15")
+    assert line.count(":") == 20
+
+
 @pytest.mark.parametrize("command", ["show", "nudge"])
 def test_a_session_that_nobody_follows_is_named_with_what_to_do(
     environment: dict[str, str], command: str

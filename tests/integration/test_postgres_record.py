@@ -8,6 +8,7 @@ import anyio
 import pytest
 import sqlalchemy.exc
 
+from tests.support.builders import LIMITS
 from tests.support.leases import CLAIMS, claim_and_load, decision_on, documented_url
 from tests.support.stored import Stored
 from worker.adapters.crypto import FernetTokenCipher
@@ -15,6 +16,7 @@ from worker.adapters.postgres.sessions import PostgresSessions
 from worker.domain.errors import AccountRefusedError, RateLimitedError, ServerError
 from worker.domain.session import Observation
 from worker.domain.tracking import TrackRequest
+from worker.domain.transitions import give_up
 from worker.services.ports import LeasedSession, Recorded
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +74,51 @@ async def test_a_change_is_written_with_its_transition_and_frees_the_lease(
         "previous_read_at": None,
     }
     assert events(stored) == []
+
+
+async def test_each_poll_leaves_its_time_the_newest_first(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    """Changed, unchanged or failed, which is inverted; in seconds since it was tracked."""
+    answers = ["WAITING", "WAITING", ServerError(), "IN_PROGRESS"]
+    for number, answer in enumerate(answers):
+        assert await sessions.record(leased, decision_on(leased, answer))
+        stored.rows("UPDATE payment_sessions SET tracked_at = now() - %s * interval '1 h'", number)
+        stored.put_due("s1", -1)
+        leased = (await claim_and_load(sessions))["s1"]
+
+    assert stored.session("s1")["polled_seconds"] == [7200, ~3600, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("tracked", "polled"),
+    [("now() - interval '200 years'", 2**31 - 1), ("now() + interval '200 years'", 0)],
+)
+async def test_no_time_of_tracking_keeps_a_poll_from_being_written(
+    sessions: PostgresSessions, stored: Stored, tracked: str, polled: int
+):
+    """The times are for people alone; only the latest of them are kept."""
+    stored.add_session("s2", polled_seconds=list(range(200)), due_in=-1)
+    stored.rows(f"UPDATE payment_sessions SET tracked_at = {tracked}")  # noqa: S608 - ours
+    leased = (await claim_and_load(sessions))["s2"]
+
+    assert await sessions.record(leased, decision_on(leased, "WAITING"))
+
+    assert stored.session("s2")["polled_seconds"] == [polled, *range(199)]
+
+
+async def test_giving_up_unread_is_no_poll(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    """What was decided without asking Klarna leaves no time."""
+    later = leased.loaded_at + timedelta(days=9)
+    given_up = give_up(leased.session, now=later, limits=LIMITS)
+    assert given_up is not None
+
+    assert await sessions.record(leased, given_up)
+
+    assert stored.session("s1")["outcome"] == "expired"
+    assert stored.session("s1")["polled_seconds"] is None
 
 
 async def test_an_end_is_written_with_its_events_and_a_delivery_for_each_sink(

@@ -84,6 +84,15 @@ def _history(stored: Stored, session_id: str, *changes: tuple[str, float, float]
         before = status
 
 
+def _poll_times(stored: Stored, session_id: str, *seconds: int) -> None:
+    """Seconds after tracking of every poll, inverted for one that failed."""
+    stored.rows(
+        "UPDATE payment_sessions SET polled_seconds = %s WHERE session_id = %s",
+        list(reversed(seconds)),
+        session_id,
+    )
+
+
 def _paid(stored: Stored) -> None:
     """Paid after twelve minutes, with a detour; told to both sinks, the second try of one."""
     _finish(
@@ -107,6 +116,12 @@ def _paid(stored: Stored) -> None:
         ("BACK", 1105, 9),
         ("IN_PROGRESS", 1040, 6),
         ("COMPLETED", 612, 12),
+    )
+    _poll_times(
+        stored,
+        PAID,
+        *(0, 2, 4, 6, 9, 12, 15, 19, 23, 27, 30, 33, 37, 42, 48, 56, 66, 78, 95, 118, 145),
+        *(175, 205, 242, 254, 280, 308, 316, ~345, ~352, ~371, ~402, 455, 520, 590, 660, 734, 750),
     )
     for sequence, (kind, webhook_after) in enumerate(
         [("payment_session.authorized", 95), ("payment_session.order_placed", 97)], start=1
@@ -140,6 +155,7 @@ def _open(stored: Stored) -> None:
     _shift(stored, OPEN, ("last_polled_at", "last_read_at"), 4)
     _shift(stored, OPEN, ("expires_at",), -3600 * 47)
     _history(stored, OPEN, ("WAITING", 160, 0.4), ("IN_PROGRESS", 118, 3))
+    _poll_times(stored, OPEN, 0, 4, 9, 15, 23, 32, 41, 45, 56, 70, 88, 110, 133, 156)
 
 
 def _cancelled(stored: Stored) -> UUID:

@@ -62,7 +62,7 @@ def a_row(**overrides: object) -> dict[str, Any]:
     return (
         dict.fromkeys(moments)
         | {"tracked_at": ago(hours=1), "asked_at": NOW, "next_poll_at": ahead(seconds=9)}
-        | {"transitions": [], "deliveries": []}
+        | {"transitions": [], "deliveries": [], "polls": []}
         | overrides
     )
 
@@ -107,7 +107,7 @@ def test_what_happened_before_tracking_begins_with_it():
         a_row(transitions=[a_transition(1, "WAITING", 600)]), width=900, css="wide"
     ).bands
 
-    assert band.x == 78
+    assert band.x == 88
 
 
 def test_a_final_answer_with_an_older_time_is_drawn_behind_the_one_before():
@@ -121,14 +121,34 @@ def test_a_final_answer_with_an_older_time_is_drawn_behind_the_one_before():
     assert all(band.width > 0 and band.x + band.width <= 340 for band in bands)
 
 
-def test_known_reads_are_drawn_and_no_others():
-    """Those beside a change, the last one, and the next."""
+def test_what_no_poll_was_kept_of_is_drawn_around_its_changes():
+    """As releases before stored it: the reads beside a change, the last one, and the next."""
     change = a_transition(1, "WAITING", 55) | {"previous_read_at": ago(minutes=57)}
-    row = a_row(transitions=[change], last_polled_at=ago(minutes=2), poll_count=60)
+    row = a_row(transitions=[change], last_read_at=ago(minutes=2), poll_count=60)
 
     reads = draw(row, width=900, css="wide").lanes[0].marks
 
     assert [mark.css for mark in reads] == ["read", "read", "read", "coming"]
+
+
+def test_each_poll_is_a_tick_and_none_is_drawn_twice():
+    """Kept to the second; where the moment is known, it is that. A failed one looks otherwise."""
+    change = a_transition(1, "WAITING", 55, delay=0.7)
+    polls = [(55 * 60, False), (50 * 60, True), (40 * 60, False), (60, True)]
+    row = a_row(
+        transitions=[change],
+        polls=[{"at": ago(seconds=seconds), "failed": failed} for seconds, failed in polls],
+        last_read_at=ago(minutes=40),
+        last_polled_at=ago(seconds=59.4),
+    )
+
+    reads = draw(row, width=900, css="wide").lanes[0].marks
+
+    axis = Axis(start=row["tracked_at"], end=row["next_poll_at"], left=88, width=900 - 88 - 14)
+    moments = [change["observed_at"], ago(minutes=40), ago(minutes=50), ago(seconds=59.4)]
+    assert [mark.css for mark in reads] == ["read", "read", "failed", "failed", "coming"]
+    assert [mark.x for mark in reads[:4]] == [axis.x(moment) for moment in moments]
+    assert "read failed at" in reads[2].title
 
 
 def test_each_sink_has_a_lane_with_where_its_deliveries_stand():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ _FACTS = (
     *("authorization_expires_at", "next_warning_at", "authorization_lapsed_at"),
     *("confirmed_at", "confirmed_order_id"),
 )
+# As many as a line holds.
+_POLLS_TOLD = 10
 _LISTED = (
     *("session_id", "kind", "status", "outcome", "poll_count", "tracked_at", "next_poll_at"),
     "reference",
@@ -66,7 +68,8 @@ def show(session_id: str, *, as_json: bool) -> None:
         print_json(session)
         return
     title = f"Payment session {text(session['session_id'])}"
-    print_facts(title, {name: session[name] for name in _FACTS})
+    polls = _latest_polls(session["polls"])
+    print_facts(title, {name: session[name] for name in _FACTS} | {"latest_polls": polls})
     print_rows("Transitions", [_transition(r) for r in session["transitions"]], none="none yet")
     print_rows("Deliveries", [_delivery(r) for r in session["deliveries"]], none="none yet")
 
@@ -97,6 +100,12 @@ def stats(*, as_json: bool) -> None:
     print_rows("Accounts", counted["accounts"], none="none read yet")
     print_rows("Detection delay, last day", counted["detection_delays"], none="no transition")
     print_rows("Seen within, last day", counted["detection_histogram"], none="no transition")
+
+
+def _latest_polls(polls: Sequence[dict[str, Any]]) -> str | None:
+    """The last few's times of day in one line."""
+    said = [f"{poll['at']:%H:%M:%S}" + " failed" * poll["failed"] for poll in polls[-_POLLS_TOLD:]]
+    return ", ".join(said) or None
 
 
 def _transition(row: dict[str, Any]) -> dict[str, Any]:

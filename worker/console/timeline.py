@@ -1,7 +1,4 @@
-"""A payment session's life as shapes to draw: bands, reads, deliveries. Pure geometry, no markup.
-
-Single reads are not stored, so only those are drawn that are known from what is.
-"""
+"""A payment session's life as shapes to draw: bands, reads, deliveries. Pure, no markup."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from worker.console.wording import event_name, span, when
 
 Row = Mapping[str, Any]
 
-LEFT, RIGHT = 78.0, 14.0
+LEFT, RIGHT = 88.0, 14.0
 BANDS_TOP, BAND_HEIGHT = 26.0, 30.0
 READS_TOP, LANE_HEIGHT = 72.0, 26.0
 AXIS_HEIGHT = 34.0
@@ -169,22 +166,31 @@ def _unread(axis: Axis, until: datetime) -> Band:
 
 
 def _reads(session: Row, axis: Axis) -> list[Mark]:
-    known = {
-        moment
-        for row in session["transitions"]
-        for moment in (row.get("previous_read_at"), row["observed_at"])
-        if moment
-    }
-    known |= {session[name] for name in ("last_polled_at", "last_read_at") if session[name]}
-    marks = [
-        Mark(x=axis.x(at), since=axis.x(at), css="read", title=f"read at {when(at)}")
-        for at in sorted(known)
-    ]
+    """Each poll that is kept; to the moment those that are known so, the others to the second."""
+    reads, failures = _known_polls(session)
+    known = {int((at - axis.start).total_seconds()) for at in reads | failures}
+    for poll in session["polls"]:
+        if int((poll["at"] - axis.start).total_seconds()) not in known:
+            (failures if poll["failed"] else reads).add(poll["at"])
+    marks = [_tick(axis, at, "read", "read") for at in sorted(reads)]
+    marks += [_tick(axis, at, "failed", "read failed") for at in sorted(failures)]
     coming = session["next_poll_at"]
-    if coming:
-        x = axis.x(coming)
-        marks.append(Mark(x=x, since=x, css="coming", title=f"next read at {when(coming)}"))
-    return marks
+    return [*marks, _tick(axis, coming, "coming", "next read")] if coming else marks
+
+
+def _known_polls(session: Row) -> tuple[set[datetime], set[datetime]]:
+    """The reads beside each change and the last; the last poll where that failed."""
+    read_at, polled_at = session["last_read_at"], session["last_polled_at"]
+    beside = (
+        at for t in session["transitions"] for at in (t["previous_read_at"], t["observed_at"])
+    )
+    reads = {at for at in (*beside, read_at) if at}
+    return reads, {polled_at} - {read_at, None}
+
+
+def _tick(axis: Axis, at: datetime, css: str, what: str) -> Mark:
+    x = axis.x(at)
+    return Mark(x=x, since=x, css=css, title=f"{what} at {when(at)}")
 
 
 def _deliveries(session: Row, axis: Axis) -> list[Lane]:

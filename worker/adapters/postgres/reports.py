@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine, text
 from worker.adapters.postgres import account_reports, confirmation_reports
 from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
 from worker.adapters.postgres.pooler import open_engine
+from worker.adapters.postgres.session_rows import with_polls
 from worker.adapters.postgres.tables import payment_sessions
 
 # By name, not by `*`: who may only read is not let at the token, not even at whether there is one.
@@ -146,11 +147,11 @@ class Reports:
         self._engine.dispose()
 
     def session(self, session_id: str) -> Row | None:
-        """Answer one session with its `transitions` and its `deliveries`, or None."""
+        """Answer one session with its latest `polls`, `transitions` and `deliveries`, or None."""
         found = self._rows(_SESSION, session_id=session_id)
         if not found:
             return None
-        return found[0] | {
+        return with_polls(found[0]) | {
             "transitions": self._rows(_TRANSITIONS, session_id=session_id),
             "deliveries": self._rows(_EVENTS, session_id=session_id),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -94,6 +95,18 @@ def account_from_row(row: RowMapping | Mapping[str, Any]) -> AccountState:
     if row["account_version"] is None:
         return AccountState()
     return AccountState(**{name: row[f"account_{name}"] for name in ACCOUNT_FIELDS})
+
+
+def with_polls(row: dict[str, Any]) -> dict[str, Any]:
+    """Answer a row for people: `polls`, the oldest first, instead of their stored form."""
+    stored = reversed(row.pop("polled_seconds") or [])
+    polls = [(~seconds, True) if seconds < 0 else (seconds, False) for seconds in stored]
+    return row | {
+        "polls": [
+            {"at": row["tracked_at"] + timedelta(seconds=seconds), "failed": failed}
+            for seconds, failed in polls
+        ]
+    }
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds

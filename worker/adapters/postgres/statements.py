@@ -9,7 +9,11 @@ from worker.adapters.postgres.outbox_rows import WRITE_MESSAGES, unnested
 from worker.adapters.postgres.session_rows import ACCOUNT_FIELDS, RECORDED_COLUMNS
 
 # By name: a prepared statement that says `*` fails once the table has got another column.
-_SESSION = ", ".join(f"p.{column.name}" for column in tables.payment_sessions.columns)
+_SESSION = ", ".join(
+    f"p.{column.name}"
+    for column in tables.payment_sessions.columns
+    if column.name != "polled_seconds"  # for people only, and the longest of all
+)
 
 ACCOUNT_STATE = ", ".join(f"a.{name} AS account_{name}" for name in ACCOUNT_FIELDS)
 _WITH_ACCOUNT = f"""
@@ -113,6 +117,12 @@ _SET = ",\n        ".join(
     for name in RECORDED_COLUMNS
     if name not in {"next_poll_at", "next_warning_at"}
 )
+# For people alone: nothing in it, not even a clock that was put back, may fail the statement.
+_POLLED = """floor(
+                LEAST(GREATEST(EXTRACT(epoch FROM v.last_polled_at - p.tracked_at), 0), 2147483647)
+            )::integer
+            # CASE WHEN v.last_read_at IS DISTINCT FROM v.last_polled_at THEN -1 ELSE 0 END"""
+POLLS_KEPT = 200
 # One row or many, always in the order of the ids: groups that overlap cannot deadlock. A guess is
 # not written over what the shop said meanwhile: the lease runs out and the session is read again.
 _RECORD = f"""
@@ -129,6 +139,8 @@ _RECORD = f"""
         SET {_SET},
             authorization_token = COALESCE(v.authorization_token, p.authorization_token),
             next_warning_at = CASE WHEN p.confirmed_at IS NULL THEN v.next_warning_at END,
+            polled_seconds = CASE WHEN v.poll_count > p.poll_count
+                THEN (({_POLLED}) || p.polled_seconds)[1:{POLLS_KEPT}] ELSE p.polled_seconds END,
             next_poll_at = CASE WHEN {_NUDGED} THEN clock_timestamp() ELSE v.next_poll_at END,
             lease_id = CASE WHEN {_NUDGED} THEN p.lease_id END,
             lease_expires_at = CASE WHEN {_NUDGED} THEN p.lease_expires_at END

@@ -17,7 +17,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
 
 metadata = MetaData(
     naming_convention={
@@ -81,6 +81,9 @@ payment_sessions = Table(
     Column("confirmed_order_id", Text),
     # W3C's `traceparent` of the span that tracked it; null where nothing is traced.
     Column("trace_parent", Text),
+    # When its latest polls were, the newest first: seconds after tracked_at, inverted (~) for one
+    # that failed. Null where releases before this column polled.
+    Column("polled_seconds", ARRAY(Integer)),
     CheckConstraint("kind IN ('hpp', 'kp')", name="kind"),
     CheckConstraint(
         "outcome IN ('completed', 'cancelled', 'disabled', 'expired', 'not_found')", name="outcome"
