@@ -108,6 +108,11 @@ def test_replay_asks_with_the_workers_role_and_reads_with_the_readers(
         answer = visitor.post("/deliveries/replay", data=form)
 
     assert "replayed=sent" in answer.headers["Location"]
+    (told,) = [
+        line for line in (tmp_path / "log").read_text().splitlines() if "replay_asked" in line
+    ]
+    assert "operator" in told
+    assert str(scene.dead) in told
     assert stored.delivery(scene.dead, "webhook")["dead_at"] is None
     stored.close()
 
@@ -120,6 +125,7 @@ def test_without_a_database_it_says_so_and_goes_on(tmp_path: Path):
 
         assert answer.status_code == 503
         assert "Postgres cannot be reached" in answer.text
+        assert 'http-equiv="refresh"' in answer.text, "a screen on a wall comes back by itself"
         assert "Traceback" not in answer.text + log.read_text()
         assert httpx.get(f"{origin}/healthcheck", trust_env=False).is_success
 
@@ -137,22 +143,35 @@ def test_an_open_console_answers_to_this_machines_own_names_only(
 
 
 @pytest.mark.parametrize(
-    ("query", "status"),
+    ("path", "status"),
     [
-        ("state=nonsense", 400),
-        ("state=open&after=nonsense", 400),
-        ("state=open&after=2026-01-01T00:00:00%2B00:00~x", 200),
-        ("q=%00", 200),
-        (f"q={INJECTED}", 200),
-        ("account=%27%3B--", 200),
+        ("sessions?state=nonsense", 400),
+        ("sessions?state=open&after=nonsense", 400),
+        ("sessions?state=open&after=2026-01-01T00:00:00%2B00:00~x", 200),
+        ("sessions?q=%00", 200),
+        (f"sessions?q={INJECTED}", 200),
+        ("sessions?account=%27%3B--", 200),
+        ("sessions/%00", 404),
     ],
 )
-def test_any_query_is_answered(
-    environment: dict[str, str], tmp_path: Path, query: str, status: int
-):
+def test_any_query_is_answered(environment: dict[str, str], tmp_path: Path, path: str, status: int):
     """Nonsense is refused or finds nothing; never a fault of ours."""
     with console(environment, tmp_path / "log") as origin:
-        answer = httpx.get(f"{origin}/sessions?{query}", auth=AUTH, trust_env=False)
+        answer = httpx.get(f"{origin}/{path}", auth=AUTH, trust_env=False)
 
     assert answer.status_code == status
     assert "<script>window" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["sessions?q=", "deliveries/dead?replayed=without_token&event_id="]
+)
+def test_a_link_from_elsewhere_puts_nothing_into_a_command(
+    environment: dict[str, str], tmp_path: Path, path: str
+):
+    """Who copies the command that the page proposes runs that one alone."""
+    with console(environment, tmp_path / "log") as origin:
+        page = httpx.get(f"{origin}/{path}1%3B+rm+-r+x", auth=AUTH, trust_env=False).text
+
+    proposed = page.partition("<code>session-worker ")[2].partition("</code>")[0]
+    assert "&#39;1; rm -r x&#39;" in proposed

@@ -27,16 +27,51 @@ _MISSING = (
     " apt-get install --no-install-recommends chromium chromium-driver fonts-dejavu-core"
 )
 
-_CONTRAST = """
+_FAINT = """
 const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
 const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
 const light = (c) => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
-const shown = document.querySelector(arguments[0]);
-let ground = shown;
-while (parts(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
-const both = [getComputedStyle(shown).color, getComputedStyle(ground).backgroundColor];
-const [low, high] = both.map((colour) => light(parts(colour))).sort((a, b) => a - b);
-return (high + 0.05) / (low + 0.05);
+const ground = (e) => {
+  const own = parts(getComputedStyle(e).backgroundColor);
+  return own[3] === 0 && e.parentElement ? ground(e.parentElement) : own;
+};
+const ratio = (colour, e) => {
+  const [low, high] = [light(parts(colour)), light(ground(e))].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+};
+const faint = new Set();
+for (const e of document.querySelectorAll("body :not(svg, svg *, .hidden)")) {
+  const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  if (own && ratio(getComputedStyle(e).color, e) < 4.5) faint.add(e.textContent.trim());
+  if (e.placeholder && ratio(getComputedStyle(e, "::placeholder").color, e) < 4.5)
+    faint.add(e.placeholder);
+}
+return [...faint];
+"""
+_BROKEN = """
+const broken = [], range = document.createRange();
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const text = walker.currentNode;
+  if (text.parentElement.closest(".said, .own, .id, code")) continue;
+  for (const word of text.data.matchAll(/[a-z]{3,14}(?![\\w-])/gi)) {
+    range.setStart(text, word.index);
+    range.setEnd(text, word.index + word[0].length);
+    if (new Set([...range.getClientRects()].map((r) => Math.round(r.top))).size > 1)
+      broken.push(word[0]);
+  }
+}
+return broken;
+"""
+_NAMELESS = """
+const named = (e) => e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.length;
+const controls = [...document.querySelectorAll("a, button, input:not([type=hidden]), th")];
+const levels = [...document.querySelectorAll("h1, h2, h3")].map((h) => Number(h.tagName[1]));
+const skipped = levels.some((level, n) => level > (levels[n - 1] ?? 0) + 1);
+return [
+  ...controls.filter((e) => !named(e)).map((e) => e.outerHTML),
+  ...(skipped || levels.filter((level) => level === 1).length !== 1 ? [`headings: ${levels}`] : []),
+];
 """
 
 
@@ -133,9 +168,17 @@ class Browser:
         )
         return int(wide) - int(window)
 
-    def contrast(self, selector: str) -> float:
-        """How much the first such element's text differs from its ground, as WCAG reckons it."""
-        return float(self.driver.execute_script(_CONTRAST, selector))
+    def faint(self) -> list[str]:
+        """Texts that differ from their ground by less than WCAG's 4.5 to 1."""
+        return list(self.driver.execute_script(_FAINT))
+
+    def broken_words(self) -> list[str]:
+        """Ordinary words of ours of which a part stands on another line."""
+        return list(self.driver.execute_script(_BROKEN))
+
+    def nameless(self) -> list[str]:
+        """Controls and columns without a name, and headings that skip a level."""
+        return list(self.driver.execute_script(_NAMELESS))
 
     def script_ran(self) -> bool:
         """Whether something that was to be shown was run."""

@@ -17,6 +17,9 @@ DEAD = "e7b1d2a4-6c3f-7d55-8e90-2b4a6c8e0f12"
 REFERENCE = "order-2041"
 ORDER_ID = "f3392f8b-6116-4073-ab96-e330819e2c07"
 INJECTED = '<img src=x onerror="window.injected=true"><script>window.injected=true</script>\'--'
+GONE = "webhook:erp-of-the-warehouse-in-the-north"
+HELD = "webhook"
+LONG = "long-" + "0123456789abcdef" * 14
 CANARY = "canary-of-a-token"
 
 
@@ -37,6 +40,9 @@ def set_scene(stored: Stored, *, told: str = INJECTED) -> Scene:
     _lapsed(stored)
     _open(stored)
     _crowd(stored)
+    stored.add("webhook_endpoints", sink=GONE, disabled_at="now", reason="HTTP 410 Gone")
+    stored.add("webhook_endpoints", sink=HELD, held_until="tomorrow")
+    _long(stored)
     stored.add_session(FAILED, due_in=150, last_error=f"503 {told}", reference=told)
     return Scene(tokenless=_dead(stored, told), dead=_cancelled(stored))
 
@@ -156,6 +162,16 @@ def _open(stored: Stored) -> None:
     _shift(stored, OPEN, ("expires_at",), -3600 * 47)
     _history(stored, OPEN, ("WAITING", 160, 0.4), ("IN_PROGRESS", 118, 3))
     _poll_times(stored, OPEN, 0, 4, 9, 15, 23, 32, 41, 45, 56, 70, 88, 110, 133, 156)
+
+
+def _long(stored: Stored) -> None:
+    """Whatever may be long is; a hundred changes; an event that waits for a sink that is gone."""
+    stored.add_session(LONG, reference=LONG, account=LONG[:60], due_in=3600)
+    _shift(stored, LONG, ("tracked_at",), 40_000)
+    words = ("WAITING", "BACK", "ERROR", "FAILED", "A_LONG_NEW_WORD_OF_KLARNAS_OWN")
+    _history(stored, LONG, *((words[n % 5], 40_000 - n * 300, 2) for n in range(100)))
+    _poll_times(stored, LONG, *range(0, 39_000, 195))
+    stored.add_message(LONG, 1, sinks=(GONE,))
 
 
 def _cancelled(stored: Stored) -> UUID:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -50,8 +50,9 @@ class Overview:
             "unordered": reports.unordered(limit=LISTED),
             "unordered_counts": reports.unordered_counts(),
             "untold": reports.untold(limit=LISTED),
+            "untold_before": reports.untold_before(),
             "accounts": reports.accounts(),
-            "outbox": _by_sink(reports.undelivered()),
+            "outbox": _by_sink(reports.undelivered(), reports.shut()),
             "detection": detection,
             "detection_bars": histogram.of_cumulative(BOUNDS, detection),
             "detected": sum(row["timed"] for row in detection),
@@ -60,14 +61,11 @@ class Overview:
 
 
 def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:
-    by_state, open_by_status, read_by_account = (
-        Counter[str](),
-        Counter[str | None](),
-        Counter[str](),
-    )
+    by_state, open_by_status = Counter[str](), Counter[str | None]()
+    polls_per_second = defaultdict[str, float](float)
     for row in states:
         by_state[row["state"]] += row["sessions"]
-        read_by_account[row["account"]] += row["polled_lately"]
+        polls_per_second[row["account"]] += row["polls_per_second"]
         if row["state"] == "open":
             open_by_status[row["status"]] += row["sessions"]
     oldest = max((row["oldest_seconds"] or 0.0 for row in due), default=0.0)
@@ -75,26 +73,26 @@ def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:
     return {
         "by_state": by_state,
         "open_by_status": open_by_status.most_common(),
-        "read_by_account": read_by_account,
+        "polls_per_second": polls_per_second,
         "due": sum(row["due"] for row in due),
         "in_flight": sum(row["in_flight"] for row in due),
         "due_by_account": {row["account"]: row for row in due},
         "oldest_due": oldest,
         "is_late": oldest > LATE_SECONDS,
-        "read_lately": read_by_account.total(),
+        "read_lately": sum(row["polled_lately"] for row in states),
         "idle_seconds": min(idle, default=None),
     }
 
 
-def _by_sink(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    sinks: dict[str, dict[str, Any]] = {}
+def _by_sink(rows: Sequence[Row], shut: Mapping[str, Row]) -> list[dict[str, Any]]:
+    """A row for each sink that has something undelivered, or is not sent to."""
+    nothing = {"waiting": 0, "dead": 0, "tries": 0, "oldest_seconds": None}
+    names = sorted({row["sink"] for row in rows} | set(shut))
+    sinks = {name: nothing | {"sink": name, "shut": shut.get(name)} for name in names}
     for row in rows:
-        sink = sinks.setdefault(
-            row["sink"],
-            {"sink": row["sink"], "waiting": 0, "dead": 0, "tries": 0, "oldest_seconds": None},
-        )
+        sink = sinks[row["sink"]]
         sink["waiting"] += row["waiting"]
         sink["dead"] += row["dead"]
         sink["tries"] = max(sink["tries"], row["most_attempts"])
         sink["oldest_seconds"] = row["oldest_seconds"] or sink["oldest_seconds"]
-    return [sinks[name] for name in sorted(sinks)]
+    return list(sinks.values())

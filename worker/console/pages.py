@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qs, quote, urlencode
 from uuid import UUID
 
+import structlog
 from anyio import to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
@@ -21,6 +22,8 @@ from worker.console.overview import Overview
 from worker.console.security import Csrf
 from worker.console.timeline import delivery_state, draw, status_class, waits_for
 from worker.console.wording import FILTERS
+
+log = structlog.get_logger(__name__)
 
 PAGE_ROWS: Final = 50
 FOUND_ROWS: Final = 100
@@ -75,7 +78,7 @@ class Pages:
 
     def session(self, request: Request) -> Response:
         """Tell one payment session's story, drawn and in words."""
-        session_id = request.path_params["session_id"]
+        session_id = request.path_params["session_id"].replace("\0", "")
         session = self._reports.session(session_id)
         if session is None:
             raise HTTPException(404, f"{session_id} is not followed.")
@@ -86,6 +89,7 @@ class Pages:
             session=session,
             drawings=drawings,
             waits_for=waits_for(session["deliveries"]),
+            shut=self._reports.shut(),
         )
 
     def dead(self, request: Request) -> Response:
@@ -95,6 +99,7 @@ class Pages:
         context = {
             "rows": rows[:PAGE_ROWS],
             "following": following,
+            "shut": self._reports.shut().values(),
             "may_replay": self._replay is not None,
             "replayed": _text(request.query_params, "replayed"),
             "event_id": _text(request.query_params, "event_id"),
@@ -118,7 +123,10 @@ class Pages:
             event_id = UUID(form.get("event_id", ""))
         except ValueError:
             raise HTTPException(400, "event_id: must be an event's id") from None
-        done = await to_thread.run_sync(self._replay, event_id, form.get("sink", ""))
+        sink = form.get("sink", "")
+        done = await to_thread.run_sync(self._replay, event_id, sink)
+        who = request.user.display_name
+        log.info("replay_asked", event_id=str(event_id), sink=sink, result=done, user=who)
         said = urlencode({"replayed": done, "event_id": str(event_id)})
         return RedirectResponse(f"/deliveries/dead?{said}", status_code=303)
 

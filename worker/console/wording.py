@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -47,4 +48,6 @@ FILTERS = {
     "span": span,
     "count": count,
     "event_name": event_name,
+    # What others wrote stands in commands that a person copies.
+    "shell": shlex.quote,
 }

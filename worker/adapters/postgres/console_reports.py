@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from worker.adapters.postgres.event_reports import DISCARDED
 from worker.adapters.postgres.reports import Reports, Row
 
 _LISTED = """session_id, account, kind, reference, status, outcome, order_id, poll_count,
@@ -19,35 +20,51 @@ _STATES = text("""
     SELECT account, COALESCE(outcome, 'open') AS state, status, count(*) AS sessions,
         count(*) FILTER (WHERE last_polled_at > statement_timestamp() - interval '5 minutes')
             AS polled_lately,
+        sum(CASE WHEN last_polled_at > statement_timestamp() - interval '1 minute' THEN (
+            SELECT count(*) FROM unnest(polled_seconds) AS polled(after)
+            WHERE tracked_at + GREATEST(after, ~after) * interval '1 second'
+                > statement_timestamp() - interval '1 minute'
+        ) ELSE 0 END)::float / 60 AS polls_per_second,
         EXTRACT(epoch FROM statement_timestamp() - max(last_polled_at))::float AS idle_seconds
     FROM payment_sessions
     GROUP BY 1, 2, 3
     ORDER BY 1, 2, 3
 """)
-# Paid without an order, as far as anybody told us: the token ran out, or it is still awaited.
-# What lapsed longer ago is nobody's to save any more.
+# Paid without an order, as far as anybody told us. Those come first whose token still places one:
+# of the others, that ran out in the last day, the shop has to be asked.
 _UNORDERED = text("""
     SELECT session_id, reference, account, authorization_expires_at, authorization_lapsed_at,
         EXTRACT(epoch FROM authorization_expires_at - statement_timestamp())::float AS seconds_left
     FROM payment_sessions
     WHERE (authorization_lapsed_at > statement_timestamp() - interval '1 day'
             AND confirmed_at IS NULL)
-        OR next_warning_at IS NOT NULL
-    ORDER BY authorization_lapsed_at DESC NULLS LAST, authorization_expires_at
+        OR (next_warning_at IS NOT NULL
+            AND authorization_expires_at < statement_timestamp() + interval '20 minutes')
+    ORDER BY authorization_lapsed_at DESC NULLS FIRST, authorization_expires_at
     LIMIT :limit
 """)
 _UNORDERED_COUNTS = text("""
-    SELECT
-        (SELECT count(*) FROM payment_sessions
-            WHERE authorization_lapsed_at > statement_timestamp() - interval '1 day'
-                AND confirmed_at IS NULL) AS lapsed,
+    SELECT statement_timestamp() AS asked_at,
+        count(*) FILTER (WHERE authorization_lapsed_at > statement_timestamp() - interval '1 day')
+            AS lapsed,
+        count(*) FILTER (WHERE authorization_lapsed_at <= statement_timestamp() - interval '1 day')
+            AS lapsed_before,
         (SELECT count(*) FROM payment_sessions WHERE next_warning_at IS NOT NULL) AS awaited,
         (SELECT count(*) FROM payment_sessions WHERE next_warning_at IS NOT NULL
             AND authorization_expires_at < statement_timestamp() + interval '20 minutes')
             AS expiring
+    FROM payment_sessions
+    WHERE authorization_lapsed_at IS NOT NULL AND confirmed_at IS NULL
 """)
 # Told late or never, the shop cannot place the order: whether or not it confirms orders.
-_UNTOLD = text("""
+# What a person gave up is a decision, and nothing to look at.
+_OF_PAYMENTS = """
+    JOIN outbox_messages AS m USING (event_id)
+    JOIN payment_sessions AS s ON s.session_id = d.session_id
+    WHERE m.event_type IN ('payment_session.authorized', 'payment_session.order_placed')
+        AND s.confirmed_at IS NULL AND d.last_error IS DISTINCT FROM :discarded
+"""
+_UNTOLD = text(f"""
     WITH late AS (
         SELECT * FROM outbox_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL
         UNION ALL
@@ -56,14 +73,19 @@ _UNTOLD = text("""
     SELECT d.session_id, s.reference, s.account, d.event_id, d.sink, d.attempts, d.dead_at,
         d.last_error,
         EXTRACT(epoch FROM statement_timestamp() - m.created_at)::float AS seconds
-    FROM late AS d
-    JOIN outbox_messages AS m USING (event_id)
-    JOIN payment_sessions AS s ON s.session_id = d.session_id
-    WHERE m.event_type IN ('payment_session.authorized', 'payment_session.order_placed')
+    FROM late AS d {_OF_PAYMENTS}
         AND m.created_at < statement_timestamp() - interval '10 seconds'
-        AND s.confirmed_at IS NULL
     ORDER BY m.created_at DESC
     LIMIT :limit
+""")  # noqa: S608 - constants of this module
+_UNTOLD_BEFORE = text(f"""
+    SELECT count(*) AS deliveries FROM outbox_deliveries AS d {_OF_PAYMENTS}
+        AND d.dead_at <= statement_timestamp() - interval '1 day'
+""")  # noqa: S608 - constants of this module
+_SHUT = text("""
+    SELECT sink, disabled_at, reason, held_until FROM webhook_endpoints
+    WHERE disabled_at IS NOT NULL OR held_until > statement_timestamp()
+    ORDER BY sink
 """)
 _OUTBOX = text("""
     SELECT d.sink, count(*) AS waiting, 0 AS dead, max(d.attempts) AS most_attempts,
@@ -163,16 +185,27 @@ class ConsoleReports(Reports):
         return self._rows(_STATES)
 
     def unordered(self, *, limit: int) -> list[Row]:
-        """Answer authorized payments that no order is confirmed for: lapsed first, then by time."""
+        """Answer authorized payments that no order is confirmed for.
+
+        First those that lapse within 20 minutes, then those that lapsed in the last day.
+        """
         return self._rows(_UNORDERED, limit=limit)
 
     def unordered_counts(self) -> Row:
-        """Answer how many of them have `lapsed`, are `awaited`, and are `expiring` (20 minutes)."""
+        """Answer how many `lapsed` this day or `lapsed_before`, are `awaited`, are `expiring`."""
         return self._rows(_UNORDERED_COUNTS)[0]
 
     def untold(self, *, limit: int) -> list[Row]:
-        """Answer payments that some sink was not told of for ten seconds or longer."""
-        return self._rows(_UNTOLD, limit=limit)
+        """Answer payments that some sink was not told of for ten seconds, or gave up this day."""
+        return self._rows(_UNTOLD, limit=limit, discarded=DISCARDED)
+
+    def untold_before(self) -> int:
+        """Answer how many deliveries of payments a sink gave up longer than a day ago."""
+        return int(self._rows(_UNTOLD_BEFORE, discarded=DISCARDED)[0]["deliveries"])
+
+    def shut(self) -> dict[str, Row]:
+        """Answer by sink what is not sent to: `disabled_at` for a `reason`, or `held_until`."""
+        return {row["sink"]: row for row in self._rows(_SHUT)}
 
     def undelivered(self) -> list[Row]:
         """Answer for each sink what waits, and what was given up: two rows where both are so."""
