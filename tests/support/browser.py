@@ -53,7 +53,7 @@ const broken = [], range = document.createRange();
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
   const text = walker.currentNode;
-  if (text.parentElement.closest(".said, .own, .id, code")) continue;
+  if (text.parentElement.closest(".said, .own, .id, .lead, dd, code")) continue;
   for (const word of text.data.matchAll(/[a-z]{3,14}(?![\\w-])/gi)) {
     range.setStart(text, word.index);
     range.setEnd(text, word.index + word[0].length);

@@ -61,13 +61,14 @@ def _finish(stored: Stored, session_id: str, seconds_ago: float, **columns: obje
 
 
 def _shift(stored: Stored, session_id: str, columns: Sequence[str], seconds_ago: float) -> None:
-    for column in columns:
-        stored.rows(
-            f"UPDATE payment_sessions SET {column} = now() - %s * interval '1 s'"  # noqa: S608 - ours
-            " WHERE session_id = %s",
-            seconds_ago,
-            session_id,
-        )
+    """At one moment, all of them."""
+    changes = ", ".join(f"{column} = statement_timestamp() - moved.by" for column in columns)
+    stored.rows(
+        f"UPDATE payment_sessions SET {changes}"  # noqa: S608 - ours
+        " FROM (SELECT %s * interval '1 s') AS moved(by) WHERE session_id = %s",
+        seconds_ago,
+        session_id,
+    )
 
 
 def _history(stored: Stored, session_id: str, *changes: tuple[str, float, float]) -> None:
