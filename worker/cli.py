@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,6 @@ from worker.commands.events_app import events
 from worker.commands.policy_app import policy
 
 app = typer.Typer(
-    help="Follows Klarna payment sessions to their end.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -34,10 +35,29 @@ class Population(StrEnum):
     SHIFTED = "shifted"
 
 
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - typer gives it so
+    if wanted:
+        sys.stdout.write(f"{version('klarna-session-worker')}\n")
+        raise typer.Exit
+
+
 Json = Annotated[bool, typer.Option("--json", help="Answer one JSON document.")]
+# 0 is any free one.
+Port = partial(typer.Option, min=0, max=65_535)
 SessionId = Annotated[str, typer.Argument(help="Klarna's payment session id.")]
 
 # Commands import what they need when they run: `--help` stays quick.
+
+
+@app.callback()
+def options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    """Follows Klarna payment sessions to their end."""
 
 
 @app.command()
@@ -45,7 +65,7 @@ def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running.")] = False,
 ) -> None:
-    """Show the main job on this machine, with servers and a Klarna stand-in of its own.
+    """Show the main job, with servers and a Klarna stand-in.
 
     Example: session-worker demo --keep
     """
@@ -60,10 +80,10 @@ def up(
     state: Annotated[Path, typer.Option(help="Where embedded servers keep their data.")] = Path(
         ".local"
     ),
-    flower_port: Annotated[int, typer.Option(help="Where Flower listens.")] = 5555,
-    console_port: Annotated[int, typer.Option(help="Where the console listens.")] = 8098,
+    flower_port: Annotated[int, Port(help="Where Flower listens.")] = 5555,
+    console_port: Annotated[int, Port(help="Where the console listens.")] = 8098,
 ) -> None:
-    """Run all on this machine: servers where no URL is set, worker, beat, Flower, console.
+    """Run everything on this machine. Servers come along where no URL names one.
 
     Example: session-worker up --flower-port 5556
     """
@@ -115,9 +135,9 @@ def track(
     reference: Annotated[str | None, typer.Option(help="Your own id, in every event.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Enqueue a payment session, as a shop does; or track a whole list.
+    """Enqueue a payment session, as a shop does. Or track a whole list.
 
-    Example: session-worker track 39a1c773-bafd-754d-af1f-b30c592f1267 --reference order-17
+    Example: session-worker track 39a1c773-bafd-754d-af1f-b30c592f1267
 
     Example: session-worker track --from sessions.jsonl
     """
@@ -160,9 +180,9 @@ def confirm(
     *,
     as_json: Json = False,
 ) -> None:
-    """Note that an order was placed with an authorization: its warnings stop.
+    """Note that an order was placed. The warnings of its authorization stop.
 
-    Example: session-worker confirm 39a1c773-bafd-754d-af1f-b30c592f1267 order-17
+    Example: session-worker confirm 39a1c773-bafd-754d-af1f-b30c592f1267 order-1
     """
     from worker.commands import confirming  # noqa: PLC0415 - see above
 
@@ -171,7 +191,7 @@ def confirm(
 
 @app.command()
 def show(session_id: SessionId, *, as_json: Json = False) -> None:
-    """Tell one payment session's story: transitions, polls, deliveries.
+    """Tell one payment session's story. It has transitions, polls and deliveries.
 
     Example: session-worker show 39a1c773-bafd-754d-af1f-b30c592f1267
     """
@@ -214,7 +234,7 @@ def list_sessions(
 
 @app.command()
 def stats(*, as_json: Json = False) -> None:
-    """Count payment sessions, what is due, the outbox and the accounts.
+    """Count payment sessions, what is due, the outbox, accounts.
 
     Example: session-worker stats --json
     """
@@ -227,7 +247,7 @@ def stats(*, as_json: Json = False) -> None:
 def sandbox(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8097,
+    port: Annotated[int, Port(help="Port to listen on.")] = 8097,
     seed: Annotated[int | None, typer.Option(help="Makes generated ids repeatable.")] = None,
 ) -> None:
     """Serve a Klarna stand-in; its control API is at /_sandbox.
@@ -247,9 +267,9 @@ def sandbox(
 def console(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8098,
+    port: Annotated[int, Port(help="Port to listen on.")] = 8098,
 ) -> None:
-    """Serve web pages for the person on call; CONSOLE_BASIC_AUTH is their login.
+    """Serve web pages for the person on call. CONSOLE_BASIC_AUTH is their login.
 
     Example: session-worker console --port 8098
     """
@@ -279,9 +299,9 @@ def simulate(
     as_json: Json = False,
     plot: Annotated[Path | None, typer.Option(help="Draw delay against requests: a PNG.")] = None,
 ) -> None:
-    """Replay payment sessions by a policy and by other schedules, at as many requests.
+    """Replay payment sessions by a policy and other schedules. Each has as many requests.
 
-    Example: session-worker simulate --traces traces.jsonl --requests 50 --requests 80
+    Example: session-worker simulate --requests 50 --requests 80
     """
     from worker.commands import simulate as simulating  # noqa: PLC0415 - see above
 
@@ -308,9 +328,9 @@ def generate_key() -> None:
 
 @app.command("rotate-keys")
 def rotate_keys(*, as_json: Json = False) -> None:
-    """Encrypt every stored token with the first of TOKEN_ENCRYPTION_KEYS.
+    """Encrypt every stored token anew. The first of TOKEN_ENCRYPTION_KEYS does it.
 
-    Example: TOKEN_ENCRYPTION_KEYS=new,old session-worker rotate-keys
+    Example: session-worker rotate-keys
     """
     from worker.commands import secrets  # noqa: PLC0415 - see above
 

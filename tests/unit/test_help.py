@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from pathlib import Path
+from importlib.metadata import version
 
 import click
 import pytest
@@ -16,7 +16,6 @@ from tests.support.processes import BIN
 from worker.cli import app
 
 ROOT = typer.main.get_command(app)
-OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 TOLD = sorted(set(re.findall(r"`(session-worker [^`]+)`", OPERATIONS)))
 
 
@@ -58,23 +57,36 @@ def test_help_has_an_example_that_the_command_understands(path: tuple[str, ...])
         command_at(path).make_context(" ".join(path), words[1 + len(path) :])
 
 
-@pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"`(session-worker [^`]+)`", OPERATIONS)))
-)
-def test_every_command_of_the_page_for_operators_is_one(command: str):
-    """Parsed as it stands: who is on call at night must not read the help first."""
-    words = shlex.split(command)[1:]
-    length = max((n for n in range(1, 3) if tuple(words[:n]) in ALL), default=0)
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_an_example_stands_on_one_line(path: tuple[str, ...]):
+    """In 80 columns: wrapped, it would be pasted as two commands."""
+    shown = CliRunner().invoke(app, [*path, "--help"], terminal_width=80)
+    written = re.findall(r"^ *(Example: .*)$", command_at(path).help or "", re.MULTILINE)
 
-    assert length, "no such command"
-    path = tuple(words[:length])
-    command_at(path).make_context(" ".join(path), as_typed(words[length:]))
+    assert written
+    assert all(f"  {example}\n" in shown.stdout for example in written)
 
 
-def as_typed(words: list[str]) -> list[str]:
-    """What the page leaves to the reader, filled in."""
-    filled = {"SECONDS": "60", "ID": "0b1d9815-165e-42e2-8867-35bc03789e00", "ORDER": "order-1"}
-    return [filled.get(word, word) for word in words]
+@pytest.mark.parametrize("path", sorted({path[:-1] for path in ALL}), ids=" ".join)
+def test_a_list_of_commands_cuts_no_sentence_short(path: tuple[str, ...]):
+    shown = CliRunner().invoke(app, [*path, "--help"], terminal_width=80)
+
+    assert "Commands:" in shown.stdout
+    assert "..." not in shown.stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("option", [("up", "--flower-port"), ("sandbox", "--port")])
+def test_a_port_is_one(option: tuple[str, str]):
+    asked = CliRunner().invoke(app, [*option, "65536"])
+
+    assert asked.exit_code == 2
+    assert option[1] in asked.output
+
+
+def test_the_version_is_told():
+    told = CliRunner().invoke(app, ["--version"])
+
+    assert (told.exit_code, told.stdout) == (0, f"{version('klarna-session-worker')}\n")
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

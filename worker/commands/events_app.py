@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 events = typer.Typer(
-    help="List events and their deliveries, send them again, lift what was disabled.",
+    help="List events and their deliveries, or send them again.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -42,7 +42,7 @@ def list_events(  # noqa: PLR0913 - an option each
 ) -> None:
     """List events with their deliveries, the newest first.
 
-    Example: session-worker events list --sink webhook --state pending --since 2h
+    Example: session-worker events list --state pending --since 2h
     """
     from worker.commands.events import Wanted, list_events  # noqa: PLC0415 - see above
 
@@ -102,7 +102,7 @@ def replay(  # noqa: PLR0913 - an option each
 ) -> None:
     """Send events again, under their old ids and in their order.
 
-    Example: session-worker events replay --sink webhook --state dead --since 2026-11-20T00:00:00Z
+    Example: session-worker events replay --sink webhook --state dead
     """
     from worker.commands.events import Wanted, replay  # noqa: PLC0415 - see above
 
@@ -112,7 +112,7 @@ def replay(  # noqa: PLR0913 - an option each
 
 @events.command()
 def enable(sink: SinkName, *, as_json: Json = False) -> None:
-    """Send to an endpoint again: it answered 410 Gone and was disabled, or asked for a pause.
+    """Send to an endpoint again. It was disabled by 410 Gone, or asked for a pause.
 
     Example: session-worker events enable webhook:erp
     """
@@ -123,7 +123,7 @@ def enable(sink: SinkName, *, as_json: Json = False) -> None:
 
 @events.command()
 def discard(sink: SinkName, *, yes: Yes = False, as_json: Json = False) -> None:
-    """Give up everything that waits for a sink; `replay` brings it back.
+    """Give up everything that waits for a sink. `replay` brings it back.
 
     Example: session-worker events discard webhook:erp --yes
     """

@@ -31,7 +31,7 @@ def fit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit a policy to the status changes the worker recorded; show what it is worth on them.
+    """Fit a policy to the recorded status changes. Shows what it is worth on them.
 
     Example: session-worker policy fit --out poll_policy.jsonl
     """
@@ -47,7 +47,7 @@ def traces(
     sessions: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50_000,
     as_json: Json = False,
 ) -> None:
-    """Write the recorded sessions' lives, without any id, for `session-worker simulate --traces`.
+    """Write the recorded sessions' lives, without any id. `simulate --traces` reads them.
 
     Example: session-worker policy traces --out traces.jsonl
     """
