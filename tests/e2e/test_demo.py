@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
 def test_up_with_a_postgres_that_is_not_there_says_so_in_one_line(temporary: Path):
     """A newcomer who copied .env.example and filled in the credentials: its URLs are examples."""
     ran = subprocess.run(
-        [BIN / "session-worker", "up"],
+        [BIN / "session-worker", "up", *_ANY_PORTS],
         env=ENVIRONMENT
         | {
             "DATABASE_URL": "postgresql://klarna:canary@127.0.0.1:9/klarna",
@@ -129,3 +130,27 @@ def test_up_with_a_postgres_that_is_not_there_says_so_in_one_line(temporary: Pat
     assert ran.stderr.startswith("Postgres is not there: is it up, ")
     assert "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own." in ran.stderr
     assert "canary" not in ran.stdout + ran.stderr
+
+
+def test_up_with_what_it_cannot_have_says_so_in_one_line_and_starts_nothing(temporary: Path):
+    """Another `up` has the port; a folder cannot be made."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for option, value in (
+            ("--flower-port", port),
+            ("--console-port", port),
+            ("--state", "/proc/no"),
+        ):
+            ran = subprocess.run(
+                [BIN / "session-worker", "up", *_ANY_PORTS, option, value],
+                env=ENVIRONMENT,
+                cwd=temporary,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+
+            assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+            assert ran.stderr.startswith(f"{option}: cannot ")
+    assert list(temporary.iterdir()) == []

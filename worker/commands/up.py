@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +32,9 @@ def up(*, state: Path, flower_port: int, console_port: int) -> None:
     """Run servers (where no URL names one), migrations and every process until a signal."""
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        state.mkdir(parents=True, exist_ok=True)
+        _refuse_a_taken_port("--flower-port", flower_port)
+        _refuse_a_taken_port("--console-port", console_port)
+        _make(state)
         servers = _start_servers(stack, state)
         _fill_in("TOKEN_ENCRYPTION_KEYS", _kept(state / "token-key", _new_key))
         login = "flower:" + _kept(state / "flower-password", _new_password)
@@ -44,7 +47,7 @@ def up(*, state: Path, flower_port: int, console_port: int) -> None:
         _migrate()
         processes = stack.enter_context(Processes(os.environ))
         processes.start_celery("beat", "beat", "--loglevel=INFO")
-        processes.start_celery("worker", "worker", "--loglevel=INFO")
+        processes.start_celery("worker", "--quiet", "worker", "--loglevel=INFO")
         start_flower(processes, flower_port)
         start_console(processes, console_port)
         console.print(
@@ -57,7 +60,9 @@ def up(*, state: Path, flower_port: int, console_port: int) -> None:
 
 def start_flower(processes: Processes, port: int) -> None:
     """Start Flower on this machine's loopback address; FLOWER_BASIC_AUTH is its login."""
-    processes.start_celery("flower", "flower", f"--port={port}", "--address=127.0.0.1")
+    processes.start_celery(
+        "flower", "flower", f"--port={port}", "--address=127.0.0.1", "--logging=error"
+    )
 
 
 def start_console(processes: Processes, port: int) -> None:
@@ -94,6 +99,23 @@ def interruptible() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _refuse_a_taken_port(option: str, port: int) -> None:
+    """Before anything starts: Flower would end by a traceback, among other processes' lines."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            fail(f"{option}: cannot listen on port {port}: {error.strerror}. Name another.")
+
+
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"--state: cannot make {state}: {error.strerror}")
 
 
 def _start_servers(stack: ExitStack, state: Path) -> EmbeddedServers | None:

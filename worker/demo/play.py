@@ -52,7 +52,12 @@ def play(*, keep: bool) -> int:
     with interruptible():
         try:
             with Stage() as stage:
-                console.print(f"Servers, stand-in, beat and worker: {monotonic() - started:.1f} s.")
+                console.print(
+                    "A stand-in plays Klarna and its consumers; the worker reads it and tells a "
+                    "stream and a webhook.\nEach session's name says what its consumer does, or "
+                    "what goes wrong at Klarna; behind it are the statuses that the worker saw.\n"
+                    f"Servers, stand-in, beat and worker: started in {monotonic() - started:.1f} s."
+                )
                 code = _Play(stage).run()
                 if keep:
                     _keep(stage)
@@ -214,6 +219,10 @@ class _Play:
             "[green]All invariants hold[/green]: transitions are unbroken, each session has one "
             "outcome, every event was recorded with its transition and arrived in order, no lease "
             "is left, no open session lacks its next poll, no token leaked."
+        )
+        console.print(
+            "`bin/demo --keep` leaves all of it running, to look around. docs/quickstart.md goes "
+            "on with a payment session of your own."
         )
         return 0
 

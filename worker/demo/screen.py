@@ -94,8 +94,8 @@ def print_summary(lines: Sequence[Line]) -> None:
         f"{len(lines)} payment sessions, {sum(line.polls for line in lines)} polls, "
         f"{sum(len(line.statuses) for line in lines)} transitions, "
         f"{sum(len(line.events) for line in lines)} events received from the stream. "
-        f"Final status seen after {delays[len(delays) // 2]:.1f} s in the median, "
-        f"{delays[-1]:.1f} s at most."
+        f"Seen after: from the last change at Klarna to its record, "
+        f"{delays[len(delays) // 2]:.1f} s in the median, {delays[-1]:.1f} s at most."
     )
 
 
