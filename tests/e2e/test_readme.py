@@ -1,4 +1,4 @@
-"""The README's commands and programs, taken from it as they stand and run in order."""
+"""The README's commands and programs, as they stand and in order; and ways-in.md's message."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from worker.sandbox.server import SandboxClient
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+WAYS_IN = (ROOT / "docs" / "ways-in.md").read_text()
 # ```python enqueue.py … ```
 PROGRAMS = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+MESSAGE = re.findall(r"^```json message\.json\n(.*?)^```$", WAYS_IN, re.MULTILINE | re.DOTALL)[0]
 SEE, DEPLOY, WATCH = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 FROM_PYTHON = ["39a1c773-bafd-754d-af1f-b30c592f1267", "5a3fc9ba-2b2e-7c8e-9d9c-1f3a0c5a7d10"]
 FROM_ELSEWHERE = "7c1f0a52-94d1-7b1e-8a40-6f5f2b7f9c33"
@@ -95,7 +97,7 @@ def _enqueue_from_python(deployment: Deployment, folder: Path) -> None:
 
 
 def _enqueue_from_elsewhere(deployment: Deployment) -> None:
-    message = json.loads(PROGRAMS["message.json"])
+    message = json.loads(MESSAGE)
     with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
         server.lpush("payment-sessions", json.dumps(message))
 

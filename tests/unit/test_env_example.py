@@ -1,4 +1,4 @@
-"""`.env.example` and the README's table name every setting, with the defaults of the code."""
+"""`.env.example` and docs/settings.md name every setting, with the defaults of the code."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from config.webhooks import WebhookEndpointSettings
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text()
 README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "settings.md").read_text()
 # Set by the names of their parts only.
 BY_NAME = {"KLARNA_ACCOUNTS", "WEBHOOK_ENDPOINTS"}
 # Read by Flower itself.
@@ -93,9 +94,21 @@ def test_copied_and_filled_it_is_right_for_honcho_too(monkeypatch: pytest.Monkey
     settings_of({name: read[name] for name in FILLED}, monkeypatch)
 
 
-def test_the_readme_says_the_same():
+def rows_of(page: str) -> dict[str, str]:
     """One row a variable: | `NAME` | meaning | `default` |."""
-    rows = dict(re.findall(r"^\| `([A-Z][A-Z0-9_]*)` \| .* \| (.*) \|$", README, re.MULTILINE))
+    return dict(re.findall(r"^\| `([A-Z][A-Z0-9_]*)` \| .* \| (.*) \|$", page, re.MULTILINE))
+
+
+def test_the_readme_has_what_no_worker_starts_without():
+    """In the same words as the page of all settings."""
+    lines = [line for line in README.splitlines() if re.match(r"\| `[A-Z]", line)]
+
+    assert rows_of(README) == dict.fromkeys(FILLED, "required")
+    assert set(lines) <= set(PAGE.splitlines())
+
+
+def test_the_page_says_the_same():
+    rows = rows_of(PAGE)
     optional = {n: v for n, v in written(optional=True).items() if "__" not in n}
 
     assert set(rows) == set(written(optional=False)) | set(optional)

@@ -16,7 +16,6 @@ from tests.support.processes import BIN
 from worker.cli import app
 
 ROOT = typer.main.get_command(app)
-TOLD = sorted(set(re.findall(r"`(session-worker [^`]+)`", OPERATIONS)))
 
 
 def commands(group: click.Group, *path: str) -> list[tuple[str, ...]]:
