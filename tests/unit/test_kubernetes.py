@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from config.settings import ConsoleSettings, Settings
 from tests.support import kubernetes
@@ -19,6 +21,7 @@ from worker.progress import LOOK_EVERY_SECONDS
 WHOLE = kubernetes.whole_manifests()
 PODS = pods(WHOLE)
 NAMES = [f"{manifest['kind']} {manifest['metadata']['name']}" for manifest in WHOLE]
+BASE = KUBERNETES / "base"
 FLOWER = ("FLOWER_PERSISTENT", "FLOWER_DB", "FLOWER_STATE_SAVE_INTERVAL")
 
 
@@ -77,10 +80,13 @@ def test_kustomizations_name_every_file_beside_them():
     for file in KUBERNETES.rglob("kustomization.yaml"):
         made = yaml.safe_load(file.read_text())
         patches = [p["path"] for p in made.get("patches", ()) if "path" in p]
-        listed = {*made.get("resources", ()), *made.get("components", ()), *patches}
+        settings = [
+            env for made_of in made.get("configMapGenerator", ()) for env in made_of["envs"]
+        ]
+        listed = {*made.get("resources", ()), *made.get("components", ()), *patches, *settings}
 
         assert all((file.parent / name).exists() for name in listed), file
-        beside = {other.name for other in file.parent.glob("*.yaml")} - {file.name}
+        beside = {other.name for other in file.parent.iterdir() if other.is_file()} - {file.name}
         assert beside <= listed, file
 
 
@@ -95,7 +101,7 @@ def test_patches_change_what_there_is():
 def test_the_example_is_built_and_right(example: list[Manifest]):
     refused = {m["metadata"]["name"]: refusal(m, VERSIONS[-1]) for m in example}
 
-    assert len(example) == len(WHOLE)
+    assert len(example) == len(WHOLE) + 1, "the settings are made"
     assert {name: fault for name, fault in refused.items() if fault} == {}
     assert {m["metadata"]["namespace"] for m in example} == {"payments"}
     for pod in pods(example).values():
@@ -106,6 +112,35 @@ def test_the_example_is_built_and_right(example: list[Manifest]):
         if m["metadata"]["name"] == "session-worker-worker" and m["kind"] == "Deployment"
     ]
     assert "replicas" not in scaled["spec"]
+
+
+def test_changed_settings_are_rolled_out(tmp_path: Path):
+    """A pod reads its settings when it starts: without a new name nothing would start anew."""
+    command = kubernetes.kustomize()
+    if command is None:
+        pytest.skip("NO KUSTOMIZE: neither kustomize nor kubectl; the overlay was not built")
+    copied = shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    overlay = copied / EXAMPLE.relative_to(KUBERNETES)
+    before = settings_read(kubernetes.built(command, overlay))
+    with (overlay / "settings.env").open("a") as settings:
+        settings.write("RETENTION_DAYS=7\n")
+    after = settings_read(kubernetes.built(command, overlay))
+
+    assert before.keys() == after.keys() == {"worker", "beat"}
+    assert not set(before.values()) & set(after.values())
+
+
+def settings_read(manifests: list[Manifest]) -> dict[str, str]:
+    """The name of the settings that each component reads; they are among the manifests."""
+    made = {m["metadata"]["name"] for m in manifests if m["kind"] == "ConfigMap"}
+    read = {
+        component: source["configMapRef"]["name"]
+        for component, pod in pods(manifests).items()
+        for source in pod["containers"][0]["envFrom"]
+        if "configMapRef" in source
+    }
+    assert set(read.values()) == made
+    return read
 
 
 # --- privileges and secrets
@@ -158,14 +193,11 @@ def test_each_process_gets_the_secrets_it_needs_and_no_other():
 
 def test_settings_are_known_to_the_code():
     known = {name.upper() for name in Settings.model_fields | ConsoleSettings.model_fields}
-    maps = [
-        m
-        for m in [*WHOLE, *kubernetes.documents(EXAMPLE / "settings.yaml")]
-        if m["kind"] == "ConfigMap"
-    ]
 
-    for settings in maps:
-        assert settings["data"].keys() <= known
+    for folder in (BASE, EXAMPLE):
+        settings = dotenv_values(folder / "settings.env")
+        assert settings
+        assert settings.keys() <= known
     assert {variable["name"] for variable in container("flower")["env"]} == set(FLOWER)
 
 
@@ -203,8 +235,7 @@ def test_probes_go_by_the_age_of_the_progress_file(component: str, probe: str, t
 
 
 def test_the_progress_file_is_where_probes_look_and_can_be_written():
-    (settings,) = [m for m in WHOLE if m["kind"] == "ConfigMap"]
-    file = Path(settings["data"]["PROGRESS_FILE"])
+    file = Path(dotenv_values(BASE / "settings.env")["PROGRESS_FILE"] or "")
 
     for component in ("worker", "beat"):
         command = container(component)["livenessProbe"]["exec"]["command"][-1]
@@ -223,13 +254,12 @@ def test_a_worker_has_time_to_finish_what_it_asked():
 
 
 def test_a_drained_node_leaves_a_worker_and_a_beat():
-    kept = {
-        m["metadata"]["name"]: m["spec"]["minAvailable"]
-        for m in WHOLE
-        if m["kind"] == "PodDisruptionBudget"
-    }
+    kept = {m["metadata"]["name"]: m["spec"] for m in WHOLE if m["kind"] == "PodDisruptionBudget"}
 
-    assert kept == {"session-worker-worker": 1, "session-worker-beat": 1}
+    assert kept.keys() == {"session-worker-worker", "session-worker-beat"}
+    assert {spec["minAvailable"] for spec in kept.values()} == {1}
+    # Else a pod that makes no progress would keep its node from being drained.
+    assert {spec["unhealthyPodEvictionPolicy"] for spec in kept.values()} == {"AlwaysAllow"}
     for name in kept:
         assert named("Deployment", name)["spec"]["replicas"] == 2
 
