@@ -3,9 +3,10 @@
 #   docker run --env-file .env klarna-session-worker                          the worker
 #   docker run --env-file .env klarna-session-worker celery -A worker beat
 #   docker run --env-file .env klarna-session-worker alembic upgrade head
-ARG PYTHON_VERSION=3.11
+# With Debian's name: without it another Debian comes by itself some day.
+ARG PYTHON_TAG=3.11-slim-bookworm
 
-FROM python:${PYTHON_VERSION}-slim AS build
+FROM python:${PYTHON_TAG} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -23,9 +24,9 @@ COPY worker ./worker
 RUN pip wheel --no-deps --no-index --no-build-isolation --wheel-dir dist . \
     && pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl
 
-FROM python:${PYTHON_VERSION}-slim AS runtime
-RUN groupadd --system --gid 10001 worker \
-    && useradd --system --uid 10001 --gid worker --no-create-home --home-dir /app \
+FROM python:${PYTHON_TAG} AS runtime
+RUN groupadd --gid 10001 worker \
+    && useradd --no-log-init --uid 10001 --gid worker --no-create-home --home-dir /app \
         --shell /usr/sbin/nologin worker \
     && mkdir /var/lib/flower \
     && chown worker:worker /var/lib/flower

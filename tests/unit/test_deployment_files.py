@@ -80,6 +80,15 @@ def test_the_last_stage_installs_nothing():
     assert ("COPY", "--from=build /opt/venv /opt/venv") in last_stage()
 
 
+def test_the_base_is_of_one_debian():
+    """`slim` alone becomes another Debian some day, under a program that nobody changed."""
+    (base,) = [rest for word, rest in instructions() if word == "ARG"]
+    stages = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+
+    assert re.fullmatch(r"PYTHON_TAG=3\.\d+-slim-[a-z]+", base)
+    assert set(stages) == {"python:${PYTHON_TAG}"}
+
+
 def test_commands_need_no_shell():
     command = next(rest for word, rest in last_stage() if word == "CMD")
     check = next(rest for word, rest in last_stage() if word == "HEALTHCHECK")
