@@ -46,8 +46,8 @@ def shop(worker_and_beat: Deployment) -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def running_flower(shop: Deployment, tmp_path: Path) -> Iterator[Flower]:
-    with flower(shop.environment, tmp_path / "flower.log") as running:
+def running_flower(worker_and_beat: Deployment, tmp_path: Path) -> Iterator[Flower]:
+    with flower(worker_and_beat.environment, tmp_path / "flower.log") as running:
         running.wait_until_it_answers()
         yield running
 
@@ -118,12 +118,13 @@ def test_every_task_of_the_contract_goes_by_flowers_api(
 
 @pytest.mark.parametrize("login", [None, ("shop", "wrong")])
 def test_without_its_login_flower_sends_nothing(
-    shop: Deployment, running_flower: Flower, login: tuple[str, str] | None
+    worker_and_beat: Deployment, running_flower: Flower, login: tuple[str, str] | None
 ):
+    """Where it runs alone, no session is stored: there is no promise to look at."""
     code = running_flower.try_to_send("payment_sessions.track", "uninvited", login=login)
 
     assert code == 401
-    assert shop.session("uninvited") is None
+    assert worker_and_beat.session("uninvited") is None
 
 
 # --- SQL

@@ -16,6 +16,7 @@ from celery import Celery
 from cryptography.fernet import Fernet
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from tests.support.command import session_worker
 from tests.support.eventually import eventually
@@ -221,12 +222,12 @@ class Deployment:
         )
         events = received()
         engine = create_engine(
-            self.environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
+            self.environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://"),
+            poolclass=NullPool,
         )
         with engine.connect() as connection:
             broken = broken_state_invariants(connection)
             broken += broken_delivery_invariants(connection, events)
-        engine.dispose()
         stored = [row["payload"] for row in self.query("SELECT payload FROM outbox_messages")]
         return broken + [fault for event in (*stored, *events) for fault in unpublished(event)]
 
