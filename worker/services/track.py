@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from worker.domain.tracking import (
     default_session_url,
 )
 from worker.services.governor import Governor
+from worker.services.grouping import GroupWrite
 from worker.services.patience import Patience
 from worker.services.ports import (
     ClaimLimits,
@@ -68,6 +70,8 @@ class TrackService:
         self._session_urls = documented_urls(base_urls)
         self._allowed_origins = allowed_origins
         self._limits = limits
+        # Each send is a thread's work: many tracked at once share one.
+        self._first_polls = GroupWrite(self._send)
         self._patience = Patience(monotonic)
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
@@ -114,20 +118,27 @@ class TrackService:
         tracked = await self._sessions.track(
             request, self._session_urls, self._limits, trace_parent=trace_parent
         )
-        if tracked.poll is not None and not await self._send(tracked.poll):
+        if tracked.poll is not None and not await self._first_polls.add(tracked.poll):
             await self._sessions.release([request.session_id], [tracked.poll.lease_id])
         return tracked.effect
 
-    async def _send(self, poll: PollTask) -> bool:
-        """Send the first poll where the account's budget pays for it; else beat claims it."""
-        if not await self._governor.take(poll.account, 1):
-            return False
+    async def _send(self, polls: list[PollTask]) -> list[bool]:
+        """Send first polls where their account's budget pays for them; else beat claims them."""
+        by_account: dict[str, list[PollTask]] = defaultdict(list)
+        for poll in polls:
+            by_account[poll.account].append(poll)
+        paid: list[PollTask] = []
+        for account, asked in by_account.items():
+            paid += asked[: await self._governor.take(account, len(asked))]
+        if not paid:
+            return [False] * len(polls)
         try:
-            await self._publisher.send_polls([poll])
+            await self._publisher.send_polls(paid)
         except UnavailableError as error:
-            log.warning("first_poll_not_sent", session_id=poll.session_ids[0], error=str(error))
-            return False
-        return True
+            log.warning("first_polls_not_sent", count=len(paid), error=str(error))
+            paid = []
+        sent = {poll.lease_id for poll in paid}
+        return [poll.lease_id in sent for poll in polls]
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:

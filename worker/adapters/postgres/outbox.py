@@ -9,9 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.postgres.engine import one_statement, transaction
-from worker.adapters.postgres.group_write import GroupWrite
 from worker.adapters.postgres.statements import NEED_NOT_BE_DURABLE
 from worker.domain.deliveries import Fate
+from worker.services.grouping import GroupWrite
 from worker.services.ports import Delivery
 
 _SINK_WAITS = """

@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.adapters.postgres import claim_statements, statements, tables
 from worker.adapters.postgres.accounts import save_account
 from worker.adapters.postgres.engine import one_statement, transaction
-from worker.adapters.postgres.group_write import GroupWrite
 from worker.adapters.postgres.outbox_rows import arrays, message_arrays
 from worker.adapters.postgres.session_rows import (
     leased_from_row,
@@ -29,6 +28,7 @@ from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
 from worker.domain.session import Kind, PaymentSession
 from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest, apply_track
+from worker.services.grouping import GroupWrite
 from worker.services.ports import (
     ClaimLimits,
     LeasedSession,
