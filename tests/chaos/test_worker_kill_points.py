@@ -41,14 +41,15 @@ _WAITING_FOR_LOCKS = """
 """
 
 
-def test_a_worker_is_killed_after_its_commits_and_before_it_wakes_the_relay(
+def test_a_worker_is_killed_after_its_commits_and_before_it_delivers(
     trial: Trial, valkey: TcpProxy
 ):
-    (worker,) = trial.start("worker", REDIS_URL=valkey.url)
+    broker = {"BROKER_URL": trial.deployment.environment["REDIS_URL"]}
+    (worker,) = trial.start("worker", REDIS_URL=valkey.url, **broker)
     trial.start("beat")
     ids = trial.put_in_flight()
 
-    valkey.trap("payment_sessions.relay", Trap.FREEZE_BEFORE)
+    valkey.trap("XADD", Trap.FREEZE_BEFORE)
     trial.klarna.release()
     eventually(
         lambda: len(trial.deployment.query(_COMPLETED)) == len(ids) // 2,
