@@ -36,7 +36,7 @@ async def test_what_is_due_is_sent_and_looked_after_again_soon(
     for name in names:
         stored.add_session(name)
 
-    async with services() as opened:
+    async with services(KLARNA_READ_LIMIT="10000") as opened:
         assert await opened.dispatch.tick() == sleep
 
     sent = {name: lease_id for ids, lease_id in polls(redis_url) for name in ids}

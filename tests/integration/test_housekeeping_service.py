@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, eventually_beside
+from worker.domain.events import Event, EventType
 
 pytestmark = pytest.mark.anyio
 
@@ -40,10 +41,13 @@ async def test_a_session_that_another_took_meanwhile_is_not_given_up(
     stored.add_account(paused_for=600, refusals=5)
     stored.add_session("s1", **ENDED)
     stored.add_session("s2", **ENDED)
+    stored.add_session("other", expires_at=datetime(2100, 1, 1, tzinfo=UTC))
 
     async with services() as opened, anyio.create_task_group() as group:
         with psycopg.connect(database_url) as locking:
-            locking.execute("LOCK TABLE outbox_messages IN EXCLUSIVE MODE")
+            # Whoever writes an event of that id waits, its session's row locked already.
+            for sequence, session_id in enumerate(("s1", "s2")):
+                locking.execute(_SAME_EVENT, [expiry_of(session_id).event_id, sequence])
             group.start_soon(opened.housekeeping.purge)
             # The one that is being written is locked; the other is taken away.
             taken = await eventually_beside(lambda: take_lease(stored))
@@ -52,6 +56,16 @@ async def test_a_session_that_another_took_meanwhile_is_not_given_up(
     given_up = {"s1", "s2"} - {taken}
     assert stored.session(taken)["outcome"] is None
     assert [stored.session(session_id)["outcome"] for session_id in given_up] == ["expired"]
+
+
+_SAME_EVENT = """
+    INSERT INTO outbox_messages (event_id, session_id, sequence, event_type, payload)
+    VALUES (%s, 'other', %s, 'payment_session.expired', '{}')
+"""
+
+
+def expiry_of(session_id: str) -> Event:
+    return Event(type=EventType.EXPIRED, session_id=session_id, sequence=1, time=LONG_AGO, data={})
 
 
 def take_lease(stored: Stored) -> str | None:
@@ -63,7 +77,9 @@ def take_lease(stored: Stored) -> str | None:
         return None
     (row,) = stored.rows(
         "UPDATE payment_sessions SET lease_id = gen_random_uuid() WHERE session_id IN"
-        " (SELECT session_id FROM payment_sessions FOR UPDATE SKIP LOCKED) RETURNING session_id"
+        " (SELECT session_id FROM payment_sessions"
+        " WHERE lease_id IS NOT NULL FOR UPDATE SKIP LOCKED)"
+        " RETURNING session_id"
     )
     return row["session_id"]
 

@@ -22,6 +22,7 @@ from worker.bootstrap.shared import (
     open_engine,
     open_governor,
     open_streams,
+    poll_policy,
     routes,
 )
 from worker.services.backlog_watch import BacklogWatch
@@ -56,8 +57,10 @@ async def open_beat(settings: Settings, app: Celery) -> AsyncIterator[BeatServic
     """Build everything inside the running event loop; close it all at the end.
 
     Raises:
-        InvalidSettingsError: metrics cannot be served where the settings say.
+        InvalidSettingsError: metrics cannot be served where the settings say; the policy is not
+            right, by which workers that beat sends polls to cannot start.
     """
+    poll_policy(settings)
     async with AsyncExitStack() as stack:
         meter = open_beat_meter(stack, settings)
         engine = open_engine(stack, settings)

@@ -11,14 +11,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from config.settings import Settings
+from config.settings import SHIPPED_POLICY, InvalidSettingsError, Settings
 from worker.adapters import clock
+from worker.adapters.json_lines import JsonLinesError
+from worker.adapters.policy_file import read_policy
 from worker.adapters.postgres.accounts import PostgresAccounts
 from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.redis.quota import RedisQuota
 from worker.adapters.sinks.redis_stream import RedisStreamSink
 from worker.domain.deliveries import SHOP_SYSTEM_TYPES, SHOP_SYSTEMS, Route
+from worker.domain.policy import PollPolicy
 from worker.domain.quota import Allowance, usual_limit
 from worker.services.confirmation import ConfirmationService
 from worker.services.governor import Governor
@@ -114,3 +117,19 @@ def claim_limits(settings: Settings) -> ClaimLimits:
         tasks_in_flight=TASKS_IN_FLIGHT,
         sessions_per_task=SESSIONS_PER_TASK,
     )
+
+
+def poll_policy(settings: Settings) -> PollPolicy:
+    """Answer the policy of POLL_POLICY_FILE, scaled to POLL_REQUESTS_PER_SESSION.
+
+    Raises:
+        InvalidSettingsError: the file is not right, or not made for so many or few requests.
+    """
+    try:
+        policy = read_policy(settings.poll_policy_file or SHIPPED_POLICY)
+    except JsonLinesError as error:
+        raise InvalidSettingsError([f"POLL_POLICY_FILE: {error}"]) from None
+    try:
+        return policy.for_requests(settings.poll_requests_per_session)
+    except ValueError as error:
+        raise InvalidSettingsError([f"POLL_REQUESTS_PER_SESSION: {error}"]) from None

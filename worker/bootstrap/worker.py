@@ -11,13 +11,11 @@ from datetime import timedelta
 from celery import Celery
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from config.settings import SHIPPED_POLICY, InvalidSettingsError, Settings
+from config.settings import Settings
 from worker.adapters import clock
 from worker.adapters.celery_publisher import CeleryPublisher
 from worker.adapters.crypto import FernetTokenCipher
-from worker.adapters.json_lines import JsonLinesError
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
-from worker.adapters.policy_file import read_policy
 from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.outbox import PostgresOutbox
 from worker.adapters.postgres.purge import PostgresPurge
@@ -31,9 +29,9 @@ from worker.bootstrap.shared import (
     open_engine,
     open_governor,
     open_streams,
+    poll_policy,
     routes,
 )
-from worker.domain.policy import PollPolicy
 from worker.domain.schedule import PollLimits
 from worker.services.confirmation import ConfirmationService
 from worker.services.governor import Governor
@@ -185,22 +183,6 @@ def open_klarna(settings: Settings) -> HttpxKlarna:
         timeout=timedelta(seconds=settings.http_timeout_seconds),
         proxy_url=proxy.get_secret_value() if proxy else None,
     )
-
-
-def poll_policy(settings: Settings) -> PollPolicy:
-    """Answer the policy of POLL_POLICY_FILE, scaled to POLL_REQUESTS_PER_SESSION.
-
-    Raises:
-        InvalidSettingsError: the file is not right, or not made for so many or few requests.
-    """
-    try:
-        policy = read_policy(settings.poll_policy_file or SHIPPED_POLICY)
-    except JsonLinesError as error:
-        raise InvalidSettingsError([f"POLL_POLICY_FILE: {error}"]) from None
-    try:
-        return policy.for_requests(settings.poll_requests_per_session)
-    except ValueError as error:
-        raise InvalidSettingsError([f"POLL_REQUESTS_PER_SESSION: {error}"]) from None
 
 
 def _poll_limits(settings: Settings) -> PollLimits:

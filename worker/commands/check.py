@@ -8,7 +8,7 @@ from datetime import timedelta
 from config.settings import InvalidSettingsError, Settings, load, parse
 from worker.adapters.postgres.event_reports import EventReports
 from worker.adapters.postgres.reports import Reports, Row
-from worker.bootstrap.worker import poll_policy
+from worker.bootstrap.shared import poll_policy
 from worker.commands.checked_klarna import check_accounts
 from worker.commands.checked_postgres import check_postgres
 from worker.commands.checked_redis import check_broker, check_redis
