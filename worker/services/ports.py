@@ -109,11 +109,13 @@ class Sessions(Protocol):
         session_urls: SessionUrls,
         limits: ClaimLimits,
         *,
+        lease_id: UUID | None = None,
         trace_parent: str | None = None,
     ) -> Tracked:
         """Insert or apply `request`, and take the lease of its next poll, in one transaction.
 
-        A new session belongs to the trace of `trace_parent`.
+        The lease is `lease_id`, or one of its own. A new session belongs to the trace of
+        `trace_parent`.
 
         Raises:
             ConflictError: on contradicting arguments; nothing is stored.

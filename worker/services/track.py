@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -70,7 +71,8 @@ class TrackService:
         self._session_urls = documented_urls(base_urls)
         self._allowed_origins = allowed_origins
         self._limits = limits
-        # Each send is a thread's work: many tracked at once share one.
+        # What is tracked at once shares a lease, and so a task: it costs as much as several polls.
+        self._lease_id = uuid4()
         self._first_polls = GroupWrite(self._send)
         self._patience = Patience(monotonic)
         self._meter = telemetry.meter
@@ -116,7 +118,11 @@ class TrackService:
 
     async def _track(self, request: TrackRequest, trace_parent: str | None) -> TrackEffect:
         tracked = await self._sessions.track(
-            request, self._session_urls, self._limits, trace_parent=trace_parent
+            request,
+            self._session_urls,
+            self._limits,
+            lease_id=self._lease_id,
+            trace_parent=trace_parent,
         )
         if tracked.poll is not None and not await self._first_polls.add(tracked.poll):
             await self._sessions.release([request.session_id], [tracked.poll.lease_id])
@@ -124,21 +130,30 @@ class TrackService:
 
     async def _send(self, polls: list[PollTask]) -> list[bool]:
         """Send first polls where their account's budget pays for them; else beat claims them."""
-        by_account: dict[str, list[PollTask]] = defaultdict(list)
-        for poll in polls:
-            by_account[poll.account].append(poll)
+        self._lease_id = uuid4()
         paid: list[PollTask] = []
-        for account, asked in by_account.items():
+        for account in {poll.account for poll in polls}:
+            asked = [poll for poll in polls if poll.account == account]
             paid += asked[: await self._governor.take(account, len(asked))]
-        if not paid:
-            return [False] * len(polls)
         try:
-            await self._publisher.send_polls(paid)
+            if paid:
+                await self._publisher.send_polls(self._together(paid))
         except UnavailableError as error:
             log.warning("first_polls_not_sent", count=len(paid), error=str(error))
             paid = []
-        sent = {poll.lease_id for poll in paid}
-        return [poll.lease_id in sent for poll in polls]
+        return [poll in paid for poll in polls]
+
+    def _together(self, polls: list[PollTask]) -> list[PollTask]:
+        """As few tasks as their leases allow: what was tracked at once has the same."""
+        session_ids: dict[tuple[str, UUID], list[str]] = defaultdict(list)
+        for poll in polls:
+            session_ids[poll.account, poll.lease_id] += poll.session_ids
+        most = self._limits.sessions_per_task
+        return [
+            PollTask(account=account, lease_id=lease_id, session_ids=tuple(ids[start:][:most]))
+            for (account, lease_id), ids in session_ids.items()
+            for start in range(0, len(ids), most)
+        ]
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:

@@ -71,6 +71,7 @@ class PostgresSessions:
         session_urls: SessionUrls,
         limits: ClaimLimits,
         *,
+        lease_id: UUID | None = None,
         trace_parent: str | None = None,
     ) -> Tracked:
         """Insert or apply `request`, and take the lease of its next poll, in one transaction."""
@@ -87,6 +88,7 @@ class PostgresSessions:
                 room=None,
                 urgent_first=False,
                 session_id=session.session_id,
+                lease_ids=[lease_id or uuid4()],
             )
         return Tracked(effect=effect, poll=claimed[0] if claimed else None)
 
