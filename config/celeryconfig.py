@@ -78,8 +78,8 @@ worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_send_task_events = True
 worker_cancel_long_running_tasks_on_connection_loss = False
-# Its way back runs in the pool's threads, and RabbitMQ's connection is the consumer's alone. With it
-# on, a worker once took nothing more after a reconnection.
+# Its way back runs in the pool's threads, and RabbitMQ's connection is the consumer's alone. With
+# it on, a worker once took nothing more after a reconnection.
 worker_enable_prefetch_count_reduction = False
 
 beat_scheduler = "worker.scheduler:SessionScheduler"
