@@ -69,10 +69,17 @@ def wait_until_all_fail(trial: Trial) -> None:
         lambda: not trial.deployment.query(_READ_WELL),
         because="no session can be read",
     )
-    trial.wait_for_polls(*trial.expected, more=2)
+    # Then one after the other probes for all.
+    before = trial.deployment.query(_POLLS)[0]["polls"]
+    eventually(
+        lambda: trial.deployment.query(_POLLS)[0]["polls"] >= before + 3,
+        within=30,
+        because="the account is probed again and again",
+    )
     assert not trial.deployment.query("SELECT * FROM payment_sessions WHERE outcome IS NOT NULL")
 
 
+_POLLS = "SELECT sum(poll_count) AS polls FROM payment_sessions"
 _READ_WELL = "SELECT session_id FROM payment_sessions WHERE last_error IS NULL"
 
 
