@@ -84,7 +84,19 @@ def one_statement(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConne
     Raises:
         UnavailableError: the database is away, or asks to try again.
     """
-    return _bounded(engine.begin())
+    return _bounded(_committed(engine))
+
+
+@asynccontextmanager
+async def _committed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with engine.begin() as connection:
+        try:
+            yield connection
+        except sqlalchemy.exc.DBAPIError:
+            # What is prepared on it may have become wrong by a migration. Psycopg would forget it
+            # with a rollback; here there is none.
+            await connection.invalidate()
+            raise
 
 
 @asynccontextmanager
