@@ -50,7 +50,10 @@ def _postgres_url(value: object) -> object:
     text = str(value)
     for prefix in ("postgres://", "postgresql://", "postgresql+psycopg://"):
         if text.startswith(prefix):
-            return _readable_url("postgresql+psycopg://" + text.removeprefix(prefix), make_url)
+            url = _readable_url("postgresql+psycopg://" + text.removeprefix(prefix), make_url)
+            if make_url(url).query.get("pgbouncer", "true") != "true":
+                raise ValueError("pgbouncer must be true, or not be named")
+            return url
     raise ValueError("must start with postgresql:// or postgres://")
 
 

@@ -53,6 +53,32 @@ async def test_a_session_and_sink_has_its_messages_claimed_one_after_the_other(
     assert stored.delivery(ids[0])["delivered_at"] is not None
 
 
+async def test_marks_made_together_each_say_whether_their_session_has_more(
+    outbox: PostgresOutbox, stored: Stored
+):
+    for session_id in ("last", "more", "stale"):
+        stored.add_session(session_id)
+        stored.add_message(session_id, 1)
+    stored.add_message("more", 2)
+    stored.add_message("stale", 2)
+    claimed = {each.session_id: each for each in await claim(outbox, "last", "more", "stale")}
+    stored.rows("UPDATE outbox_deliveries SET attempts = 9 WHERE session_id = 'stale'")
+    told: dict[str, bool] = {}
+
+    async def mark(delivery: Delivery) -> None:
+        told[delivery.session_id] = await outbox.mark_delivered(delivery)
+
+    async with anyio.create_task_group() as group:
+        for delivery in claimed.values():
+            group.start_soon(mark, delivery)
+
+    assert told == {"last": False, "more": True, "stale": False}
+    delivered = stored.rows(
+        "SELECT session_id FROM outbox_deliveries WHERE delivered_at IS NOT NULL ORDER BY 1"
+    )
+    assert delivered == [{"session_id": "last"}, {"session_id": "more"}]
+
+
 async def test_a_claimed_delivery_carries_what_is_to_be_delivered(
     outbox: PostgresOutbox, stored: Stored
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 import redis
 
@@ -28,6 +29,22 @@ async def test_a_tracked_session_is_stored_and_its_first_poll_is_on_its_way(
     row = stored.session("s1")
     assert (row["account"], row["kind"], row["reference"]) == ("default", "hpp", "order-1")
     assert polls(redis_url) == [(["s1"], row["lease_id"])]
+
+
+@pytest.mark.parametrize("limit", ["10000", "1"], ids=["all are paid for", "few are paid for"])
+async def test_what_is_tracked_at_once_shares_a_lease_and_is_polled_as_far_as_it_is_paid(
+    services: OpenServices, stored: Stored, redis_url: str, limit: str
+):
+    names = [f"s{number}" for number in range(10)]
+    async with services(KLARNA_READ_LIMIT=limit) as opened, anyio.create_task_group() as group:
+        for name in names:
+            group.start_soon(opened.track.track, TrackArguments(session_id=name))
+
+    sent = {name: lease_id for ids, lease_id in polls(redis_url) for name in ids}
+    leases = {name: stored.session(name)["lease_id"] for name in names}
+    assert sent == {name: lease_id for name, lease_id in leases.items() if lease_id}
+    assert len(set(sent.values())) == 1
+    assert (len(sent) == len(names)) == (limit == "10000")
 
 
 async def test_a_session_that_is_finished_sends_nothing(

@@ -146,7 +146,16 @@ def test_a_good_value_is_taken(env: pytest.MonkeyPatch, variable: str, text: str
 @pytest.mark.parametrize(
     ("variable", "texts"),
     [
-        ("DATABASE_URL", ["", "canary", "mysql://u:canary@h/d", "sqlite:///canary"]),
+        (
+            "DATABASE_URL",
+            [
+                "",
+                "canary",
+                "mysql://u:canary@h/d",
+                "sqlite:///canary",
+                "postgres://h/canary?pgbouncer=1",
+            ],
+        ),
         (
             "REDIS_URL",
             [

@@ -21,7 +21,7 @@ PAYWAY = "payway"
 SHOP_SYSTEMS = frozenset({COMMERCE_LAYER, PAYWAY})
 # With the authorization, the order can be placed.
 SHOP_SYSTEM_TYPES = frozenset({EventType.AUTHORIZED})
-# Servers of the deployment's own, as quick as the relay task that waits for them.
+# Servers of the deployment's own, quick enough for a relay task to wait for them.
 OWN_SERVERS = frozenset({"redis_stream", "celery"})
 
 
@@ -39,7 +39,7 @@ class Route:
 
     @property
     def own_server(self) -> bool:
-        """The relay task itself waits for it."""
+        """It is one of the deployment's own servers: a relay task waits for it."""
         return self.sink in OWN_SERVERS
 
     def takes(self, event_type: EventType) -> bool:

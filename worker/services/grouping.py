@@ -1,6 +1,6 @@
-"""Groups small writes of many coroutines into one statement every few milliseconds.
+"""Does small pieces of work of many coroutines together, once every few milliseconds.
 
-Each caller is answered only after its row was committed; a failing group is written row by row.
+Each caller is answered only after its own was done; what fails together is done one by one.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ LARGEST_GROUP = 500
 @dataclass(slots=True)
 class _Group(Generic[Row, Answer]):
     rows: list[Row] = field(default_factory=list)
-    written: anyio.Event = field(default_factory=anyio.Event)
+    done: anyio.Event = field(default_factory=anyio.Event)
     answers: list[Answer] | None = None
 
 
-class GroupWrite(Generic[Row, Answer]):
-    """`write` takes rows in one transaction and answers one answer per row, in order."""
+class Grouping(Generic[Row, Answer]):
+    """`work` does rows in one go and answers one answer per row, in order."""
 
-    def __init__(self, write: Callable[[list[Row]], Awaitable[list[Answer]]]) -> None:
-        self._write = write
+    def __init__(self, work: Callable[[list[Row]], Awaitable[list[Answer]]]) -> None:
+        self._work = work
         self._open: _Group[Row, Answer] | None = None
 
     async def add(self, row: Row) -> Answer:
-        """Write `row` in company and answer what became of it; errors are this row's own."""
+        """Do `row` in company and answer what became of it; errors are this row's own."""
         group = self._open
         leads = group is None or len(group.rows) >= LARGEST_GROUP
         if leads:
@@ -42,22 +42,22 @@ class GroupWrite(Generic[Row, Answer]):
         assert group is not None  # noqa: S101 - told to the type checker
         place = len(group.rows)
         group.rows.append(row)
-        await (self._lead(group) if leads else group.written.wait())
+        await (self._lead(group) if leads else group.done.wait())
         if group.answers is None:
-            return (await self._write([row]))[0]
+            return (await self._work([row]))[0]
         return group.answers[place]
 
     async def _lead(self, group: _Group[Row, Answer]) -> None:
-        """The first of a group writes for all; should it fail or be cancelled, each for itself."""
+        """The first of a group works for all; should it fail or be cancelled, each for itself."""
         try:
             await anyio.sleep(GATHER_SECONDS)
             if self._open is group:
                 self._open = None
             if len(group.rows) > 1:
-                group.answers = await self._write(group.rows)
+                group.answers = await self._work(group.rows)
         except Exception:  # noqa: BLE001 - whatever it was, each row meets its own error alone
             group.answers = None
         finally:
             if self._open is group:
                 self._open = None
-            group.written.set()
+            group.done.set()

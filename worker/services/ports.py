@@ -349,9 +349,9 @@ class Sink(Protocol):
 
     @property
     def in_flight(self) -> int | None:
-        """How many deliveries of one process may be under way to it, beside the relay tasks.
+        """How many deliveries of one process may be under way to it, beside the tasks.
 
-        None for one as quick as our own servers: the relay task itself waits for it.
+        None for one as quick as our own servers: a relay task waits for it.
         """
 
     async def deliver(self, envelope: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from worker.domain.tracking import (
     default_session_url,
 )
 from worker.services.governor import Governor
-from worker.services.grouping import GroupWrite
+from worker.services.grouping import Grouping
 from worker.services.patience import Patience
 from worker.services.ports import (
     ClaimLimits,
@@ -73,7 +73,7 @@ class TrackService:
         self._limits = limits
         # What is tracked at once shares a lease, and so a task: it costs as much as several polls.
         self._lease_id = uuid4()
-        self._first_polls = GroupWrite(self._send)
+        self._first_polls = Grouping(self._send)
         self._patience = Patience(monotonic)
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
@@ -139,7 +139,8 @@ class TrackService:
             if paid:
                 await self._publisher.send_polls(self._together(paid))
         except UnavailableError as error:
-            log.warning("first_polls_not_sent", count=len(paid), error=str(error))
+            ids = [session_id for poll in paid for session_id in poll.session_ids]
+            log.warning("first_polls_not_sent", session_ids=ids, error=str(error))
             paid = []
         return [poll in paid for poll in polls]
 

@@ -38,6 +38,8 @@ _TOLD = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "3",
     "tcp_keepalives_count": "3",
+    # A statement whose client has gone is ended, not committed after all.
+    "client_connection_check_interval": "1000",
     "timezone": "UTC",
 }
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from worker.adapters.postgres.engine import one_statement, transaction
 from worker.adapters.postgres.statements import NEED_NOT_BE_DURABLE
 from worker.domain.deliveries import Fate
-from worker.services.grouping import GroupWrite
+from worker.services.grouping import Grouping
 from worker.services.ports import Delivery
 
 _SINK_WAITS = """
@@ -121,7 +121,7 @@ _RENEW_GENERATION = text("""
     UPDATE stream_generations
     SET generation = :new,
         resend_from = statement_timestamp() - :since,
-        resend_until = statement_timestamp()
+        resend_until = clock_timestamp()
     WHERE stream = :stream AND generation = :old
 """)
 # What is under way just now may have reached the stream that was lost: its mark must miss.
@@ -157,7 +157,7 @@ class PostgresOutbox:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._marks = GroupWrite(self._mark_together)
+        self._marks = Grouping(self._mark_together)
 
     async def claim(
         self, session_ids: Collection[str], sinks: Collection[str], *, lease: timedelta
@@ -189,10 +189,11 @@ class PostgresOutbox:
         return await self._marks.add(delivery)
 
     async def _mark_together(self, deliveries: list[Delivery]) -> list[bool]:
+        ordered = sorted(deliveries, key=lambda each: (each.event_id, each.sink))
         values = {
-            "event_ids": [each.event_id for each in deliveries],
-            "sinks": [each.sink for each in deliveries],
-            "attempts": [each.attempts for each in deliveries],
+            "event_ids": [each.event_id for each in ordered],
+            "sinks": [each.sink for each in ordered],
+            "attempts": [each.attempts for each in ordered],
         }
         async with one_statement(self._engine) as connection:
             rows = await connection.execute(_MARK_DELIVERED, values)
@@ -241,9 +242,11 @@ class PostgresOutbox:
             if old is None:
                 marked = await connection.execute(_FIRST_GENERATION, {"stream": stream, "new": new})
                 return bool(marked.rowcount)
+            # First, so that what is marked meanwhile is marked before the time that is sent again.
+            await connection.execute(_DELIVER_ANEW, {"sink": sink})
             marked = await connection.execute(_RENEW_GENERATION, values)
-            if marked.rowcount:
-                await connection.execute(_DELIVER_ANEW, {"sink": sink})
+            if not marked.rowcount:
+                await connection.rollback()
             return bool(marked.rowcount)
 
     async def send_again(self, stream: str, sink: str, *, limit: int) -> int:

@@ -48,11 +48,11 @@ def is_pooled(address: URL) -> bool:
 
 def _tell_each_transaction(engine: Engine | AsyncEngine, told: Mapping[str, str]) -> None:
     # A default for transactions would miss the one that it is said in; and the sockets that
-    # tcp_… is about are PgBouncer's own.
+    # tcp_… and client_… are about are PgBouncer's own.
     local = {
         name.removeprefix("default_"): value
         for name, value in told.items()
-        if not name.startswith("tcp_")
+        if not name.startswith(("tcp_", "client_"))
     }
     if not local:
         return

