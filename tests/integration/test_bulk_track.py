@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import subprocess
+import termios
+from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -166,6 +170,13 @@ def test_a_line_too_long_to_look_at_is_a_bad_line_like_others(
     assert stored.session("s3")["outcome"] is None
 
 
+def unread(pipe: IO[str]) -> int:
+    """How many bytes of a pipe nobody has read yet."""
+    count = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
+
+
 def test_ctrl_c_ends_it_while_it_waits_for_a_line(environment: dict[str, str], stored: Stored):
     """Somebody types, or the program before it in the pipe says nothing more."""
     command = [BIN / "session-worker", "track", "--from", "-"]
@@ -175,6 +186,10 @@ def test_ctrl_c_ends_it_while_it_waits_for_a_line(environment: dict[str, str], s
         typed_at.stdin.write("".join(f'{{"session_id": "s{n}"}}\n' for n in range(1001)))
         typed_at.stdin.flush()
         eventually(lambda: stored.value("SELECT count(*) FROM payment_sessions") == 1000)
+        # It reads on when it has counted what is stored.
+        typed_at.stdin.write('{"session_id": "s1001"}\n')
+        typed_at.stdin.flush()
+        eventually(lambda: unread(typed_at.stdin) == 0)
         typed_at.send_signal(signal.SIGINT)
 
         assert typed_at.wait(timeout=30) == 130
