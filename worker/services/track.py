@@ -142,7 +142,8 @@ class TrackService:
             ids = [session_id for poll in paid for session_id in poll.session_ids]
             log.warning("first_polls_not_sent", session_ids=ids, error=str(error))
             paid = []
-        return [poll in paid for poll in polls]
+        sent = set(paid)
+        return [poll in sent for poll in polls]
 
     def _together(self, polls: list[PollTask]) -> list[PollTask]:
         """As few tasks as their leases allow: what was tracked at once has the same."""
