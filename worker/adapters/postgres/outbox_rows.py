@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.adapters.postgres.unnested import arrays, unnested
 from worker.domain.deliveries import Route
 from worker.domain.events import Event
 
@@ -26,19 +27,6 @@ _DELIVERY = {
     "sink": "text",
     "own_only": "boolean",
 }
-
-
-def unnested(prefix: str, types: Mapping[str, str]) -> str:
-    """Answer SQL for rows `v` whose columns come as arrays, in parameters with that prefix."""
-    arrays = ", ".join(f"CAST(:{prefix}{name} AS {kind}[])" for name, kind in types.items())
-    return f"unnest({arrays}) AS v({', '.join(types)})"
-
-
-def arrays(
-    prefix: str, types: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
-) -> dict[str, list[Any]]:
-    """Answer the parameters of `unnested`."""
-    return {f"{prefix}{name}": [row[name] for row in rows] for name in types}
 
 
 # Of the sessions in `recorded`, which has their `shop_objects` as the row says now: the shop may

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.adapters.postgres import claim_statements, statements, tables
 from worker.adapters.postgres.accounts import save_account
 from worker.adapters.postgres.engine import one_statement, transaction
-from worker.adapters.postgres.outbox_rows import arrays, message_arrays
+from worker.adapters.postgres.outbox_rows import message_arrays
 from worker.adapters.postgres.session_rows import (
     leased_from_row,
     recorded_row,
@@ -24,6 +24,7 @@ from worker.adapters.postgres.session_rows import (
     session_values,
 )
 from worker.adapters.postgres.shop_objects import add_late_deliveries
+from worker.adapters.postgres.unnested import arrays
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
 from worker.domain.session import Kind, PaymentSession
@@ -221,9 +222,11 @@ class PostgresSessions:
             for session_id in load.session_ids
         )
         values = {
-            "session_ids": [session_id for session_id, _, _ in asked],
-            "lease_ids": [lease_id for _, lease_id, _ in asked],
-            "renewed_ids": [renewed_id for _, _, renewed_id in asked],
+            **arrays(
+                "",
+                statements.LOAD_TYPES,
+                [dict(zip(statements.LOAD_TYPES, each, strict=True)) for each in asked],
+            ),
             "lease": max(load.lease for load in loads),
         }
         found: dict[UUID, list[LeasedSession]] = defaultdict(list)

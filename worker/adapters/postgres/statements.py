@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from worker.adapters.postgres import tables
-from worker.adapters.postgres.outbox_rows import WRITE_MESSAGES, unnested
+from worker.adapters.postgres.outbox_rows import WRITE_MESSAGES
 from worker.adapters.postgres.session_rows import ACCOUNT_FIELDS, RECORDED_COLUMNS
+from worker.adapters.postgres.unnested import unnested
 
 # By name: a prepared statement that says `*` fails once the table has got another column.
 _SESSION = ", ".join(
@@ -25,14 +26,13 @@ _WITH_ACCOUNT = f"""
 # In a statement's answer: losing its commit in a crash of the database only means to poll again.
 NEED_NOT_BE_DURABLE = "(SELECT set_config('synchronous_commit', 'off', true))"
 
+LOAD_TYPES = {"session_id": "text", "lease_id": "uuid", "renewed_id": "uuid"}
 # The lease changes hands here: a second delivery of the same message finds nothing.
 LOAD = text(f"""
     WITH loaded AS (
         UPDATE payment_sessions AS p
         SET lease_id = v.renewed_id, lease_expires_at = statement_timestamp() + :lease
-        FROM unnest(
-            CAST(:session_ids AS text[]), CAST(:lease_ids AS uuid[]), CAST(:renewed_ids AS uuid[])
-        ) AS v(session_id, lease_id, renewed_id)
+        FROM {unnested("", LOAD_TYPES)}
         WHERE p.session_id = v.session_id
             AND p.lease_id = v.lease_id
             AND p.lease_expires_at > statement_timestamp()
