@@ -91,7 +91,7 @@ def buy(sandbox: SandboxClient, sessions: PostgresSessions) -> BuyWith:
         request = TrackRequest(
             session_id=payment.session_id, kind=Kind.KP, shop_objects=payment.shop_objects
         )
-        await sessions.track(request, lambda *_: session["session_url"], LIMITS)
+        await sessions.track([request], lambda *_: session["session_url"], LIMITS)
         return Purchase(session, made["resource"], made["order_id"])
 
     return bought

@@ -97,7 +97,7 @@ def buy(sandbox: SandboxClient, sessions: PostgresSessions) -> Buy:
             reference=reference,
             shop_objects=payment.shop_objects,
         )
-        await sessions.track(request, lambda *_: session["session_url"], LIMITS)
+        await sessions.track([request], lambda *_: session["session_url"], LIMITS)
         handle = payment.shop_objects["payway"]["klarna_payments_session_id"]
         return Purchase(session, handle)
 

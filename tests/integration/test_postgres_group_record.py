@@ -9,11 +9,10 @@ import anyio
 import pytest
 import sqlalchemy.exc
 
-from tests.support.leases import CLAIMS, claim_and_load, decision_on, documented_url
+from tests.support.leases import claim_and_load, decision_on, track
 from tests.support.stored import Stored
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.domain.errors import ServerError
-from worker.domain.tracking import TrackRequest
 from worker.services.ports import LeasedSession, Recorded
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +53,7 @@ async def test_each_of_a_group_is_told_what_became_of_its_own_row(
     for session_id in ("kept", "lost", "nudged"):
         stored.add_session(session_id)
     loaded = await claim_and_load(sessions)
-    await sessions.track(TrackRequest(session_id="nudged"), documented_url, CLAIMS)
+    await track(sessions, "nudged")
     stored.rows("UPDATE payment_sessions SET lease_id = %s WHERE session_id = 'lost'", uuid4())
     told: dict[str, Recorded | None] = {}
 

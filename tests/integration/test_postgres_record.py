@@ -9,13 +9,12 @@ import pytest
 import sqlalchemy.exc
 
 from tests.support.builders import LIMITS
-from tests.support.leases import CLAIMS, claim_and_load, decision_on, documented_url
+from tests.support.leases import claim_and_load, decision_on, track
 from tests.support.stored import Stored
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.domain.errors import AccountRefusedError, RateLimitedError, ServerError
 from worker.domain.session import Observation
-from worker.domain.tracking import TrackRequest
 from worker.domain.transitions import give_up
 from worker.services.ports import LeasedSession, Recorded
 
@@ -38,7 +37,7 @@ async def leased(sessions: PostgresSessions, stored: Stored) -> LeasedSession:
 
 
 async def nudge(sessions: PostgresSessions, session_id: str) -> None:
-    await sessions.track(TrackRequest(session_id=session_id), documented_url, CLAIMS)
+    await track(sessions, session_id)
 
 
 def events(stored: Stored) -> list[str]:

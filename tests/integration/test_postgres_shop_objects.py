@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.support.leases import CLAIMS, claim_and_load, decision_on, documented_url
+from tests.support import leases
+from tests.support.leases import claim_and_load, decision_on
 from tests.support.stored import Stored
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.sessions import PostgresSessions
@@ -13,7 +14,6 @@ from worker.adapters.postgres.shop_objects import PostgresFollowed
 from worker.domain.deliveries import PAYWAY, Route
 from worker.domain.events import EventType
 from worker.domain.session import Kind, Observation
-from worker.domain.tracking import TrackRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -29,8 +29,7 @@ def sessions(engine: AsyncEngine, cipher: FernetTokenCipher) -> PostgresSessions
 
 
 async def track(sessions: PostgresSessions, **arguments: object) -> None:
-    request = TrackRequest(session_id="s1", kind=Kind.KP, **arguments)
-    tracked = await sessions.track(request, documented_url, CLAIMS)
+    tracked = await leases.track(sessions, kind=Kind.KP, **arguments)
     if tracked.poll is not None:
         await sessions.release(["s1"], [tracked.poll.lease_id])
 

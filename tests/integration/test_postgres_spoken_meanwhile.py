@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.support.leases import CLAIMS, claim_and_load, decision_on, documented_url
+from tests.support.leases import claim_and_load, decision_on, documented_url, track
 from tests.support.stored import Stored
 from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.domain.errors import InvalidArgumentError, ServerError, SessionNotFoundError
 from worker.domain.session import Kind, Observation
-from worker.domain.tracking import TrackRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +26,7 @@ async def test_a_guess_is_not_written_over_a_correction(sessions: PostgresSessio
     guess = decision_on(leased, SessionNotFoundError(status_code=404))
     assert guess.session.outcome == "expired"
 
-    request = TrackRequest(session_id="s1", expires_at=LATER)
-    await sessions.track(request, documented_url, CLAIMS)
+    await track(sessions, expires_at=LATER)
 
     assert await sessions.record(leased, guess) is None
     row = stored.session("s1")
@@ -41,7 +39,7 @@ async def test_a_final_answer_is_written_whatever_was_said(
 ):
     stored.add_session("s1")
     leased = (await claim_and_load(sessions))["s1"]
-    await sessions.track(TrackRequest(session_id="s1"), documented_url, CLAIMS)
+    await track(sessions)
 
     await sessions.record(leased, decision_on(leased, "CANCELLED"))
 
@@ -72,8 +70,7 @@ async def test_a_failed_read_keeps_what_the_shop_corrected(
 ):
     stored.add_session("s1", not_found_count=4, not_found_since=LONG_AGO, consecutive_failures=4)
     leased = (await claim_and_load(sessions))["s1"]
-    request = TrackRequest(session_id="s1", expires_at=LATER, account="us")
-    await sessions.track(request, documented_url, CLAIMS)
+    await track(sessions, expires_at=LATER, account="us")
 
     await sessions.record(leased, decision_on(leased, ServerError(status_code=503)))
 
@@ -86,8 +83,7 @@ async def test_a_failed_read_keeps_what_the_shop_corrected(
 async def test_klarnas_own_end_wins_over_a_correction(sessions: PostgresSessions, stored: Stored):
     stored.add_session("s1")
     leased = (await claim_and_load(sessions))["s1"]
-    request = TrackRequest(session_id="s1", expires_at=LATER)
-    await sessions.track(request, documented_url, CLAIMS)
+    await track(sessions, expires_at=LATER)
     klarnas = datetime(2029, 1, 1, tzinfo=UTC)
 
     answer = Observation(status="WAITING", expires_at=klarnas)
@@ -110,7 +106,7 @@ async def test_a_session_of_another_account_is_nudged_by_its_id_alone(
 ):
     stored.add_session("s1", account="nordic")
 
-    await sessions.track(TrackRequest(session_id="s1"), only_nordic, CLAIMS)
+    await track(sessions, session_urls=only_nordic)
 
     assert stored.session("s1")["nudged_at"] is not None
 
@@ -119,9 +115,9 @@ async def test_a_new_session_without_a_configured_account_is_refused_even_with_i
     sessions: PostgresSessions, stored: Stored
 ):
     """Stored, it would be claimed by nobody, and nobody would be told."""
-    request = TrackRequest(session_id="s1", session_url="https://klarna.test/hpp/v1/sessions/s1")
+    url = "https://klarna.test/hpp/v1/sessions/s1"
 
     with pytest.raises(InvalidArgumentError, match="account"):
-        await sessions.track(request, only_nordic, CLAIMS)
+        await track(sessions, session_urls=only_nordic, session_url=url)
 
     assert stored.value("SELECT count(*) FROM payment_sessions") == 0

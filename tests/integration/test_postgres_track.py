@@ -8,28 +8,17 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.support.leases import CLAIMS, claims, documented_url
+from tests.support.leases import CLAIMS, TrackedOne, claims, documented_url, track
 from tests.support.stored import Stored
 from worker.adapters.postgres.sessions import PostgresSessions
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.session import Kind
-from worker.domain.tracking import TrackEffect, TrackRequest
-from worker.services.ports import ClaimLimits, PollTask, Tracked
+from worker.domain.tracking import TrackEffect
+from worker.services.ports import PollTask
 
 pytestmark = pytest.mark.anyio
 
 LATER = datetime(2030, 5, 1, 12, tzinfo=UTC)
-
-
-async def track(
-    sessions: PostgresSessions,
-    session_id: str = "s1",
-    *,
-    limits: ClaimLimits = CLAIMS,
-    **arguments: object,
-) -> Tracked:
-    request = TrackRequest(session_id=session_id, **arguments)
-    return await sessions.track(request, documented_url, limits)
 
 
 async def test_a_new_session_is_stored_due_with_the_lease_of_its_first_poll(
@@ -223,7 +212,7 @@ async def test_an_account_without_an_address_stores_nothing(
         raise InvalidArgumentError("account", "is not configured")
 
     with pytest.raises(InvalidArgumentError):
-        await sessions.track(TrackRequest(session_id="s1"), no_address, CLAIMS)
+        await track(sessions, session_urls=no_address)
 
     assert stored.rows("SELECT * FROM payment_sessions") == []
 
@@ -231,7 +220,7 @@ async def test_an_account_without_an_address_stores_nothing(
 async def test_tracked_many_times_at_once_a_session_is_one_row_with_one_poll(
     sessions: PostgresSessions, stored: Stored
 ):
-    tracked: list[Tracked] = []
+    tracked: list[TrackedOne] = []
 
     async def track_one() -> None:
         tracked.append(await track(sessions))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tests.support.builders import LIMITS
 from tests.support.stored import ORIGIN
 from worker.adapters.postgres.sessions import PostgresSessions
-from worker.domain.errors import ObservationError
+from worker.domain.errors import ObservationError, TrackError
 from worker.domain.session import Kind, Observation
-from worker.domain.tracking import default_session_url
+from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url
 from worker.domain.transitions import Decision, decide
-from worker.services.ports import ClaimLimits, LeasedSession
+from worker.services.ports import ClaimLimits, LeasedSession, PollTask, SessionUrls
 
 LEASE = timedelta(seconds=30)
 CLAIMS = ClaimLimits(lease=LEASE, sessions_in_flight=500, tasks_in_flight=32, sessions_per_task=50)
@@ -26,6 +26,31 @@ def claims(**changes: int) -> ClaimLimits:
 def documented_url(account: str, kind: Kind, session_id: str) -> str:
     """Where a session is read that only its id is known of."""
     return default_session_url(f"{ORIGIN}/{account}", kind, session_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedOne:
+    """What tracking one session did, and its poll where its lease was taken."""
+
+    effect: TrackEffect
+    poll: PollTask | None
+
+
+async def track(
+    sessions: PostgresSessions,
+    session_id: str = "s1",
+    *,
+    session_urls: SessionUrls = documented_url,
+    limits: ClaimLimits = CLAIMS,
+    **arguments: object,
+) -> TrackedOne:
+    """Track one session alone; raises what is wrong with it."""
+    request = TrackRequest(session_id=session_id, **arguments)
+    tracked = await sessions.track([request], session_urls, limits)
+    (effect,) = tracked.effects
+    if isinstance(effect, TrackError):
+        raise effect
+    return TrackedOne(effect=effect, poll=next(iter(tracked.polls), None))
 
 
 async def claimed(

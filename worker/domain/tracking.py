@@ -33,7 +33,10 @@ class TrackEffect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackRequest:
-    """Checked arguments of `track`; None means the shop did not say."""
+    """Checked arguments of `track`; None means the shop did not say.
+
+    `trace_parent` is the trace that a new session belongs to.
+    """
 
     session_id: str
     session_url: str | None = None
@@ -42,6 +45,7 @@ class TrackRequest:
     kind: Kind | None = None
     reference: str | None = None
     shop_objects: ShopObjects | None = None
+    trace_parent: str | None = None
 
 
 def check_session_id(value: object) -> str:

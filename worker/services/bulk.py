@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from worker.domain.errors import TrackError
-from worker.domain.session import Kind
-from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest
+from worker.domain.tracking import TrackEffect, TrackRequest
 from worker.services.ports import BulkTracking
 from worker.services.track import TrackArguments, check_arguments, documented_urls
 
@@ -44,12 +43,8 @@ class BulkTrackService:
 
     def _checked(self, arguments: TrackArguments) -> TrackRequest | TrackError:
         try:
-            request = check_arguments(
+            return check_arguments(
                 arguments, accounts=self._accounts, allowed_origins=self._allowed_origins
             )
-            # Asked even where the list gives a URL: no session of an unknown account is read.
-            account = request.account or DEFAULT_ACCOUNT
-            self._session_urls(account, request.kind or Kind.HPP, request.session_id)
         except TrackError as error:
             return error
-        return request

@@ -14,7 +14,6 @@ import anyio
 Row = TypeVar("Row")
 Answer = TypeVar("Answer")
 
-# How long the first row of a group waits for company.
 GATHER_SECONDS = 0.004
 LARGEST_GROUP = 500
 
@@ -27,10 +26,19 @@ class _Group(Generic[Row, Answer]):
 
 
 class Grouping(Generic[Row, Answer]):
-    """`work` does rows in one go and answers one answer per row, in order."""
+    """`work` does rows in one go and answers one answer per row, in order.
 
-    def __init__(self, work: Callable[[list[Row]], Awaitable[list[Answer]]]) -> None:
+    The first row of a group waits `gather_seconds` for company.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[list[Row]], Awaitable[list[Answer]]],
+        *,
+        gather_seconds: float = GATHER_SECONDS,
+    ) -> None:
         self._work = work
+        self._gather_seconds = gather_seconds
         self._open: _Group[Row, Answer] | None = None
 
     async def add(self, row: Row) -> Answer:
@@ -50,7 +58,7 @@ class Grouping(Generic[Row, Answer]):
     async def _lead(self, group: _Group[Row, Answer]) -> None:
         """The first of a group works for all; should it fail or be cancelled, each for itself."""
         try:
-            await anyio.sleep(GATHER_SECONDS)
+            await anyio.sleep(self._gather_seconds)
             if self._open is group:
                 self._open = None
             if len(group.rows) > 1:

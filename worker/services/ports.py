@@ -39,10 +39,10 @@ class PollTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
-    """What `track` did, and the first poll to send where its lease was taken."""
+    """What `track` did for each request, or its fault, and the polls whose leases it took."""
 
-    effect: TrackEffect
-    poll: PollTask | None
+    effects: list[TrackEffect | TrackError]
+    polls: list[PollTask]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,21 +104,11 @@ class Sessions(Protocol):
     """Payment sessions and their leases. All methods raise UnavailableError."""
 
     async def track(
-        self,
-        request: TrackRequest,
-        session_urls: SessionUrls,
-        limits: ClaimLimits,
-        *,
-        lease_id: UUID | None = None,
-        trace_parent: str | None = None,
+        self, requests: Sequence[TrackRequest], session_urls: SessionUrls, limits: ClaimLimits
     ) -> Tracked:
-        """Insert or apply `request`, and take the lease of its next poll, in one transaction.
+        """Insert or apply each, and take the leases of their next polls, in one transaction.
 
-        The lease is `lease_id`, or one of its own. A new session belongs to the trace of
-        `trace_parent`.
-
-        Raises:
-            ConflictError: on contradicting arguments; nothing is stored.
+        What is at fault, such as by contradicting what is stored, keeps no other from being stored.
         """
 
     async def claim(

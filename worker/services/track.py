@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from uuid import UUID, uuid4
 
 import structlog
 
-from worker.domain.errors import InvalidArgumentError
+from worker.domain.errors import InvalidArgumentError, TrackError
 from worker.domain.session import Kind, ShopObjects
 from worker.domain.tracking import (
     LONGEST_REFERENCE,
@@ -35,6 +33,9 @@ from worker.services.ports import (
 from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
+
+# How long the first of a burst waits for company, with one of the worker's 64 threads.
+GATHER_SECONDS = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +72,8 @@ class TrackService:
         self._session_urls = documented_urls(base_urls)
         self._allowed_origins = allowed_origins
         self._limits = limits
-        # What is tracked at once shares a lease, and so a task: it costs as much as several polls.
-        self._lease_id = uuid4()
-        self._first_polls = Grouping(self._send)
+        # A burst: what came at once shares statements, and its first polls a task.
+        self._together = Grouping(self._track_together, gather_seconds=GATHER_SECONDS)
         self._patience = Patience(monotonic)
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
@@ -107,55 +107,35 @@ class TrackService:
             "payment_session.track", parent=trace_parent, session_id=request.session_id
         ) as span:
             effect = await self._patience.until_done(
-                partial(self._track, request, span.trace_parent),
+                partial(self._together.add, replace(request, trace_parent=span.trace_parent)),
                 waits="track_waits",
                 session_id=request.session_id,
             )
+            if isinstance(effect, TrackError):
+                raise effect
             span.note(effect=effect)
         self._meter.tracked(effect)
         log.info("payment_session_tracked", session_id=request.session_id, effect=effect)
         return effect
 
-    async def _track(self, request: TrackRequest, trace_parent: str | None) -> TrackEffect:
-        tracked = await self._sessions.track(
-            request,
-            self._session_urls,
-            self._limits,
-            lease_id=self._lease_id,
-            trace_parent=trace_parent,
-        )
-        if tracked.poll is not None and not await self._first_polls.add(tracked.poll):
-            await self._sessions.release([request.session_id], [tracked.poll.lease_id])
-        return tracked.effect
+    async def _track_together(self, requests: list[TrackRequest]) -> list[TrackEffect | TrackError]:
+        tracked = await self._sessions.track(requests, self._session_urls, self._limits)
+        for poll in tracked.polls:
+            sent = await self._send(poll)
+            if unsent := poll.session_ids[sent:]:
+                await self._sessions.release(unsent, [poll.lease_id])
+        return tracked.effects
 
-    async def _send(self, polls: list[PollTask]) -> list[bool]:
-        """Send first polls where their account's budget pays for them; else beat claims them."""
-        self._lease_id = uuid4()
-        paid: list[PollTask] = []
-        for account in {poll.account for poll in polls}:
-            asked = [poll for poll in polls if poll.account == account]
-            paid += asked[: await self._governor.take(account, len(asked))]
+    async def _send(self, poll: PollTask) -> int:
+        """Send what its account's budget pays for, and answer how many; beat claims the rest."""
+        paid = poll.session_ids[: await self._governor.take(poll.account, len(poll.session_ids))]
         try:
             if paid:
-                await self._publisher.send_polls(self._together(paid))
+                await self._publisher.send_polls([replace(poll, session_ids=paid)])
         except UnavailableError as error:
-            ids = [session_id for poll in paid for session_id in poll.session_ids]
-            log.warning("first_polls_not_sent", session_ids=ids, error=str(error))
-            paid = []
-        sent = set(paid)
-        return [poll in sent for poll in polls]
-
-    def _together(self, polls: list[PollTask]) -> list[PollTask]:
-        """As few tasks as their leases allow: what was tracked at once has the same."""
-        session_ids: dict[tuple[str, UUID], list[str]] = defaultdict(list)
-        for poll in polls:
-            session_ids[poll.account, poll.lease_id] += poll.session_ids
-        most = self._limits.sessions_per_task
-        return [
-            PollTask(account=account, lease_id=lease_id, session_ids=tuple(ids[start:][:most]))
-            for (account, lease_id), ids in session_ids.items()
-            for start in range(0, len(ids), most)
-        ]
+            log.warning("first_polls_not_sent", session_ids=paid, error=str(error))
+            return 0
+        return len(paid)
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:

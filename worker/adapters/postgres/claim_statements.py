@@ -153,4 +153,4 @@ def _claim(condition: str = "", answered: str = "") -> TextClause:
 
 
 CLAIM_DUE = _claim(answered=f", {NEED_NOT_BE_DURABLE}")
-CLAIM_ONE = _claim("AND session_id = :session_id")
+CLAIM_TRACKED = _claim("AND session_id = ANY(CAST(:session_ids AS text[]))")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,26 +10,23 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import RowMapping, TextClause, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from worker.adapters.postgres import claim_statements, statements, tables
+from worker.adapters.postgres import claim_statements, statements
 from worker.adapters.postgres.accounts import save_account
 from worker.adapters.postgres.engine import one_statement, transaction
 from worker.adapters.postgres.outbox_rows import message_arrays
 from worker.adapters.postgres.session_rows import (
     leased_from_row,
     recorded_row,
-    session_from_row,
-    session_values,
 )
-from worker.adapters.postgres.shop_objects import add_late_deliveries
+from worker.adapters.postgres.tracking import Followed, Tracking
 from worker.adapters.postgres.unnested import arrays
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
-from worker.domain.session import Kind, PaymentSession
-from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest, apply_track
+from worker.domain.errors import TrackError
+from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
 from worker.services.grouping import Grouping
 from worker.services.ports import (
     ClaimLimits,
@@ -40,7 +38,9 @@ from worker.services.ports import (
     Tracked,
 )
 
-_T = tables.payment_sessions
+# A session that somebody else holds keeps what came with it waiting no longer: each is tried alone
+# then.
+_WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '500ms'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,104 +67,30 @@ class PostgresSessions:
     # --- tracking
 
     async def track(
-        self,
-        request: TrackRequest,
-        session_urls: SessionUrls,
-        limits: ClaimLimits,
-        *,
-        lease_id: UUID | None = None,
-        trace_parent: str | None = None,
+        self, requests: Sequence[TrackRequest], session_urls: SessionUrls, limits: ClaimLimits
     ) -> Tracked:
-        """Insert or apply `request`, and take the lease of its next poll, in one transaction."""
+        """Insert or apply each, and take the leases of their next polls, in one transaction."""
+        tracking = Tracking(session_urls=session_urls, apply=apply_track, routes=self._routes)
         async with transaction(self._engine) as connection:
-            session, effect = await self._upsert(connection, request, session_urls, trace_parent)
-            if effect is TrackEffect.UNCHANGED:
-                return Tracked(effect=effect, poll=None)
-            claimed = await _claim(
-                connection,
-                claim_statements.CLAIM_ONE,
-                session.account,
-                tasks=1,
-                limits=limits,
-                room=None,
-                urgent_first=False,
-                session_id=session.session_id,
-                lease_ids=[lease_id or uuid4()],
-            )
-        return Tracked(effect=effect, poll=claimed[0] if claimed else None)
-
-    async def _upsert(
-        self,
-        connection: AsyncConnection,
-        request: TrackRequest,
-        session_urls: SessionUrls,
-        trace_parent: str | None,
-    ) -> tuple[PaymentSession, TrackEffect]:
-        while True:
-            if applied := await self._apply(connection, request, session_urls):
-                return applied
-            if row := await self._insert(connection, request, session_urls, trace_parent):
-                return session_from_row(row), TrackEffect.CREATED
-            # Another track inserted it between the two: it is known after all.
-
-    async def _insert(
-        self,
-        connection: AsyncConnection,
-        request: TrackRequest,
-        session_urls: SessionUrls,
-        trace_parent: str | None,
-    ) -> RowMapping | None:
-        account = request.account or DEFAULT_ACCOUNT
-        kind = request.kind or Kind.HPP
-        session_id = request.session_id
-        # Asked even where the shop gave a URL: an account that is not configured is never read.
-        documented_url = session_urls(account, kind, session_id)
-        inserted = await connection.execute(
-            insert(_T)
-            .values(
-                session_id=session_id,
-                account=account,
-                kind=str(kind),
-                session_url=request.session_url or documented_url,
-                expires_at=request.expires_at,
-                reference=request.reference,
-                shop_objects=request.shop_objects,
-                trace_parent=trace_parent,
-            )
-            .on_conflict_do_nothing()
-            .returning(_T)
-        )
-        row: RowMapping | None = inserted.mappings().one_or_none()
-        return row
-
-    async def _apply(
-        self, connection: AsyncConnection, request: TrackRequest, session_urls: SessionUrls
-    ) -> tuple[PaymentSession, TrackEffect] | None:
-        """Answer what tracking makes of a known session, None where it is gone."""
-        locked = await connection.execute(
-            select(_T, func.clock_timestamp().label("locked_at"))
-            .where(_T.c.session_id == request.session_id)
-            .with_for_update()
-        )
-        row = locked.mappings().one_or_none()
-        if row is None:
-            return None
-        known = session_from_row(row)
-        session, effect = apply_track(
-            known,
-            request,
-            now=row["locked_at"],
-            session_url_for=lambda account, kind: session_urls(account, kind, request.session_id),
-        )
-        if session != known:
-            await connection.execute(
-                update(_T)
-                .where(_T.c.session_id == session.session_id)
-                .values(session_values(session))
-            )
-        if session.shop_objects != known.shop_objects:
-            await add_late_deliveries(connection, session, self._routes)
-        return session, effect
+            if len(requests) > 1:
+                await connection.execute(_WAIT_BRIEFLY)
+            stored = await tracking.store(connection, requests)
+            polls = [
+                poll
+                for account, session_ids in _to_poll(stored).items()
+                for poll in await _claim(
+                    connection,
+                    claim_statements.CLAIM_TRACKED,
+                    account,
+                    tasks=math.ceil(len(session_ids) / limits.sessions_per_task),
+                    limits=limits,
+                    room=None,
+                    urgent_first=False,
+                    session_ids=session_ids,
+                )
+            ]
+        effects = [each.effect if isinstance(each, Followed) else each for each in stored]
+        return Tracked(effects=effects, polls=polls)
 
     # --- claiming
 
@@ -287,6 +213,15 @@ class PostgresSessions:
                 {"max_lifetime": max_lifetime, "limit": limit, "lease_id": uuid4()},
             )
             return [leased_from_row(row) for row in rows.mappings()]
+
+
+def _to_poll(stored: Sequence[Followed | TrackError]) -> dict[str, list[str]]:
+    """The session ids to poll, by account."""
+    ids: dict[str, list[str]] = defaultdict(list)
+    for each in stored:
+        if isinstance(each, Followed) and each.effect is not TrackEffect.UNCHANGED:
+            ids[each.account].append(each.session_id)
+    return ids
 
 
 async def _claim(
