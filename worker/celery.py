@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import Celery, bootsteps, signals
 from celery.worker import state
+from kombu.transport import TRANSPORT_ALIASES
 
 from config import logconfig
 from config.settings import Settings, load
@@ -15,6 +16,9 @@ from worker.runtime import Runtime
 
 if TYPE_CHECKING:
     from worker.bootstrap.worker import WorkerServices
+
+# Not `broker_transport`: kombu would no longer see by the URL that `rediss` is TLS.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.adapters.redis.broker:Transport"))
 
 app = Celery("worker", include=["worker.tasks"])
 app.config_from_object("config.celeryconfig")
