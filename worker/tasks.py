@@ -27,12 +27,30 @@ from worker.shown_arguments import shown_ids
 log = structlog.get_logger(__name__)
 
 
+# How long task events wait for company: Celery sends them with every turn of its loop, which under
+# load is a message for two events.
+EVENT_SECONDS = 0.1
+
+
 class CarefulConsumer(Consumer):
     """Discards what is no task of ours without a word of what it holds.
 
     Celery logs the whole body of such a message, and ends the worker over one of another shape;
     the next worker is then given it.
     """
+
+    def register_with_event_loop(self, hub: Any) -> None:  # noqa: ANN401 - kombu's
+        """Send task events now and then."""
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(EVENT_SECONDS, self._flush_events)
+
+    def on_send_event_buffered(self) -> None:
+        """Leave them for then."""
+
+    def shutdown(self) -> None:
+        """Send those that are left."""
+        self._flush_events()
+        super().shutdown()
 
     def create_task_handler(self, *args: object, **kwargs: object) -> Callable[[Any], None]:
         """Answer what takes each message; Celery's own takes those that are whole."""
