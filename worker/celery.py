@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker.bootstrap.worker import WorkerServices
 
 # Not `broker_transport`: kombu would no longer see by the URL that `rediss` is TLS.
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.adapters.redis.broker:Transport"))
+TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "worker.adapters.redis.broker:Transport")
 
 app = Celery("worker", include=["worker.tasks"])
 app.config_from_object("config.celeryconfig")

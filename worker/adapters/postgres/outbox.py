@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.postgres.engine import one_statement, transaction
+from worker.adapters.postgres.recordset import as_json, recordset
 from worker.adapters.postgres.statements import NEED_NOT_BE_DURABLE
 from worker.domain.deliveries import Fate
 from worker.services.grouping import Grouping
@@ -70,13 +71,12 @@ _DUE_SESSIONS = text(f"""
 """)  # noqa: S608 - constants of this module
 
 # `attempts` is the lease: a delivery claimed again meanwhile is another's to mark.
+_MARKED = {"event_id": "uuid", "sink": "text", "attempts": "integer"}
 _MARK_DELIVERED = text(f"""
     WITH marked AS (
         UPDATE outbox_deliveries AS d
         SET delivered_at = clock_timestamp(), last_error = NULL
-        FROM unnest(
-            CAST(:event_ids AS uuid[]), CAST(:sinks AS text[]), CAST(:attempts AS integer[])
-        ) AS v(event_id, sink, attempts)
+        FROM {recordset("rows", _MARKED)}
         WHERE d.event_id = v.event_id AND d.sink = v.sink AND d.attempts = v.attempts
             AND d.delivered_at IS NULL AND d.dead_at IS NULL
         RETURNING d.event_id, d.sink, d.session_id
@@ -190,11 +190,7 @@ class PostgresOutbox:
 
     async def _mark_together(self, deliveries: list[Delivery]) -> list[bool]:
         ordered = sorted(deliveries, key=lambda each: (each.event_id, each.sink))
-        values = {
-            "event_ids": [each.event_id for each in ordered],
-            "sinks": [each.sink for each in ordered],
-            "attempts": [each.attempts for each in ordered],
-        }
+        values = {"rows": as_json(_MARKED, [_key(each) for each in ordered])}
         async with one_statement(self._engine) as connection:
             rows = await connection.execute(_MARK_DELIVERED, values)
             more = {(row.event_id, row.sink) for row in rows if row.has_more}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.adapters.postgres.unnested import arrays, unnested
+from worker.adapters.postgres.recordset import as_json, recordset
 from worker.domain.deliveries import Route
 from worker.domain.events import Event
 
@@ -34,12 +32,12 @@ _DELIVERY = {
 WRITE_MESSAGES = f"""
     written AS (
         INSERT INTO outbox_messages ({", ".join(_MESSAGE)})
-        SELECT v.* FROM {unnested("message_", _MESSAGE)} JOIN recorded USING (session_id)
+        SELECT v.* FROM {recordset("messages", _MESSAGE)} JOIN recorded USING (session_id)
     ),
     told AS (
         INSERT INTO outbox_deliveries (event_id, session_id, sequence, sink)
         SELECT v.event_id, v.session_id, v.sequence, v.sink
-        FROM {unnested("delivery_", _DELIVERY)} JOIN recorded USING (session_id)
+        FROM {recordset("deliveries", _DELIVERY)} JOIN recorded USING (session_id)
         WHERE NOT v.own_only OR recorded.shop_objects ? v.sink
     )
 """  # noqa: S608 - constants of this module
@@ -47,20 +45,20 @@ WRITE_MESSAGES = f"""
 _INSERT = text(f"""
     WITH recorded AS (
         SELECT session_id, shop_objects FROM payment_sessions
-        WHERE session_id = ANY(CAST(:message_session_id AS text[]))
+        WHERE session_id = ANY(CAST(:session_ids AS text[]))
     ),
     {WRITE_MESSAGES}
     SELECT
 """)  # noqa: S608 - constants of this module
 
 
-def message_arrays(events: Sequence[Event], routes: Sequence[Route]) -> dict[str, list[Any]]:
+def message_rows(events: Sequence[Event], routes: Sequence[Route]) -> dict[str, str]:
     """Answer the parameters of WRITE_MESSAGES: a message for each event, and who is told of it.
 
     Whether a sink takes it is decided here, once: later changes of the settings change nothing.
     """
     messages = [
-        _key(event) | {"event_type": str(event.type), "payload": json.dumps(event.envelope())}
+        _key(event) | {"event_type": str(event.type), "payload": event.envelope()}
         for event in events
     ]
     deliveries = [
@@ -69,7 +67,10 @@ def message_arrays(events: Sequence[Event], routes: Sequence[Route]) -> dict[str
         for route in routes
         if route.takes(event.type)
     ]
-    return arrays("message_", _MESSAGE, messages) | arrays("delivery_", _DELIVERY, deliveries)
+    return {
+        "messages": as_json(_MESSAGE, messages),
+        "deliveries": as_json(_DELIVERY, deliveries),
+    }
 
 
 async def insert_messages(
@@ -80,7 +81,10 @@ async def insert_messages(
     The caller holds the locks of their sessions' rows.
     """
     if events:
-        await connection.execute(_INSERT, message_arrays(events, routes))
+        session_ids = [event.session_id for event in events]
+        await connection.execute(
+            _INSERT, {"session_ids": session_ids} | message_rows(events, routes)
+        )
 
 
 def _key(event: Event) -> dict[str, object]:

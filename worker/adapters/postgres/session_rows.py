@@ -19,7 +19,7 @@ _LOADED_FIELDS = tuple(
 
 ACCOUNT_FIELDS = tuple(field.name for field in fields(AccountState))
 
-# What a poll may change, with the array element type each column travels as.
+# What a poll may change, with its types.
 RECORDED_COLUMNS = {
     "status": "text",
     "status_updated_at": "timestamptz",
@@ -75,7 +75,7 @@ def recorded_row(
         "lease_id": leased.lease_id,
         "loaded_at": leased.loaded_at,
         "may_repeat": may_repeat,
-        "authorization_token": cipher.encrypt(token) if token else None,
+        "authorization_token": rf"\x{cipher.encrypt(token).hex()}" if token else None,
     }
 
 

@@ -16,13 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.adapters.postgres import claim_statements, statements
 from worker.adapters.postgres.accounts import save_account
 from worker.adapters.postgres.engine import one_statement, transaction
-from worker.adapters.postgres.outbox_rows import message_arrays
+from worker.adapters.postgres.outbox_rows import message_rows
+from worker.adapters.postgres.recordset import as_json
 from worker.adapters.postgres.session_rows import (
     leased_from_row,
     recorded_row,
 )
 from worker.adapters.postgres.tracking import Followed, Tracking
-from worker.adapters.postgres.unnested import arrays
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
 from worker.domain.errors import TrackError
@@ -52,6 +52,14 @@ class _Load:
     lease: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class _Loud:
+    """A decision with something to tell, and the row that it makes."""
+
+    row: dict[str, Any]
+    decision: Decision
+
+
 class PostgresSessions:
     """Implements the port `Sessions`."""
 
@@ -63,6 +71,7 @@ class PostgresSessions:
         self._routes = routes
         self._loads = Grouping(self._load_together)
         self._quiet = Grouping(self._record_quietly)
+        self._loud = Grouping(self._record_loudly)
 
     # --- tracking
 
@@ -148,8 +157,7 @@ class PostgresSessions:
             for session_id in load.session_ids
         )
         values = {
-            **arrays(
-                "",
+            "rows": as_json(
                 statements.LOAD_TYPES,
                 [dict(zip(statements.LOAD_TYPES, each, strict=True)) for each in asked],
             ),
@@ -179,25 +187,32 @@ class PostgresSessions:
         if decision.is_quiet:
             recorded = await self._quiet.add(row)
             return replace(recorded, account_noted=noted) if recorded else None
-        history = [asdict(decision.transition)] if decision.transition else []
-        told = {
-            **arrays(
-                "transition_",
-                statements.TRANSITION_TYPES,
-                [each | {"session_id": row["session_id"]} for each in history],
-            ),
-            **message_arrays(decision.events, self._routes),
-        }
-        recorded = (await self._write(statements.RECORD, [row], told))[0]
+        recorded = await self._loud.add(_Loud(row, decision))
         return replace(recorded, account_noted=noted) if recorded else None
+
+    async def _record_loudly(self, told: list[_Loud]) -> list[Recorded | None]:
+        if len({each.row["session_id"] for each in told}) < len(told):
+            # Of one session only the holder of the lease may tell: alone, each finds out.
+            raise ValueError("decisions on one session")
+        transitions = [
+            asdict(each.decision.transition) | {"session_id": each.row["session_id"]}
+            for each in told
+            if each.decision.transition
+        ]
+        events = [event for each in told for event in each.decision.events]
+        values = {
+            "transitions": as_json(statements.TRANSITION_TYPES, transitions),
+            **message_rows(events, self._routes),
+        }
+        return await self._write(statements.RECORD, [each.row for each in told], values)
 
     async def _record_quietly(self, rows: list[dict[str, Any]]) -> list[Recorded | None]:
         return await self._write(statements.RECORD_QUIETLY, rows, {})
 
     async def _write(
-        self, statement: TextClause, rows: list[dict[str, Any]], told: dict[str, list[Any]]
+        self, statement: TextClause, rows: list[dict[str, Any]], told: dict[str, str]
     ) -> list[Recorded | None]:
-        values = arrays("", statements.RECORD_TYPES, rows) | told
+        values = {"rows": as_json(statements.RECORD_TYPES, rows)} | told
         async with one_statement(self._engine) as connection:
             written = {
                 (row.session_id, row.held_id): Recorded(nudged=row.lease_id is not None)

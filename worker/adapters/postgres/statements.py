@@ -6,8 +6,8 @@ from sqlalchemy import text
 
 from worker.adapters.postgres import tables
 from worker.adapters.postgres.outbox_rows import WRITE_MESSAGES
+from worker.adapters.postgres.recordset import recordset
 from worker.adapters.postgres.session_rows import ACCOUNT_FIELDS, RECORDED_COLUMNS
-from worker.adapters.postgres.unnested import unnested
 
 # By name: a prepared statement that says `*` fails once the table has got another column.
 _SESSION = ", ".join(
@@ -32,7 +32,7 @@ LOAD = text(f"""
     WITH loaded AS (
         UPDATE payment_sessions AS p
         SET lease_id = v.renewed_id, lease_expires_at = statement_timestamp() + :lease
-        FROM {unnested("", LOAD_TYPES)}
+        FROM {recordset("rows", LOAD_TYPES)}
         WHERE p.session_id = v.session_id
             AND p.lease_id = v.lease_id
             AND p.lease_expires_at > statement_timestamp()
@@ -128,7 +128,7 @@ POLLS_KEPT = 200
 _RECORD = f"""
     WITH v AS (
         SELECT v.*
-        FROM {unnested("", RECORD_TYPES)}
+        FROM {recordset("rows", RECORD_TYPES)}
         JOIN payment_sessions AS locked
             ON locked.session_id = v.session_id AND locked.lease_id = v.lease_id
         ORDER BY v.session_id
@@ -154,7 +154,8 @@ RECORD_QUIETLY = text(
     f"{_RECORD} SELECT held_id, session_id, lease_id, {NEED_NOT_BE_DURABLE} FROM recorded"  # noqa: S608
 )
 
-# One decision, with all that it tells. Where its lease was lost nothing is written.
+# Decisions with all that they tell, each on another session. Where a lease was lost nothing is
+# written of it.
 TRANSITION_TYPES = {
     "session_id": "text",
     "sequence": "integer",
@@ -168,7 +169,8 @@ RECORD = text(f"""
     {_RECORD},
     changed AS (
         INSERT INTO status_transitions ({", ".join(TRANSITION_TYPES)})
-        SELECT v.* FROM {unnested("transition_", TRANSITION_TYPES)} JOIN recorded USING (session_id)
+        SELECT v.*
+        FROM {recordset("transitions", TRANSITION_TYPES)} JOIN recorded USING (session_id)
     ),
     {WRITE_MESSAGES}
     SELECT held_id, session_id, lease_id FROM recorded

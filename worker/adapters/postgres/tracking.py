@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.adapters.postgres import tables
 from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.recordset import as_json, recordset
 from worker.adapters.postgres.session_rows import session_from_row, session_values
 from worker.adapters.postgres.shop_objects import add_late_deliveries
-from worker.adapters.postgres.unnested import arrays, unnested
 from worker.domain.deliveries import Route
 from worker.domain.errors import TrackError
 from worker.domain.session import Kind, PaymentSession
@@ -36,7 +35,7 @@ _TYPES = {
 # In the order of the ids, as everything that locks many rows: two of these cannot deadlock.
 _INSERT = text(f"""
     INSERT INTO payment_sessions ({", ".join(_TYPES)})
-    SELECT * FROM {unnested("", _TYPES)} ORDER BY session_id
+    SELECT * FROM {recordset("rows", _TYPES)} ORDER BY session_id
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
 """)  # noqa: S608 - constants of this module
@@ -125,7 +124,6 @@ class Tracking:
             documented_url = self.session_urls(account, kind, request.session_id)
         except TrackError as error:
             return error
-        objects = request.shop_objects
         return {
             "session_id": request.session_id,
             "account": account,
@@ -133,7 +131,7 @@ class Tracking:
             "session_url": request.session_url or documented_url,
             "expires_at": request.expires_at,
             "reference": request.reference,
-            "shop_objects": json.dumps(objects) if objects is not None else None,
+            "shop_objects": request.shop_objects,
             "trace_parent": request.trace_parent,
         }
 
@@ -171,7 +169,7 @@ async def _insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -
     """Answer which of the rows are new."""
     if not rows:
         return set()
-    return set((await connection.execute(_INSERT, arrays("", _TYPES, rows))).scalars())
+    return set((await connection.execute(_INSERT, {"rows": as_json(_TYPES, rows)})).scalars())
 
 
 async def _lock(
