@@ -118,3 +118,43 @@ async def test_a_poll_that_is_cancelled_while_its_group_gathers_harms_no_other(
 
     assert recorded == [Recorded(nudged=False)] * 2
     assert stored.session(first.session.session_id)["poll_count"] == 0
+
+
+async def test_changes_at_once_are_all_told(sessions: PostgresSessions, stored: Stored):
+    for number in range(20):
+        stored.add_session(f"s{number}")
+    recorded: list[Recorded | None] = []
+
+    async def record(leased: LeasedSession) -> None:
+        recorded.append(await sessions.record(leased, decision_on(leased, "CANCELLED")))
+
+    loaded = await claim_and_load(sessions)
+    async with anyio.create_task_group() as group:
+        for leased in loaded.values():
+            group.start_soon(record, leased)
+
+    assert recorded == [Recorded(nudged=False)] * 20
+    names = sorted(loaded)
+    for table in ("status_transitions", "outbox_messages"):
+        told = stored.rows(f"SELECT session_id FROM {table}")  # noqa: S608 - of this test
+        assert sorted({row["session_id"] for row in told}) == names
+
+
+async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_told(
+    sessions: PostgresSessions, stored: Stored
+):
+    stored.add_session("s1")
+    held = (await claim_and_load(sessions))["s1"]
+    lost = replace(held, lease_id=uuid4())
+    told: dict[str, Recorded | None] = {}
+
+    async def record(leased: LeasedSession, status: str) -> None:
+        told[status] = await sessions.record(leased, decision_on(leased, status))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(record, lost, "DISABLED")
+        group.start_soon(record, held, "CANCELLED")
+
+    assert told == {"DISABLED": None, "CANCELLED": Recorded(nudged=False)}
+    transitions = stored.rows("SELECT to_status FROM status_transitions")
+    assert [row["to_status"] for row in transitions] == ["CANCELLED"]
