@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack
@@ -10,6 +11,8 @@ from typing import Generic, TypeVar
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from config.settings import InvalidSettingsError, refuse
+
+_OBJECTS_BEFORE_COLLECTION = 10_000
 
 Result = TypeVar("Result")
 Services = TypeVar("Services")
@@ -43,6 +46,10 @@ class Runtime(Generic[Services]):
                 self._stack = stack.pop_all()
         except InvalidSettingsError as error:
             refuse(error)
+        # What is there by now stays: looking through it for garbage would stop the loop for 0.1 s
+        # again and again. What comes is mostly gone by itself before as much is there.
+        gc.freeze()
+        gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
 
     @property
     def is_started(self) -> bool:
