@@ -132,7 +132,7 @@ class Scene:
         self.connection = psycopg.connect(database_url, autocommit=True)
 
     def environment(self) -> dict[str, str]:
-        """Answer a deployment's environment: all as shipped but the limit on reads."""
+        """Answer a deployment's environment: as shipped but for what one account is held to."""
         return {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "DATABASE_URL": self.database_url,
@@ -142,6 +142,7 @@ class Scene:
             "KLARNA_BASE_URL": self.klarna_url,
             "KLARNA_ALLOWED_ORIGINS": self.klarna_url,
             "KLARNA_READ_LIMIT": "100000",
+            "POLL_IN_FLIGHT_PER_ACCOUNT": "1000",
             "TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
             "WEBHOOK_URL": f"{self.klarna_url}{HOOK}",
             "WEBHOOK_SECRETS": "whsec_bWFkZS11cC1mb3ItdGhlLWJlbmNobWFyay1vbmx5",

@@ -13,7 +13,7 @@ from tests.support.queues import EVENTS, POLLS, polled_ids, polls, relays
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices
 from worker.sandbox.server import SandboxServer
-from worker.services.dispatch import LONGEST_SLEEP, SHORTEST_SLEEP, SLEEP_AFTER_FEW
+from worker.services.dispatch import FEW, LONGEST_SLEEP, SHORTEST_SLEEP, SLEEP_AFTER_FEW
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ def fill(redis_url: str, queue: str, messages: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("due", "sleep"), [(2, SLEEP_AFTER_FEW), (60, SHORTEST_SLEEP)], ids=["few", "many"]
+    ("due", "sleep"), [(FEW - 1, SLEEP_AFTER_FEW), (FEW, SHORTEST_SLEEP)], ids=["few", "many"]
 )
 async def test_what_is_due_is_sent_and_looked_after_again_soon(
     services: OpenServices, stored: Stored, redis_url: str, due: int, sleep: float

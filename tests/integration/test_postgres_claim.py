@@ -65,7 +65,8 @@ async def test_a_lease_that_ran_out_is_due_again_under_a_new_id(
     ("due", "tasks", "limits", "sizes"),
     [
         (4, 16, CLAIMS, [1, 1, 1, 1]),
-        (20, 16, CLAIMS, [4, 4, 4, 4, 4]),
+        (20, 16, CLAIMS, [5, 5, 5, 5]),
+        (100, 16, CLAIMS, [20, 20, 20, 20, 20]),
         (100, 4, CLAIMS, [25, 25, 25, 25]),
         (100, 1, CLAIMS, [50]),
         (100, 4, claims(sessions_in_flight=10), [3, 3, 2, 2]),
@@ -74,7 +75,8 @@ async def test_a_lease_that_ran_out_is_due_again_under_a_new_id(
     ],
     ids=[
         "one each at ordinary load",
-        "as many tasks as each has sessions",
+        "four tasks",
+        "four times as many sessions to each as there are tasks",
         "shared evenly",
         "a full task",
         "sessions in flight",

@@ -18,10 +18,10 @@ from worker.services.streams import StreamService
 log = structlog.get_logger(__name__)
 
 SHORTEST_SLEEP = 0.05
-# After a tick that sent few, what falls due meanwhile shares its tasks; a tick costs as much as ten
-# polls. After one that sent many there are enough as it is.
+# What falls due meanwhile shares its tasks; a tick costs as much as ten polls. After one that sent
+# many there are enough as it is.
 SLEEP_AFTER_FEW = 0.1
-FEW = 50
+FEW = 200
 LONGEST_SLEEP = 1.0
 FIRST_BACKOFF_SLEEP = 0.25
 LONGEST_BACKOFF_SLEEP = 2.0

@@ -28,8 +28,8 @@ _CAPACITY = f"""
     LEFT JOIN accounts AS a ON a.account = :account
 """  # noqa: S608 - a constant
 
-# A few sessions have a task each. Of more, each task carries as many as there are tasks: it costs
-# as much as several polls.
+# A few sessions have a task each. Of more, each task carries four times as many as there are tasks:
+# it costs as much as several polls.
 _TASKS_OF_THEIR_OWN = 4
 
 # So many of the longest due are looked at; where there are more, which takes an overload, also so
@@ -137,7 +137,7 @@ def _claim(condition: str = "", answered: str = "") -> TextClause:
                 row_number() OVER (ORDER BY {_ORDER}) - 1 AS place,
                 LEAST(
                     (SELECT tasks FROM capacity),
-                    GREATEST({_TASKS_OF_THEIR_OWN}, CEIL(SQRT(count(*) OVER ())))
+                    GREATEST({_TASKS_OF_THEIR_OWN}, CEIL(SQRT(count(*) OVER ()) / 2))
                 ) AS tasks
             FROM due
         )
