@@ -125,6 +125,19 @@ async def test_events_that_no_endpoint_wants_are_messages_without_deliveries(
     assert stored.value("SELECT count(*) FROM outbox_deliveries") == 0
 
 
+async def test_what_finds_no_room_follows_when_there_is_some_without_a_sweep(
+    services: OpenServices, stored: Stored, shop: WebhookReceiver
+):
+    sessions = [stored.add_session(f"s{number}") for number in range(3 * IN_FLIGHT)]
+    events = [str(stored.add_message(session_id, 1, sinks=SINKS)) for session_id in sessions]
+
+    async with services(**to(shop)) as opened:
+        await opened.relay.relay(sessions)
+        await delivered(stored)
+
+    assert sorted(ids(shop)) == sorted(events)
+
+
 async def test_an_endpoint_that_hangs_delays_neither_the_task_nor_anybody_else(
     services: OpenServices,
     stored: Stored,

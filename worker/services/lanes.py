@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 
 import anyio
+
+# Beyond these, sessions wait for beat's sweep.
+MOST_REMEMBERED = 1000
 
 
 class Lane:
@@ -13,6 +16,7 @@ class Lane:
 
     def __init__(self, places: int) -> None:
         self._free = places
+        self._without_place: dict[str, None] = {}
 
     def take(self, wanted: int) -> int:
         """Take as many places as are wanted and free; answers how many."""
@@ -23,6 +27,16 @@ class Lane:
     def give_back(self, places: int = 1) -> None:
         """Give places back."""
         self._free += places
+
+    def remember(self, session_ids: Sequence[str]) -> None:
+        """Keep sessions that found no place in mind, until it is asked for them."""
+        room = MOST_REMEMBERED - len(self._without_place)
+        self._without_place |= dict.fromkeys(session_ids[:room])
+
+    def remembered(self) -> list[str]:
+        """Answer them, each once, and forget them."""
+        session_ids, self._without_place = list(self._without_place), {}
+        return session_ids
 
 
 class Background:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import anyio
@@ -71,23 +71,18 @@ class RelayService:
         """Relay what the payment session has due, in a moment, with others; nobody waits for it."""
         self._woken.append(session_id)
         if len(self._woken) == 1:
-            self._beside.start(self._relay_woken())
+            self._beside.start(_unattended(self._relay_woken()))
 
     async def _relay_woken(self) -> None:
         await anyio.sleep(GATHER_SECONDS)
         woken, self._woken = self._woken, []
-        try:
-            await self.relay(woken)
-        except UnavailableError as error:
-            log.warning("relay_interrupted", error=str(error))
-        except Exception:
-            # Nobody waits for this: it is told here or nowhere. Beat's sweep finds what is left.
-            log.exception("relay_failed")
+        await self.relay(woken)
 
     async def relay(self, session_ids: Sequence[str]) -> None:
         """Deliver what these payment sessions have due; failures wait for beat's sweep.
 
-        It waits for the quick sinks. Deliveries to others go on beside, as many as have room there.
+        It waits for the quick sinks. Deliveries to others go on beside, as many as have room there;
+        what finds none is taken up when there is room again.
         """
         for sink, lane in list(self._lanes.items()):
             await self._relay_beside(sink, lane, session_ids)
@@ -99,7 +94,7 @@ class RelayService:
                 group.start_soon(self._deliver_in_turn, delivery)
 
     async def _relay_beside(self, sink: str, lane: Lane, session_ids: Sequence[str]) -> None:
-        waiting = list(session_ids)
+        waiting = [*lane.remembered(), *session_ids]
         while waiting and (places := lane.take(len(waiting))):
             asked, waiting = waiting[:places], waiting[places:]
             claimed: list[Delivery] = []
@@ -109,6 +104,7 @@ class RelayService:
                 lane.give_back(places - len(claimed))
             for delivery in claimed:
                 self._beside.start(self._deliver_in_lane(delivery, lane))
+        lane.remember(waiting)
 
     async def _deliver_in_lane(self, delivery: Delivery, lane: Lane) -> None:
         try:
@@ -118,6 +114,8 @@ class RelayService:
             log.exception("delivery_failed", **_ids(delivery))
         finally:
             lane.give_back()
+        if delivery.sink in self._lanes:
+            await _unattended(self._relay_beside(delivery.sink, lane, []))
 
     async def _deliver_in_turn(self, delivery: Delivery) -> None:
         """Deliver it, then the session's next ones to the same sink, until one fails.
@@ -196,6 +194,16 @@ class RelayService:
             log.warning("delivery_dead", error=str(refused), **_ids(delivery))
         if fate.disable_sink:
             log.warning("sink_disabled", error=str(refused), sink=delivery.sink)
+
+
+async def _unattended(work: Awaitable[None]) -> None:
+    """Nobody waits for it: what fails is told here or nowhere. Beat's sweep finds what is left."""
+    try:
+        await work
+    except UnavailableError as error:
+        log.warning("relay_interrupted", error=str(error))
+    except Exception:
+        log.exception("relay_failed")
 
 
 def _ids(delivery: Delivery) -> dict[str, str]:
