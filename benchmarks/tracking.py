@@ -28,7 +28,8 @@ IN_BULK_SECONDS = 60.0
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     """Track by both ways, each thrice."""
-    yield from _by_task(stage, plan)
+    for workers in (1, 2):
+        yield from _by_task(stage, plan, workers)
     with stage.scene("tracking from a file") as scene, TemporaryDirectory() as folder:
         seconds = [
             _from_file(scene, Path(folder, "list.jsonl"), plan.tracked_in_bulk)
@@ -42,10 +43,11 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     )
 
 
-def _by_task(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    with stage.scene("tracking by tasks") as scene:
+def _by_task(stage: Stage, plan: Plan, workers: int) -> Iterator[Figure]:
+    by = f"{workers} worker{'s' if workers > 1 else ''}"
+    with stage.scene(f"tracking by tasks, {by}") as scene:
         held = [_hold(scene, plan.tracked) for _ in range(plan.windows)]
-        scene.start(workers=1)
+        scene.start(workers=workers)
         usage, runs = scene.usage(), []
         for run, queue in enumerate(held, start=1):
             before = usage.cpu_seconds()
@@ -54,13 +56,13 @@ def _by_task(stage: Stage, plan: Plan) -> Iterator[Figure]:
             runs.append((seconds, sum(after[role] - before[role] for role in CHAIN)))
         scene.check()
     yield Figure(
-        name="scale: tracking by `payment_sessions.track`, 1 worker",
+        name=f"scale: tracking by `payment_sessions.track`, {by}",
         unit="/s",
         values=tuple(plan.tracked / seconds for seconds, _ in runs),
-        at_least=TRACKED_A_SECOND,
+        at_least=TRACKED_A_SECOND if workers > 1 else None,
     )
     yield Figure(
-        name="scale: CPU per tracked session, its first poll included",
+        name=f"scale: CPU per tracked session, its first poll included, {by}",
         unit="ms",
         values=tuple(1000 * cpu / plan.tracked for _, cpu in runs),
     )

@@ -135,10 +135,10 @@ def _headers(credentials: Credentials) -> httpx.Headers:
 def _raise_for_status(response: httpx.Response) -> None:
     """Raise the error that any status but 200 stands for; its body is never looked at."""
     code = response.status_code
+    if code == 200:  # noqa: PLR2004 - RFC 9110: OK
+        return
     correlation_id = _correlation_id(response.headers)
     match code:
-        case 200:
-            return
         case 401 | 403:
             raise AccountRefusedError(status_code=code, correlation_id=correlation_id)
         case 404:

@@ -186,9 +186,9 @@ class PostgresSessions:
         )
         if decision.is_quiet:
             recorded = await self._quiet.add(row)
-            return replace(recorded, account_noted=noted) if recorded else None
-        recorded = await self._loud.add(_Loud(row, decision))
-        return replace(recorded, account_noted=noted) if recorded else None
+        else:
+            recorded = await self._loud.add(_Loud(row, decision))
+        return replace(recorded, account_noted=True) if recorded and noted else recorded
 
     async def _record_loudly(self, told: list[_Loud]) -> list[Recorded | None]:
         if len({each.row["session_id"] for each in told}) < len(told):
