@@ -18,6 +18,7 @@ from tests.support.databases import Databases
 from tests.support.processes import BIN
 from tests.support.queues import polls, taken
 from tests.support.stored import Stored
+from worker.adapters.redis.broker import Channel
 from worker.bootstrap.worker import open_worker
 from worker.contract.tasks import TASKS
 from worker.domain.errors import InvalidArgumentError
@@ -68,6 +69,14 @@ def runtime(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     started.start(open_worker(parse(Settings), app))
     yield started
     started.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_the_broker_is_spoken_to_by_a_transport_that_keeps_its_client(app: Celery, scheme: str):
+    with app.connection_for_write(f"{scheme}://:secret@broker.test/0") as connection:
+        assert connection.transport.Channel is Channel
+        assert bool(connection.ssl) == (scheme == "rediss")
+        assert connection.as_uri() == f"{scheme}://:**@broker.test:6379/0"
 
 
 # --- names, queues, acknowledgement
