@@ -10,7 +10,7 @@ import redis
 
 from tests.hostile.bombs import PEAK
 from tests.hostile.cases import PROPERTY
-from tests.support.databases import Databases
+from tests.support.databases import Databases, memory
 from tests.support.deployment import environment_of
 from worker.embedded import EmbeddedServers
 from worker.sandbox.server import SandboxClient, SandboxServer
@@ -37,7 +37,9 @@ def servers() -> Iterator[tuple[str, str]]:
     if database_url and redis_url:
         yield database_url, redis_url
         return
-    with EmbeddedServers(postgres=not database_url, valkey=not redis_url) as embedded:
+    with EmbeddedServers(
+        postgres=not database_url, valkey=not redis_url, ephemeral_within=memory()
+    ) as embedded:
         yield database_url or embedded.database_url, redis_url or embedded.redis_url
 
 

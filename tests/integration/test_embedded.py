@@ -178,12 +178,14 @@ def test_start_again_of_a_running_server_changes_nothing(servers: EmbeddedServer
     assert servers.pids == before
 
 
-def test_an_ephemeral_end_leaves_neither_process_nor_folder():
-    with EmbeddedServers() as servers:
-        pids, folder = servers.pids, servers.state_dir
+def test_an_ephemeral_end_leaves_neither_process_nor_folder(folder: Path):
+    """Not even where it was told to make its folder."""
+    with EmbeddedServers(ephemeral_within=folder) as servers:
+        pids = servers.pids
+        assert servers.state_dir.parent == folder
         servers.kill("postgres")
     assert all_gone(pids)
-    assert not folder.exists()
+    assert list(folder.iterdir()) == []
     servers.stop()
 
 

@@ -48,6 +48,7 @@ class EmbeddedServers:
         valkey: whether Valkey is wanted.
         postgres_port: a port to insist on; None for any free one.
         valkey_port: likewise.
+        ephemeral_within: where an ephemeral folder is made; None for the system's temporary one.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class EmbeddedServers:
         valkey: bool = True,
         postgres_port: int | None = None,
         valkey_port: int | None = None,
+        ephemeral_within: Path | None = None,
     ) -> None:
         self._kept_dir = state_dir
+        self._ephemeral_within = ephemeral_within
         self._ports: dict[ServerName, int | None] = {}
         if postgres:
             self._ports["postgres"] = postgres_port
@@ -118,7 +121,9 @@ class EmbeddedServers:
             return self
         orders = {name: self._order(name) for name in self._ports}
         self._state_dir = (
-            open_kept_folder(self._kept_dir) if self._kept_dir else new_ephemeral_folder()
+            open_kept_folder(self._kept_dir)
+            if self._kept_dir
+            else new_ephemeral_folder(self._ephemeral_within)
         )
         try:
             self._running = self._start_or_attach(self._state_dir, orders)

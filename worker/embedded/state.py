@@ -17,15 +17,15 @@ from worker.embedded.waiting import polls
 REMOVE_SECONDS = 10.0
 
 
-def new_ephemeral_folder() -> Path:
-    """A private folder in the system's temporary one.
+def new_ephemeral_folder(within: Path | None) -> Path:
+    """A private folder in that one; in the system's temporary one where None is given.
 
     Raises:
         EmbeddedServerError: this is root, and the servers' account can reach no such folder.
     """
     if server_account() is None:
-        return Path(tempfile.mkdtemp(prefix="session-worker-"))
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes it private
+        return Path(tempfile.mkdtemp(prefix="session-worker-", dir=within))
+    for parent in (within or tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes it private
         if is_reachable(Path(parent)):
             folder = Path(tempfile.mkdtemp(prefix="session-worker-", dir=parent))
             folder.chmod(0o711)
