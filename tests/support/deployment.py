@@ -10,13 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import redis
 from celery import Celery
 from cryptography.fernet import Fernet
-from psycopg.rows import dict_row
 from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from tests.support.command import session_worker
 from tests.support.eventually import eventually
@@ -56,6 +53,13 @@ class Deployment:
         # As a shop has it: an app of its own that imports nothing of ours.
         broker = environment.get("BROKER_URL", environment["REDIS_URL"])
         self.shop = Celery("shop", broker=broker, set_as_current=False)
+        # What waits for a fact asks dozens of times: on one connection, another where that is cut.
+        self._database = create_engine(
+            environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://"),
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"prepare_threshold": None, "options": "-c timezone=UTC"},
+        )
 
     # --- processes
 
@@ -83,6 +87,7 @@ class Deployment:
         for process in running:
             process.wait_for_end()
         self.shop.close()
+        self._database.dispose()
 
     def logs(self) -> str:
         """What every process wrote."""
@@ -150,10 +155,9 @@ class Deployment:
 
     def query(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
         """Ask the database; times come back in UTC."""
-        with psycopg.connect(self.environment["DATABASE_URL"], row_factory=dict_row) as connection:
-            connection.execute("SET timezone = 'UTC'")
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        with self._database.connect() as connection:
+            found = connection.exec_driver_sql(statement, parameters)
+            return [dict(row) for row in found.mappings()] if found.returns_rows else []
 
     def session(self, session_id: str) -> dict[str, Any] | None:
         """The stored payment session, or None."""
@@ -221,11 +225,7 @@ class Deployment:
             because="the outbox is empty",
         )
         events = received()
-        engine = create_engine(
-            self.environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://"),
-            poolclass=NullPool,
-        )
-        with engine.connect() as connection:
+        with self._database.connect() as connection:
             broken = broken_state_invariants(connection)
             broken += broken_delivery_invariants(connection, events)
         stored = [row["payload"] for row in self.query("SELECT payload FROM outbox_messages")]
