@@ -1,4 +1,7 @@
-"""`examples/django_shop`, run as its README says beside a whole deployment."""
+"""`examples/django_shop`, run as its README says beside a whole deployment.
+
+Each test has a checkout and Celery workers of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ import pytest
 import redis
 
 from tests.support.deployment import Deployment
+from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
 from tests.support.placed_orders import tries_to_order
-from tests.support.processes import BIN
+from tests.support.processes import BIN, CeleryProcess
 from tests.support.programs import Program
 from worker.sandbox.server import SandboxClient
 
@@ -26,7 +30,10 @@ VISIBILITY_SECONDS = 2
 
 
 class Shop:
-    """The shop's web server, its Celery workers, and what a consumer sees of it."""
+    """The shop's web server, its Celery workers, and what a consumer sees of it.
+
+    `folder` is where those that are started next write to.
+    """
 
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         wanted = ("PATH", "REDIS_URL", "KLARNA_USERNAME", "KLARNA_PASSWORD", "KLARNA_BASE_URL")
@@ -35,9 +42,8 @@ class Shop:
             "SHOP_DATABASE": str(folder / "shop.sqlite3"),
             "SHOP_VISIBILITY_TIMEOUT": str(VISIBILITY_SECONDS),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
-        self._folder = folder
+        self.folder = folder
         self._port = free_port()
         self._page = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False)
 
@@ -99,29 +105,49 @@ class Shop:
             ready=ready,
             folder=EXAMPLE,
             environment=self._environment,
-            log_file=self._folder / f"{name}.log",
+            log_file=self.folder / f"{name}.log",
         )
 
 
-@pytest.fixture
-def deployment(deployment: Deployment) -> Deployment:
-    deployment.environment["EVENT_SINKS"] = "redis_stream,celery"
-    return deployment
+@pytest.fixture(scope="module")
+def deployment(
+    shared_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    environment = shared_environment | {"EVENT_SINKS": "redis_stream,celery"}
+    with deploy(environment, tmp_path_factory.mktemp("deployment")) as deployed:
+        yield deployed
 
 
-@pytest.fixture
-def shop(deployment: Deployment, sandbox: SandboxClient, tmp_path: Path) -> Iterator[Shop]:
-    """Everybody pays half a second after the checkout."""
-    sandbox.set_default_script(steps=[[0.5, "COMPLETED"]], expires_in=600)
-    made = Shop(deployment, tmp_path)
+@pytest.fixture(scope="module")
+def payment_worker(deployment: Deployment) -> CeleryProcess:
+    """The worker that follows the shop's payment sessions, beside a beat."""
+    worker, _ = deployment.start_all("worker", "beat")
+    return worker
+
+
+@pytest.fixture(scope="module")
+def open_shop(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    made = Shop(deployment, tmp_path_factory.mktemp("shop"))
     with made.open():
         yield made
+
+
+@pytest.fixture
+def shop(
+    open_shop: Shop,
+    payment_worker: CeleryProcess,  # noqa: ARG001 - it runs
+    sandbox: SandboxClient,
+    tmp_path: Path,
+) -> Shop:
+    """Everybody pays half a second after the checkout."""
+    sandbox.set_default_script(steps=[[0.5, "COMPLETED"]], expires_in=600)
+    open_shop.folder = tmp_path
+    return open_shop
 
 
 def test_a_checkout_becomes_one_order_however_often_its_event_comes(
     shop: Shop, deployment: Deployment, sandbox: SandboxClient
 ):
-    deployment.start_all("worker", "beat")
     with shop.worker("first") as worker:
         bought = shop.check_out()
         order = shop.wait_for(bought, "placed")
@@ -145,7 +171,6 @@ def test_a_worker_killed_while_klarna_answers_costs_no_second_order(
     shop: Shop, deployment: Deployment, sandbox: SandboxClient
 ):
     """The order is placed and the answer lost: the next worker learns that it was placed."""
-    deployment.start_all("worker", "beat")
     with shop.worker("first") as worker:
         bought = shop.check_out()
         sandbox.add_fault("hold", methods=["POST"])
@@ -162,9 +187,8 @@ def test_a_worker_killed_while_klarna_answers_costs_no_second_order(
 
 
 def test_what_klarna_cannot_answer_now_is_tried_again_and_shows_no_token(
-    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+    shop: Shop, sandbox: SandboxClient
 ):
-    deployment.start_all("worker", "beat")
     with shop.worker("first") as worker:
         bought = shop.check_out()
         sandbox.add_fault("status", code=503, methods=["POST"], times=1)
@@ -178,10 +202,9 @@ def test_what_klarna_cannot_answer_now_is_tried_again_and_shows_no_token(
 
 
 def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
-    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+    shop: Shop, sandbox: SandboxClient
 ):
     """Abuse protection answers so, without an error object: nothing was placed."""
-    deployment.start_all("worker", "beat")
     with shop.worker("first"):
         bought = shop.check_out()
         sandbox.add_fault("status", code=403, body="abuse", methods=["POST"], times=1)
@@ -190,11 +213,8 @@ def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
     assert sandbox.session(bought["session_id"])["orders"] == 1
 
 
-def test_no_event_is_lost_by_a_fault_that_nobody_thought_of(
-    shop: Shop, deployment: Deployment, sandbox: SandboxClient
-):
+def test_no_event_is_lost_by_a_fault_that_nobody_thought_of(shop: Shop, sandbox: SandboxClient):
     """A task that fails is acknowledged. Here Klarna's answer to a placed order lacks its id."""
-    deployment.start_all("worker", "beat")
     with shop.worker("first") as worker:
         bought = shop.check_out()
         sandbox.add_fault("edit", omit=["order_id"], methods=["POST"], times=1)
@@ -205,13 +225,14 @@ def test_no_event_is_lost_by_a_fault_that_nobody_thought_of(
 
 
 def test_what_was_enqueued_and_lost_is_enqueued_again(
-    shop: Shop, deployment: Deployment, sandbox: SandboxClient
+    shop: Shop, deployment: Deployment, payment_worker: CeleryProcess, sandbox: SandboxClient
 ):
     """Redis loses the message before a worker takes it in."""
+    payment_worker.stop()
     bought = shop.check_out()
     with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
         assert server.delete("payment-sessions") == 1
-    deployment.start_all("worker", "beat")
+    deployment.start("worker")
 
     with shop.worker("first"):
         assert bought["session_id"] in shop.manage("track_open_orders")

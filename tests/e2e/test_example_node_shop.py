@@ -1,4 +1,7 @@
-"""`examples/node_shop`, run as its README says beside a whole deployment with Flower."""
+"""`examples/node_shop`, run as its README says beside a whole deployment with Flower.
+
+Each test has a shop, a checkout and a Flower of its own.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.support.deployment import Deployment
+from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.flower import free_port, start_flower
 from tests.support.node_projects import NODE, ROOT, installed
@@ -86,23 +90,28 @@ class Shop:
         return self.page.post("/webhook", content=text, headers=headers).status_code
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ports() -> tuple[int, int]:
     """The shop's, and Flower's."""
     return free_port(), free_port()
 
 
-@pytest.fixture
-def followed(deployment: Deployment, ports: tuple[int, int]) -> Deployment:
-    deployment.environment |= {
+@pytest.fixture(scope="module")
+def followed(
+    shared_environment: dict[str, str],
+    ports: tuple[int, int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Deployment]:
+    environment = shared_environment | {
         "EVENT_SINKS": "redis_stream,webhook",
         "WEBHOOK_URL": f"http://127.0.0.1:{ports[0]}/webhook",
         "WEBHOOK_SECRETS": SECRET,
         "WEBHOOK_ALLOW_PRIVATE": "true",
         "FLOWER_BASIC_AUTH": LOGIN,
     }
-    deployment.start_all("worker", "beat")
-    return deployment
+    with deploy(environment, tmp_path_factory.mktemp("deployment")) as deployed:
+        deployed.start_all("worker", "beat")
+        yield deployed
 
 
 @pytest.fixture
