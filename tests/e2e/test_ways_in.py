@@ -45,9 +45,12 @@ def shop(worker_and_beat: Deployment) -> Iterator[Deployment]:
     worker_and_beat.assert_invariants()
 
 
-@pytest.fixture
-def running_flower(worker_and_beat: Deployment, tmp_path: Path) -> Iterator[Flower]:
-    with flower(worker_and_beat.environment, tmp_path / "flower.log") as running:
+@pytest.fixture(scope="module")
+def running_flower(
+    worker_and_beat: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Flower]:
+    log = tmp_path_factory.mktemp("flower") / "flower.log"
+    with flower(worker_and_beat.environment, log) as running:
         running.wait_until_it_answers()
         yield running
 
