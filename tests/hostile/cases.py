@@ -18,7 +18,7 @@ Case = TypeVar("Case")
 
 DEFAULT_TOTAL = 20_500
 TOTAL = int(os.environ.get("HOSTILE_EXAMPLES", DEFAULT_TOTAL))
-# Each property's share, in so many parts that run side by side.
+# Each property's share, in so many parts; with `--dist load` they run side by side.
 SHARES = {
     "answers": (0.45, 4),
     "headers": (0.22, 2),
