@@ -47,6 +47,7 @@ def _shop_tasks(settings: Settings, app: Celery) -> CeleryTaskSink:
         task=settings.celery_event_task,
         queue=settings.celery_event_queue,
         transport_options=dict(app.conf.broker_transport_options),
+        pool_limit=app.conf.broker_pool_limit,
     )
 
 

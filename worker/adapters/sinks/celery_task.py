@@ -27,12 +27,23 @@ class CeleryTaskSink:
     in_flight = None
 
     def __init__(
-        self, broker_url: str, *, task: str, queue: str, transport_options: dict[str, Any]
+        self,
+        broker_url: str,
+        *,
+        task: str,
+        queue: str,
+        transport_options: dict[str, Any],
+        pool_limit: int,
     ) -> None:
         self._task = task
         self._queue = queue
         self._app = Celery("event-sink", broker=broker_url, set_as_current=False)
-        self._app.conf.update(task_ignore_result=True, broker_transport_options=transport_options)
+        self._app.conf.update(
+            task_ignore_result=True,
+            broker_transport_options=transport_options,
+            # kombu has one limit for all apps of a process: the last one's.
+            broker_pool_limit=pool_limit,
+        )
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
         """Send the task; what Flower and logs show of its argument is the event's id."""
