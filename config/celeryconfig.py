@@ -14,8 +14,9 @@ _settings = load(BrokerSettings)
 broker_url = _settings.effective_broker_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-# The consumer, 64 task threads and their publishers each want a connection.
-broker_pool_limit = 20
+# More than ever publish at once, which are anyio's 40 threads and the consumer: after a lost
+# connection Celery's mingle waits for no other to be free, and would end the worker.
+broker_pool_limit = 64
 
 
 def _redis_transport() -> dict[str, Any]:

@@ -180,7 +180,7 @@ def celery_sink(broker_url: str, **transport_options: object) -> CeleryTaskSink:
         task="shop.payment_event",
         queue="shop-queue",
         transport_options=transport_options,
-        pool_limit=20,
+        pool_limit=64,
     )
 
 
