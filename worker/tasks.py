@@ -36,7 +36,7 @@ class CarefulConsumer(Consumer):
     """Discards what is no task of ours without a word of what it holds.
 
     Celery logs the whole body of such a message, and ends the worker over one of another shape;
-    the next worker is then given it.
+    the next worker is then given it. Task events are told of together.
     """
 
     def register_with_event_loop(self, hub: Any) -> None:  # noqa: ANN401 - kombu's
