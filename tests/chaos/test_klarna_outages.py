@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.eventually import eventually
 from tests.support.trial import Trial
+from worker.adapters import clock
 
 pytestmark = pytest.mark.slow
 
@@ -54,13 +54,11 @@ def test_klarna_limits_the_rate_far_below_what_is_due(trial: Trial):
 
     trial.klarna.set_limiter(5)
     trial.klarna.release()
-    eventually(
-        lambda: trial.klarna.counters()["by_status"].get("429", 0) >= 1,
-        within=60,
-        because="the limit is met",
-    )
-    trial.wait_for_polls(*ids, within=60)
-    limited = trial.klarna.counters()["by_status"]["429"]
+    began = clock.monotonic()
+    trial.wait_for_polls(*ids, more=2, within=60)
+    seconds = clock.monotonic() - began
+    limited = trial.klarna.counters()["by_status"].get("429", 0)
+    assert limited or seconds > 0.8 * len(ids) / 5, "the limit is met, or known by Klarna's headers"
     assert limited < 2 * len(ids), "and then kept, but for what was in flight"
 
     trial.klarna.set_limiter(0)
