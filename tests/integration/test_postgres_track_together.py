@@ -55,6 +55,19 @@ async def test_each_is_answered_in_order_and_all_are_polled_by_few_tasks(
         assert {stored.session(name)["lease_id"] for name in poll.session_ids} == {poll.lease_id}
 
 
+async def test_of_a_session_named_twice_the_first_request_is_the_first(
+    sessions: PostgresSessions, stored: Stored
+):
+    names = [f"s{number}" for number in range(100)]
+    first, again = requests(*names, reference="order-1"), requests(*names)
+
+    tracked = await sessions.track([*first, *again], documented_url, CLAIMS)
+
+    assert tracked.effects == [TrackEffect.CREATED] * 100 + [TrackEffect.NUDGED] * 100
+    told = stored.rows("SELECT session_id FROM payment_sessions WHERE reference = 'order-1'")
+    assert sorted(row["session_id"] for row in told) == sorted(names)
+
+
 async def test_no_task_carries_more_than_it_may(sessions: PostgresSessions):
     tracked = await sessions.track(
         requests(*(f"s{number}" for number in range(25))),

@@ -92,15 +92,17 @@ class Tracking:
             UnavailableError: a session was deleted meanwhile.
         """
         rows = [self._row(request) for request in requests]
-        created = await _insert(connection, [row for row in rows if isinstance(row, dict)])
-        answers: dict[int, Followed | TrackError] = {}
+        # The same id later in one batch is a known one.
+        firsts: dict[str, tuple[int, dict[str, Any]]] = {}
         for place, row in enumerate(rows):
-            if isinstance(row, dict) and row["session_id"] in created:
-                # The same id later in one batch is a known one.
-                created.remove(row["session_id"])
-                answers[place] = Followed(
-                    session_id=row["session_id"], account=row["account"], effect=TrackEffect.CREATED
-                )
+            if isinstance(row, dict):
+                firsts.setdefault(row["session_id"], (place, row))
+        created = await _insert(connection, [row for _, row in firsts.values()])
+        answers: dict[int, Followed | TrackError] = {
+            place: Followed(session_id=name, account=row["account"], effect=TrackEffect.CREATED)
+            for name, (place, row) in firsts.items()
+            if name in created
+        }
         again = [place for place in range(len(rows)) if place not in answers]
         known = await _lock(connection, {requests[place].session_id for place in again})
         for place in again:
