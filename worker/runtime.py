@@ -48,6 +48,7 @@ class Runtime(Generic[Services]):
             refuse(error)
         # What is there by now stays: looking through it for garbage would stop the loop for 0.1 s
         # again and again. What comes is mostly gone by itself before as much is there.
+        gc.collect()
         gc.freeze()
         gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
 

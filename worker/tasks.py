@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 # How long task events wait for company: Celery sends them with every turn of its loop, which under
 # load is a message for two events.
 EVENT_SECONDS = 0.1
+# Beyond these the thread that has one more sends them: seldom, as with RabbitMQ it would read from
+# a connection that the loop reads, too.
+MOST_EVENTS = 1000
 
 
 class CarefulConsumer(Consumer):
@@ -42,6 +45,8 @@ class CarefulConsumer(Consumer):
     def register_with_event_loop(self, hub: Any) -> None:  # noqa: ANN401 - kombu's
         """Send task events now and then."""
         super().register_with_event_loop(hub)
+        if self.event_dispatcher:
+            self.event_dispatcher.buffer_limit = MOST_EVENTS
         hub.call_repeatedly(EVENT_SECONDS, self._flush_events)
 
     def on_send_event_buffered(self) -> None:

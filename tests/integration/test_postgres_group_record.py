@@ -1,18 +1,26 @@
-"""Many polls that changed nothing are recorded in one statement; each answers for itself."""
+"""Many polls are recorded in one statement; each answers for itself."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
 import anyio
+import psycopg
 import pytest
 import sqlalchemy.exc
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.support.builders import LIMITS
 from tests.support.leases import claim_and_load, decision_on, track
 from tests.support.stored import Stored
+from worker.adapters.postgres.engine import LOCK_TIMEOUT_MS
 from worker.adapters.postgres.sessions import PostgresSessions
+from worker.domain.decision import Decision
 from worker.domain.errors import ServerError
+from worker.domain.transitions import give_up
 from worker.services.ports import LeasedSession, Recorded
 
 pytestmark = pytest.mark.anyio
@@ -120,10 +128,18 @@ async def test_a_poll_that_is_cancelled_while_its_group_gathers_harms_no_other(
     assert stored.session(first.session.session_id)["poll_count"] == 0
 
 
-async def test_changes_at_once_are_all_told(sessions: PostgresSessions, stored: Stored):
+async def test_changes_at_once_are_all_told_by_one_statement(
+    sessions: PostgresSessions, stored: Stored, engine: AsyncEngine
+):
     for number in range(20):
         stored.add_session(f"s{number}")
     recorded: list[Recorded | None] = []
+    statements: list[str] = []
+    event.listen(
+        engine.sync_engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: statements.append(statement),
+    )
 
     async def record(leased: LeasedSession) -> None:
         recorded.append(await sessions.record(leased, decision_on(leased, "CANCELLED")))
@@ -134,6 +150,7 @@ async def test_changes_at_once_are_all_told(sessions: PostgresSessions, stored: 
             group.start_soon(record, leased)
 
     assert recorded == [Recorded(nudged=False)] * 20
+    assert len([each for each in statements if "status_transitions" in each]) == 1
     names = sorted(loaded)
     for table in ("status_transitions", "outbox_messages"):
         told = stored.rows(f"SELECT session_id FROM {table}")  # noqa: S608 - of this test
@@ -143,18 +160,45 @@ async def test_changes_at_once_are_all_told(sessions: PostgresSessions, stored: 
 async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_told(
     sessions: PostgresSessions, stored: Stored
 ):
-    stored.add_session("s1")
+    """One has a transition and the other an end: no key of the tables tells them apart."""
+    stored.add_session("s1", expires_at="now")
     held = (await claim_and_load(sessions))["s1"]
     lost = replace(held, lease_id=uuid4())
+    end = give_up(held.session, now=held.loaded_at + timedelta(days=2), limits=LIMITS)
+    assert end is not None
+    assert end.transition is None
     told: dict[str, Recorded | None] = {}
 
-    async def record(leased: LeasedSession, status: str) -> None:
-        told[status] = await sessions.record(leased, decision_on(leased, status))
+    async def record(name: str, leased: LeasedSession, decision: Decision) -> None:
+        told[name] = await sessions.record(leased, decision)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(record, lost, "DISABLED")
-        group.start_soon(record, held, "CANCELLED")
+        group.start_soon(record, "lost", lost, decision_on(lost, "IN_PROGRESS"))
+        group.start_soon(record, "held", held, end)
 
-    assert told == {"DISABLED": None, "CANCELLED": Recorded(nudged=False)}
-    transitions = stored.rows("SELECT to_status FROM status_transitions")
-    assert [row["to_status"] for row in transitions] == ["CANCELLED"]
+    assert told == {"lost": None, "held": Recorded(nudged=False)}
+    assert stored.statuses("s1") == []
+    assert stored.session("s1")["outcome"] == "expired"
+
+
+async def test_a_change_of_a_session_that_somebody_holds_keeps_no_other_waiting(
+    sessions: PostgresSessions, stored: Stored, shop: psycopg.Connection
+):
+    for name in ("held", "free"):
+        stored.add_session(name)
+    loaded = await claim_and_load(sessions)
+    shop.execute("SELECT FROM payment_sessions WHERE session_id = 'held' FOR UPDATE")
+    done = {name: anyio.Event() for name in loaded}
+
+    async def record(name: str) -> None:
+        await sessions.record(loaded[name], decision_on(loaded[name], "CANCELLED"))
+        done[name].set()
+
+    async with anyio.create_task_group() as group:
+        for name in loaded:
+            group.start_soon(record, name)
+        with anyio.fail_after(LOCK_TIMEOUT_MS / 1000):
+            await done["free"].wait()
+        assert not done["held"].is_set()
+        shop.rollback()
+        await done["held"].wait()

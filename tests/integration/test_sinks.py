@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 import redis
 from celery import Celery
-from kombu import Connection
+from kombu import Connection, pools
 from redis.asyncio import Redis
 
 from worker.adapters import clock
@@ -174,13 +174,16 @@ async def test_a_key_of_another_type_takes_nothing(sink: RedisStreamSink, reader
 # --- the shop's task
 
 
+POOL_LIMIT = 64
+
+
 def celery_sink(broker_url: str, **transport_options: object) -> CeleryTaskSink:
     return CeleryTaskSink(
         broker_url,
         task="shop.payment_event",
         queue="shop-queue",
         transport_options=transport_options,
-        pool_limit=64,
+        pool_limit=POOL_LIMIT,
     )
 
 
@@ -227,6 +230,16 @@ async def test_our_own_workers_never_come_to_consume_the_shops_queue(redis_url: 
 
         assert set(ours.amqp.queues) == before
         assert "shop-queue" not in ours.amqp.queues
+
+
+async def test_the_sink_leaves_the_limit_of_connections_as_it_is(redis_url: str):
+    """Kombu has one limit for all apps of a process, and would take over the sink's."""
+    sink = celery_sink(redis_url)
+
+    await sink.deliver(ENVELOPE)
+    sink.close()
+
+    assert pools.get_limit() == POOL_LIMIT
 
 
 async def test_a_broker_that_is_away_takes_nothing_and_says_so():

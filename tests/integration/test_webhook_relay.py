@@ -125,6 +125,20 @@ async def test_events_that_no_endpoint_wants_are_messages_without_deliveries(
     assert stored.value("SELECT count(*) FROM outbox_deliveries") == 0
 
 
+async def test_sessions_without_an_event_for_it_take_no_room_from_those_that_have_one(
+    services: OpenServices, stored: Stored, shop: WebhookReceiver
+):
+    silent = [stored.add_session(f"silent{number}") for number in range(3 * IN_FLIGHT)]
+    told = [stored.add_session(f"s{number}") for number in range(IN_FLIGHT)]
+    events = [str(stored.add_message(session_id, 1, sinks=SINKS)) for session_id in told]
+
+    async with services(**to(shop)) as opened:
+        await opened.relay.relay([*silent, *told])
+        await delivered(stored)
+
+    assert sorted(ids(shop)) == sorted(events)
+
+
 async def test_what_finds_no_room_follows_when_there_is_some_without_a_sweep(
     services: OpenServices, stored: Stored, shop: WebhookReceiver
 ):

@@ -18,8 +18,8 @@ from worker.services.streams import StreamService
 log = structlog.get_logger(__name__)
 
 SHORTEST_SLEEP = 0.05
-# What falls due meanwhile shares its tasks; a tick costs as much as ten polls. After one that sent
-# many there are enough as it is.
+# What falls due meanwhile shares its tasks; a tick costs as much as ten polls. Where one sent many,
+# the next comes sooner.
 SLEEP_AFTER_FEW = 0.1
 FEW = 200
 LONGEST_SLEEP = 1.0

@@ -28,7 +28,8 @@ class _Group(Generic[Row, Answer]):
 class Grouping(Generic[Row, Answer]):
     """`work` does rows in one go and answers one answer per row, in order.
 
-    The first row of a group waits `gather_seconds` for company.
+    The first row of a group waits `gather_seconds` for company; by default nothing beside an
+    answer of Klarna's.
     """
 
     def __init__(

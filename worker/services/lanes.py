@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
+from itertools import islice
 
 import anyio
 
@@ -12,11 +13,14 @@ MOST_REMEMBERED = 1000
 
 
 class Lane:
-    """The room for deliveries of this process to one sink; a place taken must be given back."""
+    """The room for deliveries of this process to one sink, and who found none.
+
+    A place taken must be given back.
+    """
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._without_place: dict[str, None] = {}
+        self._without_place: set[str] = set()
 
     def take(self, wanted: int) -> int:
         """Take as many places as are wanted and free; answers how many."""
@@ -28,14 +32,14 @@ class Lane:
         """Give places back."""
         self._free += places
 
-    def remember(self, session_ids: Sequence[str]) -> None:
+    def remember(self, session_ids: set[str]) -> None:
         """Keep sessions that found no place in mind, until it is asked for them."""
         room = MOST_REMEMBERED - len(self._without_place)
-        self._without_place |= dict.fromkeys(session_ids[:room])
+        self._without_place |= set(islice(session_ids, room))
 
-    def remembered(self) -> list[str]:
-        """Answer them, each once, and forget them."""
-        session_ids, self._without_place = list(self._without_place), {}
+    def remembered(self) -> set[str]:
+        """Answer them, and forget them."""
+        session_ids, self._without_place = self._without_place, set()
         return session_ids
 
 

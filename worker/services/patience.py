@@ -12,8 +12,8 @@ from worker.services.ports import UnavailableError
 
 log = structlog.get_logger(__name__)
 
-# With the longest single try it stays below the broker's visibility timeout (60 s), so nobody else
-# is given the message meanwhile.
+# With the longest single try, in company and then alone, it stays below the broker's visibility
+# timeout (60 s), so nobody else is given the message meanwhile.
 PATIENCE_SECONDS = 25.0
 RETRY_SECONDS = 0.5
 

@@ -274,11 +274,16 @@ class Outbox(Protocol):
     """Outbox messages on their way to sinks. All methods raise UnavailableError."""
 
     async def claim(
-        self, session_ids: Collection[str], sinks: Collection[str], *, lease: timedelta
+        self,
+        session_ids: Collection[str],
+        sinks: Collection[str],
+        *,
+        lease: timedelta,
+        limit: int | None = None,
     ) -> list[Delivery]:
         """Claim each session's oldest undelivered message per sink, where its time has come.
 
-        Nothing for a sink that is disabled or asked for a pause.
+        At most `limit`. Nothing for a sink that is disabled or asked for a pause.
         """
 
     async def mark_delivered(self, delivery: Delivery) -> bool:

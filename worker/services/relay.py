@@ -94,16 +94,22 @@ class RelayService:
                 group.start_soon(self._deliver_in_turn, delivery)
 
     async def _relay_beside(self, sink: str, lane: Lane, session_ids: Sequence[str]) -> None:
-        waiting = [*lane.remembered(), *session_ids]
-        while waiting and (places := lane.take(len(waiting))):
-            asked, waiting = waiting[:places], waiting[places:]
+        waiting = {*lane.remembered(), *session_ids}
+        while waiting and sink in self._lanes and (places := lane.take(len(waiting))):
             claimed: list[Delivery] = []
             try:
-                claimed = await self._outbox.claim(asked, [sink], lease=DELIVERY_LEASE)
+                claimed = await self._outbox.claim(
+                    waiting, [sink], lease=DELIVERY_LEASE, limit=places
+                )
             finally:
                 lane.give_back(places - len(claimed))
             for delivery in claimed:
                 self._beside.start(self._deliver_in_lane(delivery, lane))
+            if len(claimed) < places:
+                # The others have nothing due.
+                waiting.clear()
+            waiting -= {each.session_id for each in claimed}
+            waiting |= lane.remembered()
         lane.remember(waiting)
 
     async def _deliver_in_lane(self, delivery: Delivery, lane: Lane) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -120,22 +121,34 @@ class TrackService:
 
     async def _track_together(self, requests: list[TrackRequest]) -> list[TrackEffect | TrackError]:
         tracked = await self._sessions.track(requests, self._session_urls, self._limits)
-        for poll in tracked.polls:
-            sent = await self._send(poll)
-            if unsent := poll.session_ids[sent:]:
-                await self._sessions.release(unsent, [poll.lease_id])
+        sent = await self._send(tracked.polls)
+        unsent = {name for poll in tracked.polls for name in poll.session_ids} - sent
+        if unsent:
+            await self._release(unsent, [poll.lease_id for poll in tracked.polls])
         return tracked.effects
 
-    async def _send(self, poll: PollTask) -> int:
-        """Send what its account's budget pays for, and answer how many; beat claims the rest."""
-        paid = poll.session_ids[: await self._governor.take(poll.account, len(poll.session_ids))]
+    async def _send(self, polls: list[PollTask]) -> set[str]:
+        """Send what the accounts' budgets pay for; answers which. Beat claims the others."""
+        paid = [
+            replace(poll, session_ids=poll.session_ids[:pays])
+            for poll in polls
+            if (pays := await self._governor.take(poll.account, len(poll.session_ids)))
+        ]
+        sent = {name for poll in paid for name in poll.session_ids}
         try:
             if paid:
-                await self._publisher.send_polls([replace(poll, session_ids=paid)])
+                await self._publisher.send_polls(paid)
         except UnavailableError as error:
-            log.warning("first_polls_not_sent", session_ids=paid, error=str(error))
-            return 0
-        return len(paid)
+            log.warning("first_polls_not_sent", session_ids=sorted(sent), error=str(error))
+            return set()
+        return sent
+
+    async def _release(self, session_ids: Collection[str], lease_ids: Collection[UUID]) -> None:
+        try:
+            await self._sessions.release(session_ids, lease_ids)
+        except UnavailableError as error:
+            # They are stored, and due when their leases have run out.
+            log.warning("first_polls_not_sent", session_ids=sorted(session_ids), error=str(error))
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:

@@ -26,6 +26,9 @@ STATEMENT_TIMEOUT_MS = 10_000
 # The client's own clock over all of it: a server that hangs keeps none of its promises.
 TRANSACTION_SECONDS = 15.0
 LOCK_TIMEOUT_MS = 5_000
+# What is written together waits no longer for a row that somebody else holds: each is then written
+# alone.
+LOCK_TIMEOUT_IN_COMPANY_MS = 500
 # Bytes sent and not acknowledged for this long: the peer is gone although nothing was closed.
 TCP_USER_TIMEOUT_MS = 10_000
 # The server's own view of a worker that is gone without a word. Unbounded, a transaction cut off
@@ -87,6 +90,11 @@ def one_statement(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConne
         UnavailableError: the database is away, or asks to try again.
     """
     return _bounded(_committed(engine))
+
+
+def lock_timeout(rows: int) -> str:
+    """Answer how long to wait for the lock on one of so many rows, as Postgres writes it."""
+    return f"{LOCK_TIMEOUT_MS if rows == 1 else LOCK_TIMEOUT_IN_COMPANY_MS}ms"
 
 
 @asynccontextmanager

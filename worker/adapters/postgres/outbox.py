@@ -42,6 +42,8 @@ _CLAIM = text(f"""
         JOIN outbox_deliveries AS d
             ON d.session_id = ANY(CAST(:session_ids AS text[])) AND {_IS_HEAD}
         WHERE NOT {_SINK_WAITS}
+        ORDER BY d.next_attempt_at
+        LIMIT CAST(:limit AS integer)
         FOR UPDATE OF d SKIP LOCKED
     )
     UPDATE outbox_deliveries AS d
@@ -160,16 +162,20 @@ class PostgresOutbox:
         self._marks = Grouping(self._mark_together)
 
     async def claim(
-        self, session_ids: Collection[str], sinks: Collection[str], *, lease: timedelta
+        self,
+        session_ids: Collection[str],
+        sinks: Collection[str],
+        *,
+        lease: timedelta,
+        limit: int | None = None,
     ) -> list[Delivery]:
         """Claim each session's oldest undelivered message per sink, where its time has come.
 
-        Nothing for a sink that is disabled or asked for a pause.
+        At most `limit`. Nothing for a sink that is disabled or asked for a pause.
         """
+        values = {"session_ids": list(session_ids), "sinks": list(sinks)}
         async with one_statement(self._engine) as connection:
-            rows = await connection.execute(
-                _CLAIM, {"session_ids": list(session_ids), "sinks": list(sinks), "lease": lease}
-            )
+            rows = await connection.execute(_CLAIM, values | {"lease": lease, "limit": limit})
             return [
                 Delivery(
                     event_id=row.event_id,

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.adapters.postgres import claim_statements, statements
 from worker.adapters.postgres.accounts import save_account
-from worker.adapters.postgres.engine import one_statement, transaction
+from worker.adapters.postgres.engine import lock_timeout, one_statement, transaction
 from worker.adapters.postgres.outbox_rows import message_rows
 from worker.adapters.postgres.recordset import as_json
 from worker.adapters.postgres.session_rows import (
@@ -38,9 +38,7 @@ from worker.services.ports import (
     Tracked,
 )
 
-# A session that somebody else holds keeps what came with it waiting no longer: each is tried alone
-# then.
-_WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '500ms'")
+_WAIT = text("SELECT set_config('lock_timeout', :lock_timeout, true)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class PostgresSessions:
         tracking = Tracking(session_urls=session_urls, apply=apply_track, routes=self._routes)
         async with transaction(self._engine) as connection:
             if len(requests) > 1:
-                await connection.execute(_WAIT_BRIEFLY)
+                await connection.execute(_WAIT, {"lock_timeout": lock_timeout(len(requests))})
             stored = await tracking.store(connection, requests)
             polls = [
                 poll
@@ -212,7 +210,11 @@ class PostgresSessions:
     async def _write(
         self, statement: TextClause, rows: list[dict[str, Any]], told: dict[str, str]
     ) -> list[Recorded | None]:
-        values = {"rows": as_json(statements.RECORD_TYPES, rows)} | told
+        values = {
+            "rows": as_json(statements.RECORD_TYPES, rows),
+            "lock_timeout": lock_timeout(len(rows)),
+            **told,
+        }
         async with one_statement(self._engine) as connection:
             written = {
                 (row.session_id, row.held_id): Recorded(nudged=row.lease_id is not None)

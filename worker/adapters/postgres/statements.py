@@ -123,12 +123,14 @@ _POLLED = """floor(
             )::integer
             # CASE WHEN v.last_read_at IS DISTINCT FROM v.last_polled_at THEN -1 ELSE 0 END"""
 POLLS_KEPT = 200
+# Among what rows are taken from, so that it holds before the first of them is locked.
+_WAIT = "(SELECT set_config('lock_timeout', CAST(:lock_timeout AS text), true)) AS wait"
 # One row or many, always in the order of the ids: groups that overlap cannot deadlock. A guess is
 # not written over what the shop said meanwhile: the lease runs out and the session is read again.
 _RECORD = f"""
     WITH v AS (
         SELECT v.*
-        FROM {recordset("rows", RECORD_TYPES)}
+        FROM {_WAIT}, {recordset("rows", RECORD_TYPES)}
         JOIN payment_sessions AS locked
             ON locked.session_id = v.session_id AND locked.lease_id = v.lease_id
         ORDER BY v.session_id

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.adapters.postgres import tables
@@ -41,12 +41,24 @@ _INSERT = text(f"""
 """)  # noqa: S608 - constants of this module
 _KNOWN = (
     select(_T, func.clock_timestamp().label("locked_at"))
+    .where(_T.c.session_id == any_(bindparam("session_ids", type_=ARRAY(Text))))
     .order_by(_T.c.session_id)
     .with_for_update()
 )
 
-# `apply_track` or `apply_bulk_track`.
-Apply = Callable[..., tuple[PaymentSession, TrackEffect]]
+
+class Apply(Protocol):
+    """What a request makes of a known session: `apply_track`, or `apply_bulk_track`."""
+
+    def __call__(
+        self,
+        existing: PaymentSession,
+        request: TrackRequest,
+        *,
+        now: datetime,
+        session_url_for: Callable[[str, Kind], str],
+    ) -> tuple[PaymentSession, TrackEffect]:
+        """Answer the session as it is then; raises ConflictError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +89,7 @@ class PostgresBulkTracking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """How requests become rows: `apply` is `apply_track` or `apply_bulk_track`."""
+    """How requests become rows."""
 
     session_urls: SessionUrls
     apply: Apply
@@ -179,5 +191,5 @@ async def _lock(
 ) -> dict[str, tuple[PaymentSession, datetime]]:
     if not session_ids:
         return {}
-    rows = await connection.execute(_KNOWN.where(_T.c.session_id.in_(session_ids)))
+    rows = await connection.execute(_KNOWN, {"session_ids": list(session_ids)})
     return {row["session_id"]: (session_from_row(row), row["locked_at"]) for row in rows.mappings()}
