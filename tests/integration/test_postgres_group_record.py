@@ -131,6 +131,8 @@ async def test_a_poll_that_is_cancelled_while_its_group_gathers_harms_no_other(
 async def test_changes_at_once_are_all_told_by_few_statements(
     sessions: PostgresSessions, stored: Stored, engine: AsyncEngine
 ):
+    # Read just now: nothing new is to be noted of it first, and all come at once.
+    stored.add_account(last_read_at="now")
     for number in range(20):
         stored.add_session(f"s{number}")
     recorded: list[Recorded | None] = []
@@ -141,13 +143,15 @@ async def test_changes_at_once_are_all_told_by_few_statements(
         lambda _connection, _cursor, statement, *_: statements.append(statement),
     )
 
-    async def record(leased: LeasedSession) -> None:
-        recorded.append(await sessions.record(leased, decision_on(leased, "CANCELLED")))
-
     loaded = await claim_and_load(sessions)
+    decisions = {name: decision_on(leased, "CANCELLED") for name, leased in loaded.items()}
+
+    async def record(name: str) -> None:
+        recorded.append(await sessions.record(loaded[name], decisions[name]))
+
     async with anyio.create_task_group() as group:
-        for leased in loaded.values():
-            group.start_soon(record, leased)
+        for name in loaded:
+            group.start_soon(record, name)
 
     assert recorded == [Recorded(nudged=False)] * 20
     assert len([each for each in statements if "status_transitions" in each]) < len(loaded)
@@ -161,6 +165,7 @@ async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_told(
     sessions: PostgresSessions, stored: Stored
 ):
     """One has a transition and the other an end: no key of the tables tells them apart."""
+    stored.add_account(last_read_at="now")
     stored.add_session("s1", expires_at="now")
     held = (await claim_and_load(sessions))["s1"]
     lost = replace(held, lease_id=uuid4())
@@ -172,8 +177,9 @@ async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_told(
     async def record(name: str, leased: LeasedSession, decision: Decision) -> None:
         told[name] = await sessions.record(leased, decision)
 
+    change = decision_on(lost, "IN_PROGRESS")
     async with anyio.create_task_group() as group:
-        group.start_soon(record, "lost", lost, decision_on(lost, "IN_PROGRESS"))
+        group.start_soon(record, "lost", lost, change)
         group.start_soon(record, "held", held, end)
 
     assert told == {"lost": None, "held": Recorded(nudged=False)}
@@ -184,14 +190,16 @@ async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_told(
 async def test_a_change_of_a_session_that_somebody_holds_keeps_no_other_waiting(
     sessions: PostgresSessions, stored: Stored, shop: psycopg.Connection
 ):
+    stored.add_account(last_read_at="now")
     for name in ("held", "free"):
         stored.add_session(name)
     loaded = await claim_and_load(sessions)
     shop.execute("SELECT FROM payment_sessions WHERE session_id = 'held' FOR UPDATE")
+    decisions = {name: decision_on(leased, "CANCELLED") for name, leased in loaded.items()}
     done = {name: anyio.Event() for name in loaded}
 
     async def record(name: str) -> None:
-        await sessions.record(loaded[name], decision_on(loaded[name], "CANCELLED"))
+        await sessions.record(loaded[name], decisions[name])
         done[name].set()
 
     async with anyio.create_task_group() as group:
