@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+import kombu.transport
 import pytest
 from celery import Celery
 from celery.exceptions import Reject
@@ -72,7 +73,11 @@ def runtime(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
-def test_the_broker_is_spoken_to_by_a_transport_that_keeps_its_client(app: Celery, scheme: str):
+def test_the_broker_is_spoken_to_by_a_transport_that_keeps_its_client(
+    app: Celery, scheme: str, monkeypatch: pytest.MonkeyPatch
+):
+    # What other tests of this process looked up before the worker's app was there.
+    monkeypatch.setattr(kombu.transport, "_transport_cache", {})
     with app.connection_for_write(f"{scheme}://:secret@broker.test/0") as connection:
         assert connection.transport.Channel is Channel
         assert bool(connection.ssl) == (scheme == "rediss")
