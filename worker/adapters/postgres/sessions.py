@@ -22,7 +22,7 @@ from worker.adapters.postgres.session_rows import (
     leased_from_row,
     recorded_row,
 )
-from worker.adapters.postgres.tracking import Followed, Tracking
+from worker.adapters.postgres.tracking import Applied, Tracking
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
 from worker.domain.errors import TrackError
@@ -96,7 +96,7 @@ class PostgresSessions:
                     session_ids=session_ids,
                 )
             ]
-        effects = [each.effect if isinstance(each, Followed) else each for each in stored]
+        effects = [each.effect if isinstance(each, Applied) else each for each in stored]
         return Tracked(effects=effects, polls=polls)
 
     # --- claiming
@@ -232,11 +232,11 @@ class PostgresSessions:
             return [leased_from_row(row) for row in rows.mappings()]
 
 
-def _to_poll(stored: Sequence[Followed | TrackError]) -> dict[str, list[str]]:
+def _to_poll(stored: Sequence[Applied | TrackError]) -> dict[str, list[str]]:
     """The session ids to poll, by account."""
     ids: dict[str, list[str]] = defaultdict(list)
     for each in stored:
-        if isinstance(each, Followed) and each.effect is not TrackEffect.UNCHANGED:
+        if isinstance(each, Applied) and each.effect is not TrackEffect.UNCHANGED:
             ids[each.account].append(each.session_id)
     return ids
 

@@ -62,7 +62,7 @@ class Apply(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
+class Applied:
     """What a request did, and whose its session is."""
 
     session_id: str
@@ -84,7 +84,7 @@ class PostgresBulkTracking:
         tracking = Tracking(session_urls=session_urls, apply=apply_bulk_track, routes=())
         async with transaction(self._engine) as connection:
             stored = await tracking.store(connection, requests)
-        return [each.effect if isinstance(each, Followed) else each for each in stored]
+        return [each.effect if isinstance(each, Applied) else each for each in stored]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class Tracking:
 
     async def store(
         self, connection: AsyncConnection, requests: Sequence[TrackRequest]
-    ) -> list[Followed | TrackError]:
+    ) -> list[Applied | TrackError]:
         """Insert or apply each request; what is at fault keeps no other from being stored.
 
         Raises:
@@ -110,8 +110,8 @@ class Tracking:
             if isinstance(row, dict):
                 firsts.setdefault(row["session_id"], (place, row))
         created = await _insert(connection, [row for _, row in firsts.values()])
-        answers: dict[int, Followed | TrackError] = {
-            place: Followed(session_id=name, account=row["account"], effect=TrackEffect.CREATED)
+        answers: dict[int, Applied | TrackError] = {
+            place: Applied(session_id=name, account=row["account"], effect=TrackEffect.CREATED)
             for name, (place, row) in firsts.items()
             if name in created
         }
@@ -154,7 +154,7 @@ class Tracking:
         connection: AsyncConnection,
         request: TrackRequest,
         known: dict[str, tuple[PaymentSession, datetime]],
-    ) -> Followed | TrackError:
+    ) -> Applied | TrackError:
         existing, locked_at = known[request.session_id]
         try:
             session, effect = self.apply(
@@ -176,7 +176,7 @@ class Tracking:
             known[session.session_id] = (session, locked_at)
         if session.shop_objects != existing.shop_objects:
             await add_late_deliveries(connection, session, self.routes)
-        return Followed(session_id=session.session_id, account=session.account, effect=effect)
+        return Applied(session_id=session.session_id, account=session.account, effect=effect)
 
 
 async def _insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[str]:
