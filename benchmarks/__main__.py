@@ -25,10 +25,11 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks import baseline, chain, emit, guard, lag, memory, scale
+from benchmarks import baseline, chain, emit, guard, memory, scale
+from benchmarks import lateness as lag
+from benchmarks.environment import Stage, tell
 from benchmarks.figures import Figure, as_json, table
 from benchmarks.plan import QUICK, THOROUGH, Plan
-from benchmarks.stage import Stage, tell
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- bin/bench: begin -->\n", "<!-- bin/bench: end -->\n"

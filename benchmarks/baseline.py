@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.chain import BUSIEST
+from benchmarks.environment import Scene, Stage
 from benchmarks.figures import Figure
 from benchmarks.load import Window, between, costs, follow, mark
 from benchmarks.plan import Plan
-from benchmarks.stage import Scene, Stage
 from worker.adapters import clock
 
 PROCESSES = 16

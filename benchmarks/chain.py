@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from benchmarks.environment import Stage
 from benchmarks.figures import Figure
 from benchmarks.load import costs, drive
 from benchmarks.plan import Plan
-from benchmarks.stage import Stage
 
 # More than two cores do: what is offered is not what is read.
 SATURATION = 4000.0

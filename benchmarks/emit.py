@@ -11,11 +11,11 @@ from typing import Any
 
 import redis
 
+from benchmarks.environment import Scene, Stage
 from benchmarks.figures import Figure, percentile
 from benchmarks.load import CHAIN, follow
+from benchmarks.mock_klarna import COMPLETED
 from benchmarks.plan import Plan
-from benchmarks.stage import Scene, Stage
-from benchmarks.stand_in import COMPLETED
 from worker.adapters import clock
 
 EVENTS_A_SECOND = 100

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from config.settings import SHIPPED_POLICY
+from devkit.simulation.population import LIFETIME_SECONDS, draw
+from devkit.simulation.replay import CREATED_AT
+from devkit.simulation.traces import Trace, is_final
 from worker.adapters.policy_file import read_policy
 from worker.domain.account import AccountState
-from worker.domain.quota import Allowance, burst, next_stretch
+from worker.domain.quota import ReadQuotaConfig, burst, next_interval_multiplier
 from worker.domain.schedule import PollLimits, ideal_interval, next_poll_at
-from worker.simulation.population import LIFETIME_SECONDS, draw
-from worker.simulation.replay import CREATED_AT
-from worker.simulation.traces import Trace, is_final
 
 # A tenth of everything: 400 reads a second offered, 200 allowed, and the shop's own use.
 SCALE = 0.1
@@ -101,7 +101,9 @@ class Run:
             if self.now >= noted_until:
                 noted_until = self.now + 1
                 if emptied or not spent or least < math.inf:
-                    self.stretch = next_stretch(self.stretch, least if not emptied else None)
+                    self.stretch = next_interval_multiplier(
+                        self.stretch, least if not emptied else None
+                    )
                 self.stretches.append(self.stretch)
                 least, emptied, spent = math.inf, False, False
 
@@ -211,7 +213,7 @@ def main() -> int:
     """Answer the exit code."""
     policy = read_policy(SHIPPED_POLICY).for_requests(REQUESTS)
     limits = PollLimits(policy=policy, expiry_grace=timedelta(seconds=EXPIRY_GRACE))
-    budget = Allowance(limit=LIMIT, share=SHARE).budget(AccountState(), CREATED_AT)
+    budget = ReadQuotaConfig(limit=LIMIT, share=SHARE).budget(AccountState(), CREATED_AT)
     free, governed = (Run(limits, each, seed=1) for each in (math.inf, budget))
     for run in (free, governed):
         run.live()

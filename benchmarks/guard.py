@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks.baseline import PREFORK, measure_baseline
 from benchmarks.chain import GUARDED, measure_load
+from benchmarks.environment import Stage
 from benchmarks.figures import Figure
 from benchmarks.plan import Plan
-from benchmarks.stage import Stage
 
 RATIOS = Path(__file__).with_name("ratios.json")
 MAY_GROW = 1.25

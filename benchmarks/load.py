@@ -1,4 +1,4 @@
-"""Followed sessions that fall due evenly, each once, and what reading them took and cost."""
+"""Tracked sessions that fall due evenly, each once, and what reading them took and cost."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from benchmarks.environment import EXPIRES_AT, UPDATED_AT, Scene, tell
 from benchmarks.figures import Figure
-from benchmarks.stage import EXPIRES_AT, UPDATED_AT, Scene, tell
 from benchmarks.usage import Usage
 from worker.adapters import clock
 

@@ -9,10 +9,10 @@ from threading import Event, Thread
 from typing import Self
 
 from benchmarks.chain import SATURATION
+from benchmarks.environment import Stage
 from benchmarks.figures import Figure
 from benchmarks.load import drive
 from benchmarks.plan import Plan
-from benchmarks.stage import Stage
 from benchmarks.usage import Usage
 from worker.adapters import clock
 

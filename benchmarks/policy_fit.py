@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 from config.settings import SHIPPED_POLICY
+from devkit.embedded import EmbeddedServers
+from devkit.simulation.baselines import by_policy
+from devkit.simulation.population import draw
 from tests.support.databases import Databases
 from tests.support.processes import BIN
 from tests.support.recorded import follow, record
 from worker.adapters.policy_file import read_policy
-from worker.embedded import EmbeddedServers
-from worker.simulation.population import draw
-from worker.simulation.schedules import by_policy
 
 TRANSITIONS = 1_000_000
 DRAWN = 10_000

@@ -16,17 +16,17 @@ from functools import partial
 from pathlib import Path
 
 from config.settings import SHIPPED_POLICY
+from devkit.simulation.baselines import by_policy, exponential
+from devkit.simulation.comparison import SOON_SECONDS, Row, compare, families
+from devkit.simulation.fitting import fit
+from devkit.simulation.plot import draw_frontier, draw_intervals
+from devkit.simulation.population import draw
+from devkit.simulation.replay import Schedule, replay
+from devkit.simulation.sojourns import sojourns_of_traces
+from devkit.simulation.traces import Trace
+from devkit.simulation.tuning import tuned
 from worker.adapters.policy_file import read_policy
 from worker.domain.policy import PollPolicy
-from worker.simulation.comparison import SOON_SECONDS, Row, compare, families
-from worker.simulation.fitting import fit
-from worker.simulation.plot import draw_frontier, draw_intervals
-from worker.simulation.population import draw
-from worker.simulation.replay import Schedule, replay
-from worker.simulation.schedules import by_policy, exponential
-from worker.simulation.spells import spells_of_traces
-from worker.simulation.traces import Trace
-from worker.simulation.tuning import tuned
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- benchmarks.polling: begin -->\n", "<!-- benchmarks.polling: end -->\n"
@@ -80,7 +80,7 @@ def _fitted(prior: PollPolicy, traces: list[Trace]) -> Iterator[Row]:
     """What policies fitted to few and to many sessions of the shifted population are worth."""
     for sessions in FITTED_TO:
         lives = draw("shifted", sessions, seed=SEED + sessions)
-        policy = fit(spells_of_traces(lives), lives[:5_000], prior=prior, requests=50)
+        policy = fit(sojourns_of_traces(lives), lives[:5_000], prior=prior, requests=50)
         family = partial(_scaled, policy)
         yield Row(f"fitted to {sessions:,} sessions", 50, tuned(family, 50, traces))
 

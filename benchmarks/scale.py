@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from benchmarks import among, tracking
+from benchmarks import background_load as among
+from benchmarks import tracking
+from benchmarks.environment import Scene, Stage
 from benchmarks.figures import Figure
 from benchmarks.load import follow
 from benchmarks.plan import Plan
-from benchmarks.stage import Scene, Stage
 from worker.adapters import clock
 from worker.adapters.postgres.engine import create_engine
-from worker.adapters.postgres.sessions import PostgresSessions
+from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.services.ports import ClaimLimits
 
 CLAIMED = 500

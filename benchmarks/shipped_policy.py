@@ -2,7 +2,7 @@
 
     python -m benchmarks.shipped_policy
 
-Its hazards are computed, not estimated, from what worker/simulation/population.py assumes.
+Its hazards are computed, not estimated, from what devkit/simulation/population.py assumes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import timedelta
 from itertools import pairwise
 
 from config.settings import SHIPPED_POLICY
+from devkit.simulation.comparison import blind_policy
+from devkit.simulation.population import COMPLETED, IN_PROGRESS, POPULATIONS, WAITING, draw
+from devkit.simulation.read_values import effective_hazards
+from devkit.simulation.tuning import calibrate
 from worker.adapters.policy_file import write_policy
 from worker.domain.policy import ANY_STATUS, PollPolicy
-from worker.simulation.comparison import blind_policy
-from worker.simulation.population import COMPLETED, IN_PROGRESS, POPULATIONS, WAITING, draw
-from worker.simulation.tuning import calibrate
-from worker.simulation.weights import effective_hazards
 
 # Seconds: 0, then 4 s to two days, each bin 15 % longer than the one before.
 AGES = (0.0, *(float(f"{4 * 1.15**step:.4g}") for step in range(77)))

@@ -10,8 +10,8 @@ import sys
 import time
 from datetime import timedelta
 
+from benchmarks.environment import Scene, Stage
 from benchmarks.load import follow
-from benchmarks.stage import Scene, Stage
 from worker.adapters import clock
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.purge import PostgresPurge

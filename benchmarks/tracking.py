@@ -13,10 +13,10 @@ from uuid import uuid4
 import redis
 from celery import Celery
 
+from benchmarks.environment import BIN, EXPIRES_AT, Scene, Stage
 from benchmarks.figures import Figure
 from benchmarks.load import CHAIN
 from benchmarks.plan import Plan
-from benchmarks.stage import BIN, EXPIRES_AT, Scene, Stage
 
 QUEUE = "payment-sessions"
 LOOK_SECONDS = 0.1

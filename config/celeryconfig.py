@@ -55,7 +55,7 @@ broker_transport_options = (
     _redis_transport() if broker_url.startswith(("redis", "rediss")) else _amqp_transport()
 )
 
-# Spelled out as Celery spells a queue it was only told the name of: a shop's client, which
+# Spelled out as Celery sojourns a queue it was only told the name of: a shop's client, which
 # knows no more, then declares the same on brokers that compare.
 task_queues = tuple(
     Queue(name, Exchange(name, type="direct"), routing_key=name) for name in OWN_QUEUES
@@ -72,7 +72,7 @@ task_store_errors_even_if_ignored = False
 task_publish_retry_policy = {"max_retries": 2, "interval_start": 0, "interval_max": 0.2}
 
 worker_pool = "threads"
-worker_consumer = "worker.tasks:CarefulConsumer"
+worker_consumer = "worker.tasks:ValidatingConsumer"
 worker_concurrency = 64
 worker_prefetch_multiplier = 1
 worker_hijack_root_logger = False

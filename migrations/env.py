@@ -8,7 +8,7 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, pool, text
 
 from config.settings import DatabaseSettings, load
-from worker.adapters.postgres.pooler import is_pooled
+from worker.adapters.postgres.pgbouncer import is_pooled
 from worker.adapters.postgres.tables import metadata
 
 # Any number, the same in every release: two migrations at once would deadlock or half-apply.

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from devkit.embedded import EmbeddedServers
+from devkit.sandbox.server import SandboxClient, SandboxServer
 from tests.hostile.bombs import PEAK
 from tests.hostile.cases import PROPERTY
 from tests.support.databases import Databases, memory
 from tests.support.deployment import environment_of
-from worker.embedded import EmbeddedServers
-from worker.sandbox.server import SandboxClient, SandboxServer
 
 # No test reaches beyond this machine.
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]

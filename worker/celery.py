@@ -10,15 +10,17 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from config import logconfig
 from config.settings import Settings, load
-from worker.flower_login import refuse_open_flower, show_session_ids
-from worker.progress import ProgressWatch
-from worker.runtime import Runtime
+from worker.celery_app.flower import refuse_open_flower, show_session_ids
+from worker.celery_app.liveness_file import LivenessFile
+from worker.celery_app.runtime import Runtime
 
 if TYPE_CHECKING:
     from worker.bootstrap.worker import WorkerServices
 
 # Not `broker_transport`: kombu would no longer see by the URL that `rediss` is TLS.
-TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "worker.adapters.redis.broker:Transport")
+TRANSPORT_ALIASES |= dict.fromkeys(
+    ("redis", "rediss"), "worker.celery_app.redis_transport:Transport"
+)
 
 app = Celery("worker", include=["worker.tasks"])
 app.config_from_object("config.celeryconfig")
@@ -69,12 +71,12 @@ class ProgressStep(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **options: Any) -> None:  # noqa: ANN401 - bootsteps' signature
         super().__init__(worker, **options)
-        self._watch: ProgressWatch | None = None
+        self._watch: LivenessFile | None = None
 
     def start(self, worker: Any) -> None:  # noqa: ANN401 - bootsteps' signature
         """Begin to look."""
         if (file := load(Settings).progress_file) is not None:
-            self._watch = ProgressWatch(file, worker.pool, _progressed)
+            self._watch = LivenessFile(file, worker.pool, _progressed)
             self._watch.start()
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002, ANN401 - bootsteps' signature

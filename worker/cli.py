@@ -69,9 +69,10 @@ def demo(
 
     Example: session-worker demo --keep
     """
-    from worker.demo.play import play  # noqa: PLC0415 - see above
+    from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
-    raise SystemExit(play(keep=keep))
+    runner = devkit("demo.runner", extras="console,embedded,sandbox")
+    raise SystemExit(runner.play(keep=keep))
 
 
 @app.command()
@@ -87,9 +88,10 @@ def up(
 
     Example: session-worker up --flower-port 5556
     """
-    from worker.commands.up import up as run_up  # noqa: PLC0415 - see above
+    from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
-    run_up(state=state, flower_port=flower_port, console_port=console_port)
+    starter = devkit("commands.up", extras="console,embedded")
+    starter.up(state=state, flower_port=flower_port, console_port=console_port)
 
 
 @app.command()
@@ -254,11 +256,12 @@ def sandbox(
 
     Example: session-worker sandbox --port 8097
     """
+    from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
     from worker.commands.output import console, fail  # noqa: PLC0415 - see above
-    from worker.sandbox.serving import Options, serve  # noqa: PLC0415 - see above
 
+    serving = devkit("sandbox.serving", extras="sandbox")
     try:
-        serve(host, port, options=Options(seed=seed), listening=console.print)
+        serving.serve(host, port, options=serving.Options(seed=seed), listening=console.print)
     except OSError as error:
         fail(f"--port: cannot listen on {host}:{port}: {error.strerror}")
 
@@ -303,9 +306,9 @@ def simulate(
 
     Example: session-worker simulate --requests 50 --requests 80
     """
-    from worker.commands import simulate as simulating  # noqa: PLC0415 - see above
+    from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
-    simulating.simulate(
+    devkit("commands.simulate", extras="analysis").simulate(
         traces=traces,
         policy=policy_file,
         requests=requests or [50.0],

@@ -14,15 +14,15 @@ from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
 from worker.adapters.klarna.wire_models import parse_creation
-from worker.adapters.shop_documents import ShopPayment, parse_klarna_payment, parse_purchase
+from worker.adapters.shop_systems.documents import ShopPayment, parse_klarna_payment, parse_purchase
 from worker.celery import app, runtime
+from worker.celery_app.redaction import shown_ids
 from worker.contract import tasks as contract
 from worker.contract.tasks import TaskArguments
 from worker.domain.errors import InvalidArgumentError, TrackError
 from worker.domain.session import ShopObjects
 from worker.services.ports import UnavailableError
 from worker.services.track import TrackArguments
-from worker.shown_arguments import shown_ids
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ EVENT_SECONDS = 0.1
 MOST_EVENTS = 1000
 
 
-class CarefulConsumer(Consumer):
+class ValidatingConsumer(Consumer):
     """Discards what is no task of ours without a word of what it holds.
 
     Celery logs the whole body of such a message, and ends the worker over one of another shape;
@@ -61,9 +61,9 @@ class CarefulConsumer(Consumer):
         """Answer what takes each message; Celery's own takes those that are whole."""
         take = super().create_task_handler(*args, **kwargs)
 
-        def take_whole(message: Any) -> None:  # noqa: ANN401 - kombu is untyped
+        def handle(message: Any) -> None:  # noqa: ANN401 - kombu is untyped
             try:
-                whole = _is_whole(message.headers, message.payload)
+                whole = is_task_message(message.headers, message.payload)
             except Exception as error:  # noqa: BLE001 - decoders raise what they like
                 self.on_decode_error(message, error)
                 return
@@ -72,7 +72,7 @@ class CarefulConsumer(Consumer):
             else:
                 self.on_unknown_message(None, message)
 
-        return take_whole
+        return handle
 
     def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ARG002, ANN401 - Celery's
         """It is no task message."""
@@ -100,7 +100,7 @@ class CarefulConsumer(Consumer):
         message.reject_log_error(log, self.connection_errors)
 
 
-def _is_whole(headers: Any, payload: Any) -> bool:  # noqa: ANN401 - anything may be sent
+def is_task_message(headers: Any, payload: Any) -> bool:  # noqa: ANN401 - anything may be sent
     """Whether it has the shape of a task message, of Celery's protocol 2 or 1."""
     if not isinstance(headers, dict) or "task" not in headers:
         headers = payload if isinstance(payload, dict) else {}
@@ -117,7 +117,7 @@ def _is_whole(headers: Any, payload: Any) -> bool:  # noqa: ANN401 - anything ma
     )
 
 
-class ScrubbedRequest(Request):
+class RedactedRequest(Request):
     """A received task that shows payment session ids of its arguments, and nothing else.
 
     What Flower, events and logs show was written by the sender and may hold anything.
@@ -136,8 +136,8 @@ class ScrubbedRequest(Request):
 
 
 # The shop's message is the only copy: it is acknowledged when its session is stored, not before.
-_TRACK = {"acks_late": True, "throws": (TrackError,), "Request": ScrubbedRequest}
-_INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": ScrubbedRequest}
+_TRACK = {"acks_late": True, "throws": (TrackError,), "Request": RedactedRequest}
+_INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": RedactedRequest}
 
 
 _LONGEST_NAME = 64

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.browser import Browser
 from tests.support.browser import browser as open_browser
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.flower import flower, free_port
 from tests.support.identity_provider import CLIENT_ID, CLIENT_SECRET, identity_provider
-from worker.sandbox.server import SandboxClient
 
 LOGIN = "operator:a-made-up-password"
 SEARCH = "input[type=search]"

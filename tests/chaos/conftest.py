@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from devkit.sandbox.accounts import DEFAULT_REQUESTS_PER_SECOND
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.figures import write_line
 from tests.support.in_flight import recovery_seconds
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.trial import Judge, Trial
-from worker.sandbox.accounts import DEFAULT_REQUESTS_PER_SECOND
-from worker.sandbox.server import SandboxClient
 
 FAULTS_WAITS = {
     "HTTP_TIMEOUT_SECONDS": "5",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.breakable import breakable_deployment
 from tests.support.eventually import eventually
 from tests.support.in_flight import (
@@ -15,7 +16,6 @@ from tests.support.in_flight import (
     paid_sessions,
 )
 from tests.support.trial import Judge
-from worker.sandbox.server import SandboxClient
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_what_happens_while_the_database_is_away_is_made_up_for_when_it_is_back(
         for session_id in tracked:
             deployment.track(session_id)
         eventually(
-            lambda: "record_waits" in worker.log() and "track_waits" in worker.log(),
+            lambda: "poll_record_retrying" in worker.log() and "track_retrying" in worker.log(),
             because="the worker meets the outage with polls and with track messages",
         )
         eventually(lambda: "tick_failed" in beat.log(), because="beat meets it, too")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient, SandboxServer
 from tests.support.certificates import self_signed
 from tests.support.eventually import eventually
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.trial import Trial
-from worker.sandbox.server import SandboxClient, SandboxServer
 
 pytestmark = pytest.mark.slow
 

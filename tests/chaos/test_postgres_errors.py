@@ -131,6 +131,6 @@ def test_a_lock_on_the_whole_table_is_waited_for(trial: Trial):
 def is_refused(log: str, session_id: str) -> bool:
     """Whether a record of this session is said to wait, or to be given up."""
     return any(
-        session_id in line and ('"record_waits"' in line or '"poll_dropped"' in line)
+        session_id in line and ('"poll_record_retrying"' in line or '"poll_dropped"' in line)
         for line in log.splitlines()
     )

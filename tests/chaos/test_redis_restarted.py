@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.breakable import breakable_deployment
 from tests.support.eventually import eventually
 from tests.support.in_flight import (
@@ -17,7 +18,6 @@ from tests.support.in_flight import (
     paid_sessions,
 )
 from tests.support.trial import Judge
-from worker.sandbox.server import SandboxClient
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import redis
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.in_flight import (
@@ -15,7 +16,6 @@ from tests.support.in_flight import (
     paid_sessions,
 )
 from tests.support.trial import Judge
-from worker.sandbox.server import SandboxClient
 
 UNACKED = "payment-sessions:unacked_index"
 VISIBILITY_TIMEOUT_SECONDS = 60

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from devkit.sandbox.server import SandboxClient, SandboxServer
 from tests.support.databases import Databases
 from tests.support.deployment import Deployment, environment_of
 from tests.support.deployment import deployment as deploy
-from worker.sandbox.server import SandboxClient, SandboxServer
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.deployment import Deployment
-from tests.support.deployment import deployment as deploy
-from tests.support.eventually import eventually
-from worker.sandbox.server import (
+from devkit.sandbox.server import (
     DEFAULT_PASSWORD,
     DEFAULT_USERNAME,
     SandboxClient,
     SandboxServer,
 )
+from tests.support.deployment import Deployment
+from tests.support.deployment import deployment as deploy
+from tests.support.eventually import eventually
 
 # By name: the first two reads of a paid session meet this.
 FAULTS: dict[str, dict[str, Any]] = {

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.task_events import TaskEvents
-from worker.sandbox.server import SandboxClient
 
 # No id could be written like this: ids are what may be shown.
 CANARY = "canary=7c1d"

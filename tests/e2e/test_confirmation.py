@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
-from worker.sandbox.server import SandboxClient
 
 AUTHORIZED = ("authorized", None)
 LAPSED = ("authorization_lapsed", None)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
 from tests.support.prometheus import Prometheus, prometheus, queries
-from worker.sandbox.server import SandboxClient
 
 UNCONFIRMED = "payment_sessions_unconfirmed_authorizations"
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import redis
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
@@ -23,7 +24,6 @@ from tests.support.flower import free_port
 from tests.support.placed_orders import tries_to_order
 from tests.support.processes import BIN, CeleryProcess
 from tests.support.programs import Program
-from worker.sandbox.server import SandboxClient
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django_shop"
 VISIBILITY_SECONDS = 2

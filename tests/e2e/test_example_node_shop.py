@@ -18,6 +18,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
@@ -25,7 +26,6 @@ from tests.support.flower import free_port, start_flower
 from tests.support.node_projects import NODE, ROOT, installed
 from tests.support.placed_orders import tries_to_order
 from tests.support.programs import Program
-from worker.sandbox.server import SandboxClient
 
 EXAMPLE = ROOT / "examples" / "node_shop"
 LOGIN = "shop:a-made-up-password"

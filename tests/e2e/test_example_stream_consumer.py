@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import redis
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.placed_orders import tries_to_order
 from tests.support.programs import Program
-from worker.sandbox.server import SandboxClient
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stream_consumer.py"
 STREAM = "payment-session-events"

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from worker.adapters.policy_file import write_policy
 from worker.domain.policy import PollPolicy
-from worker.sandbox.server import SandboxClient
 
 BUSY = {"username": "busy-user", "password": "busy-password"}
 # Every session is due every 2 s, at whatever number of requests.

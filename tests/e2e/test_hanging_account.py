@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
-from worker.sandbox.server import SandboxClient
 
 SLOW = {"username": "slow-user", "password": "slow-password"}
 LIFE = [[1.0, "IN_PROGRESS"], [3.0, "COMPLETED"]]

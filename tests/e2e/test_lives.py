@@ -11,10 +11,10 @@ import httpx
 import pytest
 import redis
 
+from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
-from worker.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
 
 SHOP_QUEUE = "shop-events"
 SHOP_TASK = "shop.payment_session_event"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
-from worker.sandbox.server import SandboxClient
 
 
 def test_a_paid_session_ends_completed_and_its_event_carries_the_token(

@@ -7,11 +7,11 @@ import socket
 import urllib.request
 from pathlib import Path
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
 from tests.support.metrics import scrape, value
-from worker.sandbox.server import SandboxClient
 
 P = "payment_sessions"
 

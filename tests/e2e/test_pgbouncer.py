@@ -11,12 +11,12 @@ import anyio
 import pytest
 from sqlalchemy import text
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.command import session_worker
 from tests.support.deployment import Deployment
 from tests.support.pgbouncer import CONNECTIONS, pgbouncer
 from tests.support.processes import BIN
 from worker.adapters.postgres.engine import create_engine, transaction
-from worker.sandbox.server import SandboxClient
 
 # What each transaction must run under, and no other program's.
 TOLD = {

@@ -13,12 +13,12 @@ import httpx
 import pytest
 from honcho.environ import parse_procfile
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.databases import Databases
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.processes import BIN
-from worker.sandbox.server import SandboxClient
 
 ROOT = Path(__file__).parents[2]
 LOGIN = ("operator", "a-made-up-password")
@@ -83,7 +83,7 @@ def test_honcho_runs_it_all_even_before_the_database_is_migrated(
     try:
         unmigrated.track(session_id)
         eventually(
-            lambda: "track_waits" in log.read_text() and "tick_failed" in log.read_text(),
+            lambda: "track_retrying" in log.read_text() and "tick_failed" in log.read_text(),
             within=30,
             because="worker and beat wait for the migration",
         )

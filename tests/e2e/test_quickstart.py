@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.eventually import eventually
 from tests.support.processes import BIN
 from worker.cli import sandbox as serve_stand_in
-from worker.sandbox.server import SandboxClient
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from kombu import Connection
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.command import session_worker
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
@@ -18,7 +19,6 @@ from tests.support.eventually import eventually
 from tests.support.in_flight import hold_in_flight, let_go, paid_sessions
 from tests.support.queues import taken
 from tests.support.rabbitmq import RabbitMq, rabbitmq
-from worker.sandbox.server import SandboxClient
 
 SHOP_QUEUE = "shop-events"
 # A broker that is killed is away for five seconds; a lease outlasts a request by five.

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import redis
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.processes import BIN
-from worker.sandbox.server import SandboxClient
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import redis
 
+from devkit.sandbox.client_types import CreatedSession
+from devkit.sandbox.server import SandboxClient
 from tests.support.canaries import Canaries
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
@@ -16,8 +18,6 @@ from tests.support.eventually import eventually
 from tests.support.places import database_places, log_places, redis_places
 from tests.support.shop_systems import commerce_layer_environment, payway_environment
 from tests.support.task_events import TaskEvents
-from worker.sandbox.client_types import CreatedSession
-from worker.sandbox.server import SandboxClient
 
 # At the first read: when the next one comes is the polling policy's business.
 PAID = [{"after": 0, "status": "authorized"}]

@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.in_flight import paid_sessions
-from worker.sandbox.server import SandboxClient
 
 HTTP_TIMEOUT_SECONDS = 3
 # Far longer than the tests wait: nothing here is healed by a lease that runs out.

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.collector import collector
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
-from worker.sandbox.server import SandboxClient
 
 SHOPS_TRACE, SHOPS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PAID = [[0.5, "IN_PROGRESS"], [2.0, "COMPLETED"]]
@@ -88,7 +88,7 @@ def test_traces_cost_nothing_where_they_are_off(environment: dict[str, str]):
     )
 
     assert "worker.bootstrap.worker" in ran.stdout
-    assert "worker.adapters.otel" not in ran.stdout
+    assert "worker.adapters.telemetry.otel" not in ran.stdout
     assert "opentelemetry.exporter" not in ran.stdout
     assert "prometheus_client" not in ran.stdout
 
@@ -103,7 +103,9 @@ def test_beat_imports_nothing_that_only_a_worker_needs(environment: dict[str, st
 
     imported = ast.literal_eval(ran.stdout)
     assert "worker.bootstrap.beat" in imported
-    assert {"httpx", "aiohttp", "cryptography.fernet", "worker.sinks"}.isdisjoint(imported)
+    assert {"httpx", "aiohttp", "cryptography.fernet", "worker.bootstrap.sinks"}.isdisjoint(
+        imported
+    )
 
 
 def test_each_poll_and_each_change_has_a_log_line_with_klarnas_id_of_the_answer(

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.task_events import TaskEvents
-from worker.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
 
 OTHER = {"username": "other-user", "password": "other-password"}
 PAID = [[0, "COMPLETED"]]

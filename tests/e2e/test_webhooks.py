@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.command import session_worker
 from tests.support.deployment import Deployment, deployment
 from tests.support.eventually import eventually
 from tests.support.webhook_receiver import WebhookReceiver, a_secret, webhook_receiver
-from worker.sandbox.server import SandboxClient
 
 SECRET = a_secret()
 

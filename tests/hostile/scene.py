@@ -12,7 +12,7 @@ import pytest
 from tests.support.stored import Stored
 from tests.support.wired import deployed
 from worker.bootstrap.worker import open_worker
-from worker.runtime import Runtime
+from worker.celery_app.runtime import Runtime
 
 # Whatever these tests ask ends long before.
 LEASE_SECONDS = 60

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tests.hostile import wild
 from tests.hostile.cases import parts, run_cases
 from tests.support.builders import SESSION_ID, SESSION_URL
+from worker.celery_app.redaction import shown_ids
 from worker.domain.errors import TrackError
 from worker.domain.session import Kind, ShopObjects
 from worker.domain.tracking import LONGEST_URL, TrackRequest, check_session_url
 from worker.services.track import TrackArguments, check_arguments
-from worker.shown_arguments import shown_ids
 
 ORIGINS = ["https://api.klarna.com"]
 ACCOUNTS = {"default", "us_east"}

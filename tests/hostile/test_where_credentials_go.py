@@ -16,11 +16,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
 from tests.hostile.listening import Listener, answer, say
 from tests.hostile.scene import Scene
 from tests.hostile.tricky_urls import TRICKY
 from worker.domain.errors import InvalidArgumentError
-from worker.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
 
 BASIC = base64.b64encode(f"{DEFAULT_USERNAME}:{DEFAULT_PASSWORD}".encode())
 PUBLIC = re.compile(r"\.(com|io|test)\b")

@@ -11,16 +11,16 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from devkit.sandbox.server import SandboxServer
 from tests.support.klarna_reads import CREDENTIALS
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, opened_services
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.klarna.client import HttpxKlarna
 from worker.adapters.postgres.engine import create_engine
-from worker.adapters.postgres.outbox import PostgresOutbox
-from worker.adapters.postgres.sessions import PostgresSessions
+from worker.adapters.postgres.outbox.repository import PostgresOutbox
+from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.domain.deliveries import Route
-from worker.sandbox.server import SandboxServer
 
 LONG = timedelta(seconds=10)
 

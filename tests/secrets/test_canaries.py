@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from devkit.sandbox.server import SandboxServer
 from tests.support.canaries import Canaries
 from tests.support.canary_run import CanaryRun
 from tests.support.canary_scene import SHOP_QUEUE, STREAM, UNDECRYPTABLE, Scene, secret_environment
@@ -24,7 +25,6 @@ from tests.support.processes import CeleryProcess
 from tests.support.roles import Roles
 from tests.support.stored import Stored
 from tests.support.tokens import decrypted
-from worker.sandbox.server import SandboxServer
 
 # What a sink was given holds tokens: that is what it is for.
 GIVEN = (f"Redis key {STREAM}", f"Redis key {SHOP_QUEUE}")
@@ -128,7 +128,7 @@ def _be_refused(scene: Scene, roles: Roles, folder: Path) -> Iterator[Place]:
     no_database = environment | {"DATABASE_URL": roles.url("worker", password=wrong)}
     no_broker = environment | {"REDIS_URL": f"redis://:{wrong}@{host}"}
     refused = {
-        "track_waits": CeleryProcess("worker", no_database, folder / "no-database.log"),
+        "track_retrying": CeleryProcess("worker", no_database, folder / "no-database.log"),
         "Cannot connect": CeleryProcess("worker", no_broker, folder / "no-broker.log"),
     }
     scene.deployed.track("waits-for-ever")

@@ -12,6 +12,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.commands import run_commands
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
@@ -20,7 +21,6 @@ from tests.support.places import database_places, redis_places
 from tests.support.stored import Stored
 from tests.support.tokens import add_authorized, add_many_authorized, decrypted
 from tests.support.wired import OpenServices
-from worker.sandbox.server import SandboxClient
 from worker.services.housekeeping import BATCH
 from worker.services.track import TrackArguments
 

@@ -10,6 +10,7 @@ import pytest
 import redis
 from cryptography.fernet import Fernet
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.commands import run_commands
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
@@ -17,7 +18,6 @@ from tests.support.stored import Stored
 from tests.support.tokens import add_authorized, add_many_authorized, decrypted
 from tests.support.wired import OpenServices
 from worker.adapters.postgres.tokens import BATCH
-from worker.sandbox.server import SandboxClient
 
 OLD, NEW, WRONG = (Fernet.generate_key().decode() for _ in range(3))
 BOTH = {"TOKEN_ENCRYPTION_KEYS": f"{NEW},{OLD}"}

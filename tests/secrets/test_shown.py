@@ -26,7 +26,7 @@ from worker.adapters.klarna.wire_models import (
     SessionResponseV1,
     parse_session,
 )
-from worker.adapters.postgres.session_rows import recorded_row
+from worker.adapters.postgres.sessions.rows import recorded_row
 from worker.domain.account import AccountState
 from worker.domain.errors import ObservationError, ProtocolError
 from worker.domain.session import Kind

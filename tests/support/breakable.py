@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from devkit.embedded import EmbeddedServers
+from devkit.sandbox.server import SandboxClient
 from tests.support.databases import migrate
 from tests.support.deployment import Deployment, deployment, environment_of
-from worker.embedded import EmbeddedServers
-from worker.sandbox.server import SandboxClient
 
 # The shortest lease that a request of five seconds allows, and polls in quick succession.
 QUICK = {

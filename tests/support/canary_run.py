@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.canaries import Canaries
-from worker.sandbox.server import SandboxClient
 
 # Each pauses or slows its own account, and no other's sessions.
 ACCOUNTS = ("refused", "forbidden", "limited")

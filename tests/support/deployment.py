@@ -15,15 +15,15 @@ from celery import Celery
 from cryptography.fernet import Fernet
 from sqlalchemy import create_engine
 
+from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
 from tests.support.command import session_worker
 from tests.support.eventually import eventually
 from tests.support.processes import CeleryProcess
 from tests.support.published import unpublished
-from worker.adapters.postgres.invariants import (
+from worker.adapters.postgres.reports.invariants import (
     broken_delivery_invariants,
     broken_state_invariants,
 )
-from worker.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
 
 
 def environment_of(database_url: str, redis_url: str, *, klarna_url: str) -> dict[str, str]:

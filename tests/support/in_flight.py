@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
-from worker.sandbox.server import SandboxClient
 
 COUNT = 60
 # The promise is 5 on a machine of its own; tests share theirs with each other. It still is far

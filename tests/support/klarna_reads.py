@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from datetime import UTC, datetime
 
+from devkit.sandbox.client_types import CreatedSession
+from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
 from worker.adapters.klarna.client import Credentials
 from worker.domain.session import Kind, PaymentSession
-from worker.sandbox.client_types import CreatedSession
-from worker.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
 
 CREDENTIALS = Credentials(DEFAULT_USERNAME, DEFAULT_PASSWORD)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from tests.support.builders import LIMITS
 from tests.support.stored import ORIGIN
-from worker.adapters.postgres.sessions import PostgresSessions
+from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.domain.errors import ObservationError, TrackError
 from worker.domain.session import Kind, Observation
 from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.sandbox.client_types import CreatedSession
-from worker.sandbox.server import SandboxClient
+from devkit.sandbox.client_types import CreatedSession
+from devkit.sandbox.server import SandboxClient
 
 
 def tries_to_order(sandbox: SandboxClient, paid: CreatedSession) -> int:

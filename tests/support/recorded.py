@@ -10,9 +10,9 @@ from uuid import UUID
 
 import psycopg
 
+from devkit.simulation.replay import CREATED_AT, Read, Schedule
+from devkit.simulation.traces import Trace, is_final
 from worker.adapters import clock
-from worker.simulation.replay import CREATED_AT, Read, Schedule
-from worker.simulation.traces import Trace, is_final
 
 _SESSION_COLUMNS = (
     "session_id, account, kind, session_url, tracked_at, status, status_updated_at,"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.sandbox.client_types import CreatedSession
-from worker.sandbox.server import SandboxClient
-from worker.sandbox.shops.oauth_clients import CLIENT_ID, CLIENT_SECRET
+from devkit.sandbox.client_types import CreatedSession
+from devkit.sandbox.server import SandboxClient
+from devkit.sandbox.shops.oauth_clients import CLIENT_ID, CLIENT_SECRET
 
 
 def commerce_layer_environment(url: str) -> dict[str, str]:

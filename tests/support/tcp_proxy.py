@@ -15,8 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from devkit.embedded.supervision import unused_port
 from tests.support.eventually import eventually
-from worker.embedded.supervision import unused_port
 
 Answer = TypeVar("Answer")
 

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import psycopg
 
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.figures import LEAST_IN_FLIGHT, Figures
 from tests.support.processes import CeleryProcess
 from tests.support.shop_consumer import ShopConsumer
-from worker.sandbox.server import SandboxClient
 
 # DESIGN 6 and issue 3: recovery within the lease and this much more.
 RECOVERY_MARGIN_SECONDS = 5.0

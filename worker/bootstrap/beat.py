@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from config.settings import Settings
 from worker.adapters import clock
 from worker.adapters.celery_publisher import CeleryPublisher
-from worker.adapters.postgres.backlog import PostgresBacklog
-from worker.adapters.postgres.outbox import PostgresOutbox
-from worker.adapters.postgres.sessions import PostgresSessions
+from worker.adapters.postgres.outbox.repository import PostgresOutbox
+from worker.adapters.postgres.reports.backlog import PostgresBacklog
+from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.bootstrap.shared import (
     claim_limits,
     confirmation_service,
@@ -25,13 +25,13 @@ from worker.bootstrap.shared import (
     poll_policy,
     routes,
 )
-from worker.services.backlog_watch import BacklogWatch
+from worker.bootstrap.telemetry import open_beat_meter
+from worker.services.backlog_monitor import BacklogMonitor
 from worker.services.claims import Claims
 from worker.services.dispatch import DispatchService
-from worker.services.governor import Governor
-from worker.services.meter import SILENT, Meter
+from worker.services.governor import RateGovernor
+from worker.services.meter import NULL_METER, Meter
 from worker.services.streams import StreamService
-from worker.telemetry import open_beat_meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _dispatch_service(
     engine: AsyncEngine,
     app: Celery,
     settings: Settings,
-    governor: Governor,
+    governor: RateGovernor,
     streams: StreamService,
     meter: Meter,
 ) -> DispatchService:
@@ -89,8 +89,8 @@ def _dispatch_service(
         tasks_per_tick=settings.poll_tasks_per_tick,
         limits=claim_limits(settings),
     )
-    watch = BacklogWatch(
-        None if meter is SILENT else PostgresBacklog(engine, accounts=accounts),
+    watch = BacklogMonitor(
+        None if meter is NULL_METER else PostgresBacklog(engine, accounts=accounts),
         governor,
         meter=meter,
         monotonic=clock.monotonic,

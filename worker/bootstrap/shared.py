@@ -15,16 +15,16 @@ from config.settings import SHIPPED_POLICY, InvalidSettingsError, Settings
 from worker.adapters import clock
 from worker.adapters.json_lines import JsonLinesError
 from worker.adapters.policy_file import read_policy
-from worker.adapters.postgres.accounts import PostgresAccounts
-from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.engine import create_engine
-from worker.adapters.redis.quota import RedisQuota
+from worker.adapters.postgres.sessions.accounts import PostgresAccounts
+from worker.adapters.postgres.sessions.confirmations import PostgresConfirmations
+from worker.adapters.redis.rate_limiter import RedisRateLimiter
 from worker.adapters.sinks.redis_stream import RedisStreamSink
 from worker.domain.deliveries import SHOP_SYSTEM_TYPES, SHOP_SYSTEMS, Route
 from worker.domain.policy import PollPolicy
-from worker.domain.quota import Allowance, usual_limit
+from worker.domain.quota import ReadQuotaConfig, usual_limit
 from worker.services.confirmation import ConfirmationService
-from worker.services.governor import Governor
+from worker.services.governor import RateGovernor
 from worker.services.ports import ClaimLimits
 
 SESSIONS_PER_TASK = 50
@@ -39,14 +39,14 @@ def open_engine(stack: AsyncExitStack, settings: Settings) -> AsyncEngine:
     return engine
 
 
-def open_governor(stack: AsyncExitStack, engine: AsyncEngine, settings: Settings) -> Governor:
+def open_governor(stack: AsyncExitStack, engine: AsyncEngine, settings: Settings) -> RateGovernor:
     """Answer what keeps each account within its budget; the stack's end closes it."""
-    quota = RedisQuota(settings.redis_url.get_secret_value(), monotonic=clock.monotonic)
+    quota = RedisRateLimiter(settings.redis_url.get_secret_value(), monotonic=clock.monotonic)
     stack.push_async_callback(quota.aclose)
-    return Governor(
+    return RateGovernor(
         PostgresAccounts(engine),
         quota,
-        allowances=allowances(settings),
+        quota_configs=quota_configs(settings),
         monotonic=clock.monotonic,
     )
 
@@ -78,10 +78,10 @@ def open_streams(stack: AsyncExitStack, settings: Settings) -> list[RedisStreamS
     return [sink]
 
 
-def allowances(settings: Settings) -> dict[str, Allowance]:
+def quota_configs(settings: Settings) -> dict[str, ReadQuotaConfig]:
     """Answer what each configured account may be asked, as far as the settings say."""
     return {
-        name: Allowance(
+        name: ReadQuotaConfig(
             limit=account.read_limit or usual_limit(account.base_url),
             share=settings.klarna_quota_share,
             fixed=account.read_limit is not None,

@@ -16,13 +16,13 @@ from worker.adapters import clock
 from worker.adapters.celery_publisher import CeleryPublisher
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
-from worker.adapters.postgres.confirmations import PostgresConfirmations
-from worker.adapters.postgres.outbox import PostgresOutbox
+from worker.adapters.postgres.outbox.repository import PostgresOutbox
 from worker.adapters.postgres.purge import PostgresPurge
-from worker.adapters.postgres.sessions import PostgresSessions
-from worker.adapters.postgres.shop_objects import PostgresFollowed
+from worker.adapters.postgres.sessions.confirmations import PostgresConfirmations
+from worker.adapters.postgres.sessions.repository import PostgresSessions
+from worker.adapters.postgres.sessions.shop_objects import PostgresSessionLookup
 from worker.adapters.postgres.tokens import PostgresTokens
-from worker.adapters.sinks.order_placed import PaymentNotes
+from worker.adapters.shop_systems.tracked_payments import TrackedPayments
 from worker.bootstrap.shared import (
     claim_limits,
     confirmation_service,
@@ -32,18 +32,18 @@ from worker.bootstrap.shared import (
     poll_policy,
     routes,
 )
+from worker.bootstrap.sinks import open_sinks
+from worker.bootstrap.telemetry import open_telemetry
 from worker.domain.schedule import PollLimits
 from worker.services.confirmation import ConfirmationService
-from worker.services.governor import Governor
+from worker.services.governor import RateGovernor
 from worker.services.housekeeping import HousekeepingService
+from worker.services.liveness import LivenessService
 from worker.services.poll import PollService
 from worker.services.ports import Sink
-from worker.services.progress import ProgressService
 from worker.services.relay import RelayService
 from worker.services.tracing import Telemetry
 from worker.services.track import TrackService
-from worker.sinks import open_sinks
-from worker.telemetry import open_telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class WorkerServices:
     relay: RelayService
     housekeeping: HousekeepingService
     confirmation: ConfirmationService
-    progress: ProgressService
+    progress: LivenessService
 
     def stop(self) -> None:
         """Take on nothing new; safe in a signal handler."""
@@ -73,7 +73,7 @@ class _Outside:
     cipher: FernetTokenCipher
     sessions: PostgresSessions
     publisher: CeleryPublisher
-    governor: Governor
+    governor: RateGovernor
     sinks: Sequence[Sink]
 
 
@@ -111,7 +111,7 @@ async def open_worker(settings: Settings, app: Celery) -> AsyncIterator[WorkerSe
                 meter=telemetry.meter,
             ),
             confirmation=confirmation_service(outside.engine, settings),
-            progress=ProgressService(outside.publisher),
+            progress=LivenessService(outside.publisher),
         )
 
 
@@ -121,7 +121,7 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
     stack.push_async_callback(klarna.aclose)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
     # Confirming writes no event: no route is needed.
-    notes = PaymentNotes(PostgresFollowed(engine), PostgresConfirmations(engine, routes=()))
+    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
     return _Outside(
         engine=engine,
         klarna=klarna,

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from config.settings import Settings, load
 from worker.adapters.json_lines import STANDARD_INPUT, JsonLinesError, each_line
 from worker.adapters.postgres.engine import create_engine
-from worker.adapters.postgres.tracking import PostgresBulkTracking
+from worker.adapters.postgres.sessions.tracking import PostgresBulkTracking
 from worker.commands.output import FAILED, fail, print_json, printable, say
 from worker.domain.errors import TrackError
 from worker.domain.tracking import TrackEffect

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from config.settings import InvalidSettingsError, Settings, load, parse
-from worker.adapters.postgres.event_reports import EventReports
-from worker.adapters.postgres.reports import Reports, Row
+from worker.adapters.postgres.reports.events import EventReports
+from worker.adapters.postgres.reports.sessions import Reports, Row
 from worker.bootstrap.shared import poll_policy
 from worker.commands.checked_klarna import check_accounts
 from worker.commands.checked_postgres import check_postgres

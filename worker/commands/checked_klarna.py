@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import anyio
 
 from config.settings import DEFAULT_ACCOUNT, Settings
-from worker.bootstrap.shared import allowances
+from worker.bootstrap.shared import quota_configs
 from worker.bootstrap.worker import open_klarna
 from worker.commands.findings import Finding
 from worker.domain.errors import (
@@ -30,7 +30,7 @@ from worker.domain.session import Kind, PaymentSession
 def check_accounts(settings: Settings) -> Iterator[Finding]:
     """Settings were refused where an account's base URL is not an allowed origin."""
     faults = anyio.run(_asked, settings)
-    for name, allowance in sorted(allowances(settings).items()):
+    for name, allowance in sorted(quota_configs(settings).items()):
         budget = f"{allowance.limit * allowance.share:g} of {allowance.limit:g} reads a second"
         base_url = settings.accounts[name].base_url
         detail = f"{budget} at {base_url}, which takes its credentials"

@@ -9,8 +9,8 @@ import sqlalchemy.exc
 
 from config.settings import Settings
 from worker.adapters import clock
-from worker.adapters.postgres.deployment_reports import DeploymentReports
-from worker.adapters.postgres.faults import connection_fault
+from worker.adapters.postgres.error_messages import connection_fault
+from worker.adapters.postgres.reports.deployment import DeploymentReports
 from worker.commands.findings import Finding
 from worker.commands.migrating import head_revision, knows
 from worker.commands.unknown_accounts import accounts_of_open_sessions

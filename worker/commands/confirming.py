@@ -5,8 +5,8 @@ from __future__ import annotations
 import anyio
 
 from config.settings import DatabaseSettings, load
-from worker.adapters.postgres.confirmations import PostgresConfirmations
 from worker.adapters.postgres.engine import create_engine
+from worker.adapters.postgres.sessions.confirmations import PostgresConfirmations
 from worker.commands.output import WRONG_USAGE, fail, print_json, say
 from worker.domain.confirmation import ConfirmEffect, check_order_id
 from worker.domain.errors import InvalidArgumentError, TrackError

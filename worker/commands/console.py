@@ -10,10 +10,10 @@ from sqlalchemy import create_engine
 
 from config.settings import ConsoleSettings, load
 from worker.adapters import clock
-from worker.adapters.postgres import replay as replaying
-from worker.adapters.postgres.console_reports import ConsoleReports
-from worker.adapters.postgres.event_reports import DeliveryFilter
-from worker.adapters.postgres.pooler import open_engine
+from worker.adapters.postgres.pgbouncer import open_engine
+from worker.adapters.postgres.reports import replay as replaying
+from worker.adapters.postgres.reports.console import ConsoleReports
+from worker.adapters.postgres.reports.events import DeliveryFilter
 from worker.commands.output import WRONG_USAGE, fail, say
 from worker.console.app import create_app
 from worker.console.pages import Replay, Replayed

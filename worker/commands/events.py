@@ -14,10 +14,10 @@ from sqlalchemy import Engine, create_engine
 
 from config.settings import DatabaseSettings, Settings, load
 from worker.adapters import clock
-from worker.adapters.postgres import replay as replaying
-from worker.adapters.postgres.event_reports import STATES, DeliveryFilter, EventReports
-from worker.adapters.postgres.pooler import open_engine
-from worker.adapters.postgres.replay import Replay, Replayable
+from worker.adapters.postgres.pgbouncer import open_engine
+from worker.adapters.postgres.reports import replay as replaying
+from worker.adapters.postgres.reports.events import STATES, DeliveryFilter, EventReports
+from worker.adapters.postgres.reports.replay import Replay, Replayable
 from worker.commands.output import (
     WRONG_USAGE,
     fail,

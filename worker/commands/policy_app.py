@@ -1,4 +1,4 @@
-"""`session-worker policy`: names, options and help; the work is in `worker.commands.policy`."""
+"""`session-worker policy`: names, options and help; the work is in `devkit.commands.policy`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def fit(
 
     Example: session-worker policy fit --out poll_policy.jsonl
     """
-    from worker.commands import policy as fitting  # noqa: PLC0415 - see above
+    from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
-    fitting.fit(out=out, traces=traces, prior=prior, as_json=as_json)
+    devkit("commands.policy", extras="analysis").fit(out=out, traces=traces, prior=prior, as_json=as_json)
 
 
 @policy.command()
@@ -51,6 +51,6 @@ def traces(
 
     Example: session-worker policy traces --out traces.jsonl
     """
-    from worker.commands import policy as fitting  # noqa: PLC0415 - see above
+    from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
-    fitting.write_recorded(out=out, sessions=sessions, as_json=as_json)
+    devkit("commands.policy", extras="analysis").write_recorded(out=out, sessions=sessions, as_json=as_json)

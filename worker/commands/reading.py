@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import sqlalchemy.exc
 
 from config.settings import DatabaseSettings, load
-from worker.adapters.postgres.faults import fault_line
-from worker.adapters.postgres.reports import Reports
+from worker.adapters.postgres.error_messages import fault_line
+from worker.adapters.postgres.reports.sessions import Reports
 from worker.commands.output import fail, print_facts, print_json, print_rows, text
 
 _FACTS = (

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from config.settings import Settings, load
 from worker.adapters.crypto import FernetTokenCipher
-from worker.adapters.postgres.pooler import open_engine
+from worker.adapters.postgres.pgbouncer import open_engine
 from worker.adapters.postgres.tokens import count_tokens, rotate
 from worker.commands.output import console, fail, print_json, say
 from worker.commands.reading import database_faults_in_one_line

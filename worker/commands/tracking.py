@@ -5,7 +5,7 @@ from __future__ import annotations
 from kombu.exceptions import OperationalError
 
 from config.settings import Settings, load
-from worker.adapters.postgres.reports import Reports
+from worker.adapters.postgres.reports.sessions import Reports
 from worker.celery import app
 from worker.commands.output import WRONG_USAGE, fail, print_json, say
 from worker.commands.reading import reports

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from config.settings import DEFAULT_ACCOUNT, Settings
-from worker.adapters.postgres.reports import Reports
+from worker.adapters.postgres.reports.sessions import Reports
 from worker.commands.findings import Finding
 
 

@@ -19,8 +19,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from worker.adapters.postgres.console_reports import ConsoleReports
-from worker.adapters.postgres.faults import fault_line
+from worker.adapters.postgres.error_messages import fault_line
+from worker.adapters.postgres.reports.console import ConsoleReports
 from worker.console.pages import Pages, Replay
 from worker.console.security import BasicLogin, SecurityHeaders, ask_for_login
 

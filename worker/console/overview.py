@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from worker.adapters.postgres.console_reports import ConsoleReports
-from worker.adapters.postgres.reports import BOUNDS
+from worker.adapters.postgres.reports.console import ConsoleReports
+from worker.adapters.postgres.reports.sessions import BOUNDS
 from worker.console import histogram
 
 Row = Mapping[str, Any]

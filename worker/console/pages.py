@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
-from worker.adapters.postgres.console_reports import ConsoleReports, Place
+from worker.adapters.postgres.reports.console import ConsoleReports, Place
 from worker.console.accounts import standing
 from worker.console.overview import Overview
 from worker.console.security import Csrf

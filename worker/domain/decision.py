@@ -22,7 +22,7 @@ class Finding(StrEnum):
     # Anomalies: finished, and worth somebody's attention.
     FINISHED_BY_OLDER_ANSWER = "finished_by_older_answer"
     COMPLETED_EMPTY = "completed_empty"
-    GAVE_UP = "gave_up"
+    GAVE_UP = "session_abandoned"
 
 
 ANOMALIES = frozenset({Finding.COMPLETED_EMPTY, Finding.FINISHED_BY_OLDER_ANSWER, Finding.GAVE_UP})

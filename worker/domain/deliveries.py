@@ -33,12 +33,12 @@ class Route:
     types: frozenset[EventType] | None = None
 
     @property
-    def own_only(self) -> bool:
+    def requires_mapping(self) -> bool:
         """It is told only of payment sessions that were tracked with a name of its own."""
         return self.sink in SHOP_SYSTEMS
 
     @property
-    def own_server(self) -> bool:
+    def internal(self) -> bool:
         """It is one of the deployment's own servers: a relay task waits for it."""
         return self.sink in OWN_SERVERS
 
@@ -62,7 +62,7 @@ class RetrySchedule:
 
 
 # Servers of the deployment's own: they come back, and what is theirs is never given up.
-OWN_SERVER = RetrySchedule(first_wait=timedelta(seconds=1), longest_wait=timedelta(minutes=5))
+INTERNAL = RetrySchedule(first_wait=timedelta(seconds=1), longest_wait=timedelta(minutes=5))
 # Ten tries in the hour that a token lives, then ever fewer over the three days that Standard
 # Webhooks 1.0 recommends.
 WEBHOOK = RetrySchedule(
@@ -104,7 +104,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
+class RetryDecision:
     """What comes of it: the delivery's next try after `wait` (None: it is dead), and its sink's."""
 
     wait: timedelta | None
@@ -112,19 +112,19 @@ class Fate:
     disable_sink: bool = False
 
 
-def fate_of(failure: Failure, schedule: RetrySchedule, *, jitter: float) -> Fate:
+def retry_decision(failure: Failure, schedule: RetrySchedule, *, jitter: float) -> RetryDecision:
     """Answer what a failed try means."""
     if failure.refusal is Refusal.GONE:
-        return Fate(wait=timedelta(0), disable_sink=True)
+        return RetryDecision(wait=timedelta(0), disable_sink=True)
     if failure.refusal is Refusal.FINAL:
-        return Fate(wait=None)
+        return RetryDecision(wait=None)
     asked = min(failure.asked or timedelta(0), LONGEST_ASKED_WAIT)
     wait = max(delivery_backoff(failure.attempts, schedule, jitter=jitter), asked)
     hold = asked if failure.refusal is Refusal.HOLD and asked else None
     if schedule.gives_up_after is None:
-        return Fate(wait=wait, hold_sink=hold)
+        return RetryDecision(wait=wait, hold_sink=hold)
     left = schedule.gives_up_after - failure.age
-    return Fate(wait=min(wait, left) if left > timedelta(0) else None, hold_sink=hold)
+    return RetryDecision(wait=min(wait, left) if left > timedelta(0) else None, hold_sink=hold)
 
 
 def delivery_backoff(attempts: int, schedule: RetrySchedule, *, jitter: float) -> timedelta:

@@ -22,17 +22,17 @@ LEAST_BUDGET = 0.2
 # Of an account that is probed, whatever its limit: two beats must not send a probe each.
 PROBES = 1.0
 
-LONGEST_STRETCH = 16.0
+LARGEST_INTERVAL_MULTIPLIER = 16.0
 # Below what sessions wait for anyway, so that the budget never runs dry of polls to pay for.
-STRETCH_BELOW = 0.9
+MULTIPLY_BELOW = 0.9
 # How far the stretch moves in one step; steps are a second apart at least. It grows slowly: only
 # load that lasts is worth it, and until then the most valuable come first all the same.
-STRETCH_UP = 1.02
-STRETCH_DOWN = 1.1
+MULTIPLIER_UP = 1.02
+MULTIPLIER_DOWN = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class ReadQuotaConfig:
     """What a deployment grants itself of one account.
 
     `limit` is Klarna's, in reads a second; `fixed` says that the operator named it, so that an
@@ -68,7 +68,7 @@ def burst(budget: float) -> int:
     return max(1, int(budget * BURST_SECONDS))
 
 
-def next_stretch(stretch: float, strain: float | None) -> float:
+def next_interval_multiplier(stretch: float, strain: float | None) -> float:
     """Answer the stretch after one step, a second or more after the last.
 
     `strain` is how many times its ideal interval the least valuable session had waited that the
@@ -77,5 +77,9 @@ def next_stretch(stretch: float, strain: float | None) -> float:
     cannot leave the budget idle; where no stretch helps, as at the longest interval, it changes
     nothing of the strain and so does not run away.
     """
-    goal = 1.0 if strain is None else min(max(strain * STRETCH_BELOW, 1.0), LONGEST_STRETCH)
-    return min(max(goal, stretch / STRETCH_DOWN), stretch * STRETCH_UP)
+    goal = (
+        1.0
+        if strain is None
+        else min(max(strain * MULTIPLY_BELOW, 1.0), LARGEST_INTERVAL_MULTIPLIER)
+    )
+    return min(max(goal, stretch / MULTIPLIER_DOWN), stretch * MULTIPLIER_UP)

@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from worker.domain.account import Breaker
-from worker.services.governor import Governor
+from worker.services.governor import RateGovernor
 from worker.services.ports import ClaimLimits, PollTask, Sessions, UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ class Claims:
     def __init__(
         self,
         sessions: Sessions,
-        governor: Governor,
+        governor: RateGovernor,
         *,
         accounts: Sequence[str],
         tasks_per_tick: int,

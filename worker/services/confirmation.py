@@ -9,8 +9,8 @@ import structlog
 
 from worker.domain.confirmation import ConfirmEffect, check_order_id
 from worker.domain.tracking import check_session_id
-from worker.services.patience import Patience
 from worker.services.ports import Confirmations
+from worker.services.retrying import Patience
 
 log = structlog.get_logger(__name__)
 

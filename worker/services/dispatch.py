@@ -8,7 +8,7 @@ import anyio
 import structlog
 
 from worker.domain.deliveries import Route
-from worker.services.backlog_watch import BacklogWatch
+from worker.services.backlog_monitor import BacklogMonitor
 from worker.services.claims import Claims
 from worker.services.confirmation import ConfirmationService
 from worker.services.meter import Meter
@@ -49,7 +49,7 @@ class DispatchService:
         publisher: Publisher,
         streams: StreamService,
         confirmation: ConfirmationService,
-        watch: BacklogWatch,
+        watch: BacklogMonitor,
         *,
         routes: Sequence[Route],
         tasks_per_tick: int,
@@ -61,7 +61,7 @@ class DispatchService:
         self._publisher = publisher
         self._streams = streams
         self._sweep_limits = {
-            route.sink: SWEPT_SESSIONS if route.own_server else SWEPT_SESSIONS_BESIDE
+            route.sink: SWEPT_SESSIONS if route.internal else SWEPT_SESSIONS_BESIDE
             for route in routes
         }
         self._confirmation = confirmation

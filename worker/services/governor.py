@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from worker.domain.account import AccountState, Breaker
-from worker.domain.quota import Allowance, next_stretch
+from worker.domain.quota import ReadQuotaConfig, next_interval_multiplier
 from worker.services.meter import AccountFigures
 from worker.services.ports import Accounts, AccountsRead, Quota, UnavailableError
 
@@ -25,7 +25,7 @@ WORTH_TELLING = 1.25
 
 
 @dataclass(slots=True)
-class _Strain:
+class _LatenessRatio:
     """What the budget paid for since the last step."""
 
     # The strain of the least valuable session claimed.
@@ -42,26 +42,26 @@ class _Strain:
         return self.least
 
 
-class Governor:
-    """`allowances` are by configured account; `monotonic` answers seconds."""
+class RateGovernor:
+    """`quota_configs` are by configured account; `monotonic` answers seconds."""
 
     def __init__(
         self,
         accounts: Accounts,
         quota: Quota,
         *,
-        allowances: Mapping[str, Allowance],
+        quota_configs: Mapping[str, ReadQuotaConfig],
         monotonic: Callable[[], float],
     ) -> None:
         self._accounts = accounts
         self._quota = quota
-        self._allowances = allowances
+        self._quota_configs = quota_configs
         self._monotonic = monotonic
         self._known = AccountsRead(states={}, at=datetime.min.replace(tzinfo=UTC))
         self._looked_at = float("-inf")
         self._stepped_at = float("-inf")
-        self._strains = {name: _Strain() for name in allowances}
-        self._told = dict.fromkeys(allowances, 1.0)
+        self._strains = {name: _LatenessRatio() for name in quota_configs}
+        self._told = dict.fromkeys(quota_configs, 1.0)
 
     async def look(self) -> None:
         """See how the accounts are doing now.
@@ -69,7 +69,7 @@ class Governor:
         Raises:
             UnavailableError: the database is away; what was known is gone by.
         """
-        self._known = await self._accounts.read(list(self._allowances))
+        self._known = await self._accounts.read(list(self._quota_configs))
         self._looked_at = self._monotonic()
 
     def breaker(self, account: str) -> Breaker:
@@ -96,13 +96,13 @@ class Governor:
                 await self.look()
             except UnavailableError as error:
                 log.warning("accounts_not_read", error=str(error))
-        if account not in self._allowances:
+        if account not in self._quota_configs:
             return count  # not configured any more: Klarna is not asked at all
         return await self._quota.take(account, self._budget(account), count)
 
     def figures(self) -> dict[str, AccountFigures]:
         """How each account is doing, as far as is known: for the meter."""
-        return {name: self._figures(name) for name in self._allowances}
+        return {name: self._figures(name) for name in self._quota_configs}
 
     def _figures(self, account: str) -> AccountFigures:
         state, now = self._state(account), self._now()
@@ -134,17 +134,17 @@ class Governor:
         if self._monotonic() - self._stepped_at < STEP_SECONDS:
             return
         self._stepped_at = self._monotonic()
-        for account in self._allowances:
-            noted, self._strains[account] = self._strains[account], _Strain()
+        for account in self._quota_configs:
+            noted, self._strains[account] = self._strains[account], _LatenessRatio()
             if self.breaker(account) is Breaker.CLOSED:
                 await self._stretch(account, noted)
 
-    async def _stretch(self, account: str, noted: _Strain) -> None:
+    async def _stretch(self, account: str, noted: _LatenessRatio) -> None:
         strain = noted.value
         if strain is not None and math.isinf(strain):
             return  # the budget was spent elsewhere, or on sessions never read
         before = self._state(account).stretch
-        after = next_stretch(before, strain)
+        after = next_interval_multiplier(before, strain)
         changed = max(after / before, before / after)
         if after == before or (changed < WORTH_WRITING and after > 1):
             return
@@ -168,4 +168,4 @@ class Governor:
         return 0.0 if math.isinf(self._looked_at) else self._monotonic() - self._looked_at
 
     def _budget(self, account: str) -> float:
-        return self._allowances[account].budget(self._state(account), self._now())
+        return self._quota_configs[account].budget(self._state(account), self._now())

@@ -76,7 +76,7 @@ class HousekeepingService:
                 decision = give_up(leased.session, now=leased.loaded_at, limits=self._limits)
                 if decision is not None and await self._sessions.record(leased, decision):
                     self._count(decision)
-                    log.warning("gave_up", session_id=leased.session.session_id)
+                    log.warning("session_abandoned", session_id=leased.session.session_id)
 
     def _count(self, decision: Decision) -> None:
         self._meter.anomaly(decision.finding)

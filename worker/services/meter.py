@@ -127,4 +127,4 @@ class Meter:
         """The event loop came so much later than it was asked to."""
 
 
-SILENT = Meter()
+NULL_METER = Meter()

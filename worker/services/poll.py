@@ -14,7 +14,7 @@ from worker.domain.errors import ObservationError
 from worker.domain.schedule import PollLimits
 from worker.domain.session import Observation
 from worker.domain.transitions import decide
-from worker.services.governor import Governor
+from worker.services.governor import RateGovernor
 from worker.services.poll_report import report_poll
 from worker.services.ports import (
     Klarna,
@@ -41,7 +41,7 @@ class PollService:
         sessions: Sessions,
         klarna: Klarna,
         relay: RelayService,
-        governor: Governor,
+        governor: RateGovernor,
         *,
         limits: PollLimits,
         lease: timedelta,
@@ -85,7 +85,7 @@ class PollService:
         try:
             batch = await self._load(session_ids, lease_id)
         except (UnavailableError, TimeoutError) as error:
-            log.warning("polls_not_loaded", count=len(session_ids), error=str(error))
+            log.warning("poll_load_failed", count=len(session_ids), error=str(error))
             raise
         if len(batch) < len(session_ids):
             lost = len(session_ids) - len(batch)
@@ -187,7 +187,9 @@ class PollService:
             except (UnavailableError, TimeoutError) as error:
                 if self._stopping or self._monotonic() > patient_until:
                     raise
-                log.warning("record_waits", session_id=leased.session.session_id, error=str(error))
+                log.warning(
+                    "poll_record_retrying", session_id=leased.session.session_id, error=str(error)
+                )
                 await anyio.sleep(RECORD_AGAIN_SECONDS)
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from worker.domain.account import AccountState
 from worker.domain.confirmation import ConfirmEffect
 from worker.domain.decision import Decision
-from worker.domain.deliveries import Fate, Refusal, RetrySchedule
+from worker.domain.deliveries import Refusal, RetryDecision, RetrySchedule
 from worker.domain.errors import TrackError
 from worker.domain.events import Event
 from worker.domain.session import Kind, Observation, PaymentSession
@@ -185,7 +185,7 @@ class Tokens(Protocol):
         """Erase tokens whose time is over; answers whose they were."""
 
 
-class Followed(Protocol):
+class SessionLookup(Protocol):
     """Payment sessions as they are stored. Raises UnavailableError."""
 
     async def find(self, session_id: str) -> PaymentSession | None:
@@ -289,7 +289,7 @@ class Outbox(Protocol):
     async def mark_delivered(self, delivery: Delivery) -> bool:
         """Note that the sink has it; answers whether its session has more for that sink."""
 
-    async def mark_failed(self, delivery: Delivery, *, error: str, fate: Fate) -> None:
+    async def mark_failed(self, delivery: Delivery, *, error: str, fate: RetryDecision) -> None:
         """Note the error and what comes of it, for the delivery and for its sink."""
 
     async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
@@ -309,7 +309,7 @@ class Outbox(Protocol):
         Answers whether this call did it: another process may have been first.
         """
 
-    async def send_again(self, stream: str, sink: str, *, limit: int) -> int:
+    async def redeliver(self, stream: str, sink: str, *, limit: int) -> int:
         """Make some of what is to be sent again due; answers how many, 0 when all is done."""
 
 
@@ -357,7 +357,7 @@ class Sink(Protocol):
         """
 
 
-class LossySink(Sink, Protocol):
+class StreamSink(Sink, Protocol):
     """A sink that keeps events itself and may lose them with its server."""
 
     stream: str

@@ -8,9 +8,9 @@ from datetime import timedelta
 import anyio
 import structlog
 
-from worker.domain.deliveries import Failure, fate_of
+from worker.domain.deliveries import Failure, retry_decision
 from worker.domain.events import with_token
-from worker.services.lanes import Background, Lane
+from worker.services.delivery_slots import BackgroundTasks, DeliverySlots
 from worker.services.ports import (
     Delivery,
     DeliveryError,
@@ -30,7 +30,7 @@ DELIVERY_SECONDS = 20.0
 # What a shutdown waits for deliveries beside; what is cut short is delivered after its lease.
 CLOSE_SECONDS = 5.0
 # How long the first session that is woken waits for company.
-GATHER_SECONDS = 0.005
+LINGER_SECONDS = 0.005
 _NO_ANSWER = "no answer in time"
 
 
@@ -50,8 +50,8 @@ class RelayService:
         self._cipher = cipher
         self._sinks = {sink.name: sink for sink in sinks}
         self._quick = [sink.name for sink in sinks if sink.in_flight is None]
-        self._lanes = {s.name: Lane(s.in_flight) for s in sinks if s.in_flight is not None}
-        self._beside = Background()
+        self._slots = {s.name: DeliverySlots(s.in_flight) for s in sinks if s.in_flight is not None}
+        self._beside = BackgroundTasks()
         self._woken: list[str] = []
         self._chance = chance
         self._meter = telemetry.meter
@@ -64,7 +64,7 @@ class RelayService:
 
     async def close(self) -> None:
         """Give deliveries beside a little time to end; the rest is delivered after its lease."""
-        self._lanes.clear()
+        self._slots.clear()
         await self._beside.close(patience=CLOSE_SECONDS)
 
     def wake(self, session_id: str) -> None:
@@ -74,7 +74,7 @@ class RelayService:
             self._beside.start(_unattended(self._relay_woken()))
 
     async def _relay_woken(self) -> None:
-        await anyio.sleep(GATHER_SECONDS)
+        await anyio.sleep(LINGER_SECONDS)
         woken, self._woken = self._woken, []
         await self.relay(woken)
 
@@ -84,8 +84,8 @@ class RelayService:
         It waits for the quick sinks. Deliveries to others go on beside, as many as have room there;
         what finds none is taken up when there is room again.
         """
-        for sink, lane in list(self._lanes.items()):
-            await self._relay_beside(sink, lane, session_ids)
+        for sink, slots in list(self._slots.items()):
+            await self._relay_beside(sink, slots, session_ids)
         if not self._quick:
             return
         claimed = await self._outbox.claim(session_ids, self._quick, lease=DELIVERY_LEASE)
@@ -93,35 +93,37 @@ class RelayService:
             for delivery in claimed:
                 group.start_soon(self._deliver_in_turn, delivery)
 
-    async def _relay_beside(self, sink: str, lane: Lane, session_ids: Sequence[str]) -> None:
-        waiting = {*lane.remembered(), *session_ids}
-        while waiting and sink in self._lanes and (places := lane.take(len(waiting))):
+    async def _relay_beside(
+        self, sink: str, slots: DeliverySlots, session_ids: Sequence[str]
+    ) -> None:
+        waiting = {*slots.remembered(), *session_ids}
+        while waiting and sink in self._slots and (places := slots.take(len(waiting))):
             claimed: list[Delivery] = []
             try:
                 claimed = await self._outbox.claim(
                     waiting, [sink], lease=DELIVERY_LEASE, limit=places
                 )
             finally:
-                lane.give_back(places - len(claimed))
+                slots.give_back(places - len(claimed))
             for delivery in claimed:
-                self._beside.start(self._deliver_in_lane(delivery, lane))
+                self._beside.start(self._deliver_in_slot(delivery, slots))
             if len(claimed) < places:
                 # The others have nothing due.
                 waiting.clear()
             waiting -= {each.session_id for each in claimed}
-            waiting |= lane.remembered()
-        lane.remember(waiting)
+            waiting |= slots.remembered()
+        slots.remember(waiting)
 
-    async def _deliver_in_lane(self, delivery: Delivery, lane: Lane) -> None:
+    async def _deliver_in_slot(self, delivery: Delivery, slots: DeliverySlots) -> None:
         try:
             await self._deliver_in_turn(delivery)
         except Exception:
             # Nobody waits for this: it is told here or nowhere.
             log.exception("delivery_failed", **_ids(delivery))
         finally:
-            lane.give_back()
-        if delivery.sink in self._lanes:
-            await _unattended(self._relay_beside(delivery.sink, lane, []))
+            slots.give_back()
+        if delivery.sink in self._slots:
+            await _unattended(self._relay_beside(delivery.sink, slots, []))
 
     async def _deliver_in_turn(self, delivery: Delivery) -> None:
         """Deliver it, then the session's next ones to the same sink, until one fails.
@@ -189,7 +191,7 @@ class RelayService:
             asked=refused.asked,
         )
         schedule = self._sinks[delivery.sink].schedule
-        fate = fate_of(failure, schedule, jitter=self._chance())
+        fate = retry_decision(failure, schedule, jitter=self._chance())
         try:
             await self._outbox.mark_failed(delivery, error=str(refused), fate=fate)
         except UnavailableError as error:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import structlog
 
-from worker.services.ports import LossySink, Outbox
+from worker.services.ports import Outbox, StreamSink
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +19,7 @@ RESEND_BATCHES = 5
 class StreamService:
     """`lossy` are the sinks whose server may lose what it was given."""
 
-    def __init__(self, outbox: Outbox, lossy: Sequence[LossySink]) -> None:
+    def __init__(self, outbox: Outbox, lossy: Sequence[StreamSink]) -> None:
         self._outbox = outbox
         self._lossy = lossy
 
@@ -31,12 +31,12 @@ class StreamService:
         for sink in self._lossy:
             await self._renew_if_lost(sink)
             for _ in range(RESEND_BATCHES):
-                again = await self._outbox.send_again(sink.stream, sink.name, limit=RESEND_BATCH)
+                again = await self._outbox.redeliver(sink.stream, sink.name, limit=RESEND_BATCH)
                 if not again:
                     break
-                log.warning("events_sent_again", stream=sink.stream, count=again)
+                log.warning("events_redelivered", stream=sink.stream, count=again)
 
-    async def _renew_if_lost(self, sink: LossySink) -> None:
+    async def _renew_if_lost(self, sink: StreamSink) -> None:
         known = await self._outbox.generation(sink.stream)
         if known is not None and await sink.generation() == known:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from worker.services.meter import SILENT, Meter
+from worker.services.meter import NULL_METER, Meter
 
 
 class Span:
@@ -35,12 +35,12 @@ class Tracer:
         return _UNTOLD
 
 
-UNTRACED = Tracer()
+NULL_TRACER = Tracer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
     """How a service tells of its work to whoever watches; nobody by default."""
 
-    meter: Meter = SILENT
-    tracer: Tracer = UNTRACED
+    meter: Meter = NULL_METER
+    tracer: Tracer = NULL_TRACER

@@ -20,9 +20,8 @@ from worker.domain.tracking import (
     check_session_url,
     default_session_url,
 )
-from worker.services.governor import Governor
-from worker.services.grouping import Grouping
-from worker.services.patience import Patience
+from worker.services.batching import Batcher
+from worker.services.governor import RateGovernor
 from worker.services.ports import (
     ClaimLimits,
     PollTask,
@@ -31,12 +30,13 @@ from worker.services.ports import (
     SessionUrls,
     UnavailableError,
 )
+from worker.services.retrying import Patience
 from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
 
 # How long the first of a burst waits for company, with one of the worker's 64 threads.
-GATHER_SECONDS = 0.025
+LINGER_SECONDS = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class TrackService:
         self,
         sessions: Sessions,
         publisher: Publisher,
-        governor: Governor,
+        governor: RateGovernor,
         *,
         base_urls: Mapping[str, str],
         allowed_origins: Collection[str],
@@ -74,7 +74,7 @@ class TrackService:
         self._allowed_origins = allowed_origins
         self._limits = limits
         # A burst: what came at once shares statements, and its first polls a task.
-        self._together = Grouping(self._track_together, gather_seconds=GATHER_SECONDS)
+        self._together = Batcher(self._track_together, linger_seconds=LINGER_SECONDS)
         self._patience = Patience(monotonic)
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
@@ -109,7 +109,7 @@ class TrackService:
         ) as span:
             effect = await self._patience.until_done(
                 partial(self._together.add, replace(request, trace_parent=span.trace_parent)),
-                waits="track_waits",
+                waits="track_retrying",
                 session_id=request.session_id,
             )
             if isinstance(effect, TrackError):

@@ -15,7 +15,7 @@ import sqlalchemy.exc
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from worker.adapters.postgres.pooler import is_pooled, open_engine
+from worker.adapters.postgres.pgbouncer import is_pooled, open_engine
 from worker.services.ports import UnavailableError
 
 POOL_SIZE = 10

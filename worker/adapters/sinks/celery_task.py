@@ -8,7 +8,7 @@ import anyio.to_thread
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from worker.domain.deliveries import OWN_SERVER
+from worker.domain.deliveries import INTERNAL
 from worker.services.ports import DeliveryError
 
 # RabbitMQ says when it has an event; Redis has it once it was written there.
@@ -23,7 +23,7 @@ class CeleryTaskSink:
     """
 
     name = "celery"
-    schedule = OWN_SERVER
+    schedule = INTERNAL
     in_flight = None
 
     def __init__(

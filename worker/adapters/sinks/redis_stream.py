@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from redis.typing import EncodableT, FieldT
 
-from worker.domain.deliveries import OWN_SERVER
+from worker.domain.deliveries import INTERNAL
 from worker.services.ports import DeliveryError, UnavailableError
 
 _MARK = "generation:"
@@ -20,10 +20,10 @@ ASK_TIME_EVERY = 60.0
 
 
 class RedisStreamSink:
-    """Implements the port `LossySink`."""
+    """Implements the port `StreamSink`."""
 
     name = "redis_stream"
-    schedule = OWN_SERVER
+    schedule = INTERNAL
     in_flight = None
 
     def __init__(

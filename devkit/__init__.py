@@ -1,0 +1,1 @@
+"""What production never runs: mock Klarna server, embedded servers, demo and simulation."""

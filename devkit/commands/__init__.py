@@ -1,0 +1,1 @@
+"""The CLI commands that need the devkit."""

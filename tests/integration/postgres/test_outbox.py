@@ -1,0 +1,321 @@
+"""The outbox in Postgres: claims by lease, in order per payment session and sink."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import anyio
+import pytest
+
+from tests.support.stored import Stored
+from worker.adapters.postgres.outbox.repository import PostgresOutbox
+from worker.domain.deliveries import RetryDecision
+from worker.services.ports import Delivery
+
+pytestmark = pytest.mark.anyio
+
+LEASE = timedelta(seconds=30)
+STREAM = ("redis_stream",)
+BOTH = ("redis_stream", "celery")
+DAY = timedelta(days=1)
+
+
+async def claim(
+    outbox: PostgresOutbox, *session_ids: str, sinks: tuple[str, ...] = STREAM
+) -> list[Delivery]:
+    return await outbox.claim(session_ids or ("s1",), sinks, lease=LEASE)
+
+
+async def claimed_ids(
+    outbox: PostgresOutbox, *session_ids: str, sinks: tuple[str, ...] = STREAM
+) -> set[tuple[str, UUID]]:
+    return {(d.sink, d.event_id) for d in await claim(outbox, *session_ids, sinks=sinks)}
+
+
+# --- order
+
+
+async def test_a_session_and_sink_has_its_messages_claimed_one_after_the_other(
+    outbox: PostgresOutbox, stored: Stored
+):
+    stored.add_session("s1")
+    ids = [stored.add_message("s1", sequence) for sequence in (1, 2, 3)]
+    order = []
+
+    while claimed := await claim(outbox):
+        (delivery,) = claimed
+        assert await claim(outbox) == []
+        await outbox.mark_delivered(delivery)
+        order.append(delivery.event_id)
+
+    assert order == ids
+    assert stored.delivery(ids[0])["delivered_at"] is not None
+
+
+async def test_marks_made_together_each_say_whether_their_session_has_more(
+    outbox: PostgresOutbox, stored: Stored
+):
+    for session_id in ("last", "more", "stale"):
+        stored.add_session(session_id)
+        stored.add_message(session_id, 1)
+    stored.add_message("more", 2)
+    stored.add_message("stale", 2)
+    claimed = {each.session_id: each for each in await claim(outbox, "last", "more", "stale")}
+    stored.rows("UPDATE outbox_deliveries SET attempts = 9 WHERE session_id = 'stale'")
+    told: dict[str, bool] = {}
+
+    async def mark(delivery: Delivery) -> None:
+        told[delivery.session_id] = await outbox.mark_delivered(delivery)
+
+    async with anyio.create_task_group() as group:
+        for delivery in claimed.values():
+            group.start_soon(mark, delivery)
+
+    assert told == {"last": False, "more": True, "stale": False}
+    delivered = stored.rows(
+        "SELECT session_id FROM outbox_deliveries WHERE delivered_at IS NOT NULL ORDER BY 1"
+    )
+    assert delivered == [{"session_id": "last"}, {"session_id": "more"}]
+
+
+async def test_a_claimed_delivery_carries_what_is_to_be_delivered(
+    outbox: PostgresOutbox, stored: Stored
+):
+    stored.add_session("s1", authorization_token=b"encrypted")
+    authorized = stored.add_message("s1", 1, event_type="payment_session.authorized")
+    placed = stored.add_message("s1", 2, event_type="payment_session.order_placed")
+
+    (first,) = await claim(outbox)
+    await outbox.mark_delivered(first)
+    (second,) = await claim(outbox)
+
+    assert (first.event_id, first.session_id, first.attempts) == (authorized, "s1", 1)
+    assert first.envelope["type"] == "payment_session.authorized"
+    assert first.encrypted_token == b"encrypted"
+    assert "encrypted" not in repr(first)
+    assert (second.event_id, second.encrypted_token) == (placed, None)
+
+
+async def test_only_the_sessions_and_sinks_asked_for_are_claimed(
+    outbox: PostgresOutbox, stored: Stored
+):
+    stored.add_session("s1")
+    stored.add_session("s2")
+    first = stored.add_message("s1", 1, sinks=BOTH)
+    second = stored.add_message("s2", 1, sinks=BOTH)
+
+    assert await claimed_ids(outbox, "s1") == {("redis_stream", first)}
+    assert await claimed_ids(outbox, "s1", "s2", sinks=BOTH) == {
+        ("celery", first),
+        ("redis_stream", second),
+        ("celery", second),
+    }
+
+
+async def test_a_failed_message_blocks_those_behind_it_and_nobody_else(
+    outbox: PostgresOutbox, stored: Stored
+):
+    stored.add_session("s1")
+    stored.add_session("s2")
+    failing = stored.add_message("s1", 1, sinks=BOTH)
+    behind = stored.add_message("s1", 2, sinks=BOTH)
+    elsewhere = stored.add_message("s2", 1)
+    (delivery,) = await claim(outbox, "s1")
+    await outbox.mark_failed(delivery, error="redis: ConnectionError", fate=RetryDecision(wait=DAY))
+
+    assert await claimed_ids(outbox, "s1", "s2") == {("redis_stream", elsewhere)}
+    (other_sink,) = await claim(outbox, "s1", sinks=("celery",))
+    await outbox.mark_delivered(other_sink)
+    assert await claimed_ids(outbox, "s1", sinks=BOTH) == {("celery", behind)}
+
+    row = stored.delivery(failing)
+    assert (row["attempts"], row["last_error"]) == (1, "redis: ConnectionError")
+    assert row["delivered_at"] is None
+
+
+async def test_a_dead_message_frees_those_behind_it(outbox: PostgresOutbox, stored: Stored):
+    stored.add_session("s1")
+    dead = stored.add_message("s1", 1, due_in=600)
+    behind = stored.add_message("s1", 2)
+    assert await claim(outbox) == []
+
+    stored.rows("UPDATE outbox_deliveries SET dead_at = now() WHERE event_id = %s", dead)
+
+    assert await claimed_ids(outbox) == {("redis_stream", behind)}
+
+
+async def test_relays_at_once_never_claim_the_same_message(outbox: PostgresOutbox, stored: Stored):
+    for number in range(20):
+        stored.add_message(stored.add_session(f"s{number}"), 1)
+    everyone = [f"s{number}" for number in range(20)]
+    found: list[UUID] = []
+
+    async def claim_all() -> None:
+        found.extend(d.event_id for d in await claim(outbox, *everyone))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(claim_all)
+
+    assert len(found) == len(set(found)) == 20
+
+
+# --- the lease
+
+
+async def test_a_claim_that_ran_out_is_claimed_again_as_the_next_attempt(
+    outbox: PostgresOutbox, stored: Stored
+):
+    stored.add_message(stored.add_session("s1"), 1)
+    await claim(outbox)
+    stored.make_deliveries_due()
+
+    (again,) = await claim(outbox)
+
+    assert again.attempts == 2
+
+
+@pytest.mark.parametrize("mark", ["delivered", "failed"])
+async def test_marking_after_another_claimed_it_changes_nothing(
+    outbox: PostgresOutbox, stored: Stored, mark: str
+):
+    event_id = stored.add_message(stored.add_session("s1"), 1)
+    (mine,) = await claim(outbox)
+    stored.make_deliveries_due()
+    await claim(outbox)
+    before = stored.delivery(event_id)
+
+    if mark == "delivered":
+        await outbox.mark_delivered(mine)
+    else:
+        await outbox.mark_failed(mine, error="too late", fate=RetryDecision(wait=DAY))
+
+    assert stored.delivery(event_id) == before
+
+
+async def test_a_delivery_forgets_the_errors_before_it(outbox: PostgresOutbox, stored: Stored):
+    event_id = stored.add_message(stored.add_session("s1"), 1)
+    (first,) = await claim(outbox)
+    await outbox.mark_failed(
+        first, error="redis: TimeoutError", fate=RetryDecision(wait=timedelta(0))
+    )
+    (second,) = await claim(outbox)
+
+    await outbox.mark_delivered(second)
+
+    row = stored.delivery(event_id)
+    assert (row["attempts"], row["last_error"]) == (2, None)
+    assert row["delivered_at"] is not None
+
+
+# --- what is due
+
+
+async def test_the_due_sessions_are_those_whose_oldest_message_is_due(
+    outbox: PostgresOutbox, stored: Stored
+):
+    for session_id in ("due", "waiting", "done", "elsewhere", "due-later"):
+        stored.add_session(session_id)
+    stored.add_message("due", 1, due_in=-1)
+    stored.add_message("due", 2, due_in=-1)
+    stored.add_message("waiting", 1, due_in=600)
+    stored.add_message("waiting", 2)
+    stored.add_message("elsewhere", 1, sinks=("webhook",))
+    stored.add_message("due-later", 1, due_in=600)
+    done = stored.add_message("done", 1)
+    stored.rows("UPDATE outbox_deliveries SET delivered_at = now() WHERE event_id = %s", done)
+
+    assert await outbox.due_sessions({"redis_stream": 10}) == ["due"]
+    assert await outbox.due_sessions({"webhook": 10}) == ["elsewhere"]
+
+
+async def test_the_due_sessions_are_each_named_once_the_longest_due_first(
+    outbox: PostgresOutbox, stored: Stored
+):
+    for number in range(4):
+        stored.add_session(f"s{number}")
+        stored.add_message(f"s{number}", 1, sinks=BOTH, due_in=-number)
+
+    assert sorted(await outbox.due_sessions(dict.fromkeys(BOTH, 100))) == ["s0", "s1", "s2", "s3"]
+    assert await outbox.due_sessions({"redis_stream": 1}) == ["s3"]
+
+
+# --- generations of a stream
+
+
+async def renew(
+    outbox: PostgresOutbox, old: str | None, new: str, *, since: timedelta = DAY
+) -> bool:
+    return await outbox.renew_generation(
+        "the-stream", "redis_stream", old=old, new=new, since=since
+    )
+
+
+async def redeliver(outbox: PostgresOutbox, *, limit: int = 100) -> int:
+    return await outbox.redeliver("the-stream", "redis_stream", limit=limit)
+
+
+async def test_a_generation_is_renewed_by_the_first_who_knows_the_old_one(outbox: PostgresOutbox):
+    assert await outbox.generation("the-stream") is None
+
+    assert await renew(outbox, None, "one")
+    assert not await renew(outbox, None, "another")
+    assert await outbox.generation("the-stream") == "one"
+
+    assert await renew(outbox, "one", "two")
+    assert not await renew(outbox, "one", "three")
+    assert await outbox.generation("the-stream") == "two"
+    assert await outbox.generation("another-stream") is None
+
+
+async def test_what_a_lost_stream_held_is_sent_again_under_its_ids(
+    outbox: PostgresOutbox, stored: Stored
+):
+    stored.add_session("s1")
+    young = stored.add_message("s1", 1, sinks=BOTH)
+    old = stored.add_message("s1", 2)
+    dead = stored.add_message("s1", 3)
+    stored.rows("UPDATE outbox_deliveries SET delivered_at = now() - interval '1 h'")
+    stored.rows(
+        "UPDATE outbox_deliveries SET delivered_at = now() - interval '25 h' WHERE event_id = %s",
+        old,
+    )
+    stored.rows(
+        "UPDATE outbox_deliveries SET delivered_at = NULL, dead_at = now() WHERE event_id = %s",
+        dead,
+    )
+    await renew(outbox, None, "one")
+
+    assert await redeliver(outbox) == 0
+    assert await renew(outbox, "one", "two")
+
+    assert [await redeliver(outbox) for _ in range(2)] == [1, 0]
+    assert await claimed_ids(outbox, sinks=BOTH) == {("redis_stream", young)}
+    assert stored.value("SELECT resend_from FROM stream_generations") is None
+
+
+async def test_a_large_stream_is_sent_again_in_pieces(outbox: PostgresOutbox, stored: Stored):
+    stored.add_session("s1")
+    for number in range(1, 6):
+        stored.add_message("s1", number)
+    stored.rows("UPDATE outbox_deliveries SET delivered_at = now() - interval '1 h'")
+    await renew(outbox, None, "one")
+    await renew(outbox, "one", "two")
+
+    assert [await redeliver(outbox, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_a_delivery_under_way_when_the_stream_was_lost_is_delivered_anew(
+    outbox: PostgresOutbox, stored: Stored
+):
+    """It may have gone into the stream that is no more: its mark comes too late."""
+    stored.add_session("s1")
+    event_id = stored.add_message("s1", 1)
+    await renew(outbox, None, "one")
+    (under_way,) = await claim(outbox)
+
+    await renew(outbox, "one", "two")
+    await outbox.mark_delivered(under_way)
+
+    assert await claimed_ids(outbox) == {("redis_stream", event_id)}

@@ -1,0 +1,319 @@
+"""Recording in Postgres: all of a decision or nothing, and only under the lease."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+import sqlalchemy.exc
+
+from tests.support.builders import LIMITS
+from tests.support.leases import claim_and_load, decision_on, track
+from tests.support.stored import Stored
+from worker.adapters.crypto import FernetTokenCipher
+from worker.adapters.postgres.sessions.repository import PostgresSessions
+from worker.domain.errors import AccountRefusedError, RateLimitedError, ServerError
+from worker.domain.session import Observation
+from worker.domain.transitions import give_up
+from worker.services.ports import LeasedSession, Recorded
+
+pytestmark = pytest.mark.anyio
+
+CANARY = "canary-token"
+PAID = Observation(
+    status="COMPLETED",
+    updated_at=datetime(2026, 5, 1, tzinfo=UTC),
+    authorization_token=CANARY,
+    order_id="order-1",
+    klarna_reference="REF1",
+)
+
+
+@pytest.fixture
+async def leased(sessions: PostgresSessions, stored: Stored) -> LeasedSession:
+    stored.add_session("s1", reference="order-1")
+    return (await claim_and_load(sessions))["s1"]
+
+
+async def nudge(sessions: PostgresSessions, session_id: str) -> None:
+    await track(sessions, session_id)
+
+
+def events(stored: Stored) -> list[str]:
+    return [
+        row["event_type"]
+        for row in stored.rows("SELECT event_type FROM outbox_messages ORDER BY sequence")
+    ]
+
+
+# --- one session
+
+
+async def test_a_change_is_written_with_its_transition_and_frees_the_lease(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    decision = decision_on(leased, Observation(status="WAITING", updated_at=PAID.updated_at))
+
+    assert await sessions.record(leased, decision) == Recorded(nudged=False)
+
+    row = stored.session("s1")
+    (transition,) = stored.rows("SELECT * FROM status_transitions")
+    assert (row["status"], row["status_updated_at"]) == ("WAITING", PAID.updated_at)
+    assert (row["lease_id"], row["lease_expires_at"]) == (None, None)
+    assert row["next_poll_at"] == decision.session.next_poll_at
+    assert (row["poll_count"], row["transition_count"], row["reference"]) == (1, 1, "order-1")
+    assert transition == {
+        "session_id": "s1",
+        "sequence": 1,
+        "from_status": None,
+        "to_status": "WAITING",
+        "occurred_at": PAID.updated_at,
+        "observed_at": leased.loaded_at,
+        "previous_read_at": None,
+    }
+    assert events(stored) == []
+
+
+async def test_each_poll_leaves_its_time_the_newest_first(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    """Changed, unchanged or failed, which is inverted; in seconds since it was tracked."""
+    answers = ["WAITING", "WAITING", ServerError(), "IN_PROGRESS"]
+    for number, answer in enumerate(answers):
+        assert await sessions.record(leased, decision_on(leased, answer))
+        stored.rows("UPDATE payment_sessions SET tracked_at = now() - %s * interval '1 h'", number)
+        stored.put_due("s1", -1)
+        leased = (await claim_and_load(sessions))["s1"]
+
+    assert stored.session("s1")["polled_seconds"] == [7200, ~3600, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("tracked", "polled"),
+    [("now() - interval '200 years'", 2**31 - 1), ("now() + interval '200 years'", 0)],
+)
+async def test_no_time_of_tracking_keeps_a_poll_from_being_written(
+    sessions: PostgresSessions, stored: Stored, tracked: str, polled: int
+):
+    """The times are for people alone; only the latest of them are kept."""
+    stored.add_session("s2", polled_seconds=list(range(200)), due_in=-1)
+    stored.rows(f"UPDATE payment_sessions SET tracked_at = {tracked}")  # noqa: S608 - ours
+    leased = (await claim_and_load(sessions))["s2"]
+
+    assert await sessions.record(leased, decision_on(leased, "WAITING"))
+
+    assert stored.session("s2")["polled_seconds"] == [polled, *range(199)]
+
+
+async def test_giving_up_unread_is_no_poll(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    """What was decided without asking Klarna leaves no time."""
+    later = leased.loaded_at + timedelta(days=9)
+    given_up = give_up(leased.session, now=later, limits=LIMITS)
+    assert given_up is not None
+
+    assert await sessions.record(leased, given_up)
+
+    assert stored.session("s1")["outcome"] == "expired"
+    assert stored.session("s1")["polled_seconds"] is None
+
+
+async def test_an_end_is_written_with_its_events_and_a_delivery_for_each_sink(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    decision = decision_on(leased, PAID)
+
+    assert await sessions.record(leased, decision) == Recorded(nudged=False)
+
+    row = stored.session("s1")
+    assert (row["outcome"], row["next_poll_at"], row["lease_id"]) == ("completed", None, None)
+    assert (row["order_id"], row["klarna_reference"]) == ("order-1", "REF1")
+    assert events(stored) == ["payment_session.authorized", "payment_session.order_placed"]
+    deliveries = stored.rows(
+        "SELECT event_id, sink, sequence FROM outbox_deliveries ORDER BY sequence, sink"
+    )
+    assert [(d["event_id"], d["sink"], d["sequence"]) for d in deliveries] == [
+        (event.event_id, sink, event.sequence)
+        for event in decision.events
+        for sink in ("celery", "redis_stream")
+    ]
+    payloads = stored.rows("SELECT payload FROM outbox_messages ORDER BY sequence")
+    assert [p["payload"] for p in payloads] == [event.envelope() for event in decision.events]
+
+
+async def test_the_token_is_encrypted_at_rest_and_stands_nowhere_else(
+    sessions: PostgresSessions,
+    stored: Stored,
+    leased: LeasedSession,
+    cipher: FernetTokenCipher,
+):
+    await sessions.record(leased, decision_on(leased, PAID))
+
+    assert cipher.decrypt(stored.session("s1")["authorization_token"]) == CANARY
+    for table in ("payment_sessions", "status_transitions", "outbox_messages", "accounts"):
+        for row in stored.rows(f"SELECT t::text AS whole FROM {table} AS t"):  # noqa: S608 - ours
+            assert CANARY not in row["whole"]
+            assert CANARY.encode().hex() not in row["whole"]
+
+
+async def test_a_token_outlives_later_records_that_know_none(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    stored.rows("UPDATE payment_sessions SET authorization_token = 'kept'")
+
+    await sessions.record(leased, decision_on(leased, "WAITING"))
+
+    assert stored.session("s1")["authorization_token"] == b"kept"
+
+
+@pytest.mark.parametrize("answer", ["WAITING", PAID, ServerError()], ids=["change", "end", "quiet"])
+async def test_a_lost_lease_writes_nothing(
+    sessions: PostgresSessions,
+    stored: Stored,
+    leased: LeasedSession,
+    answer: Observation | ServerError | str,
+):
+    stored.run_out("s1")
+    await claim_and_load(sessions)
+    before = stored.session("s1")
+
+    assert await sessions.record(leased, decision_on(leased, answer)) is None
+
+    assert stored.session("s1") == before
+    assert stored.statuses("s1") == events(stored) == []
+
+
+async def test_a_lease_that_ran_out_and_is_nobody_elses_still_records(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    stored.run_out("s1")
+
+    assert await sessions.record(leased, decision_on(leased, "WAITING")) == Recorded(nudged=False)
+
+    assert stored.statuses("s1") == ["WAITING"]
+
+
+async def test_history_that_cannot_be_written_takes_the_sessions_row_back_with_it(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    decision = decision_on(leased, PAID)
+    stored.add_message("s1", decision.events[-1].sequence)
+    before = stored.session("s1")
+
+    with pytest.raises(sqlalchemy.exc.IntegrityError):
+        await sessions.record(leased, decision)
+
+    assert stored.session("s1") == before
+    assert stored.statuses("s1") == []
+    assert events(stored) == ["payment_session.cancelled"]
+
+
+# --- a nudge meanwhile
+
+
+@pytest.mark.parametrize("answer", ["WAITING", ServerError()], ids=["change", "quiet"])
+async def test_a_nudge_meanwhile_keeps_the_lease_for_polling_again_at_once(
+    sessions: PostgresSessions,
+    stored: Stored,
+    leased: LeasedSession,
+    answer: ServerError | str,
+):
+    await nudge(sessions, "s1")
+
+    assert await sessions.record(leased, decision_on(leased, answer)) == Recorded(nudged=True)
+
+    row = stored.session("s1")
+    assert row["lease_id"] == leased.lease_id
+    assert row["next_poll_at"] - row["nudged_at"] < timedelta(seconds=5)
+
+
+async def test_a_nudge_before_the_load_was_answered_by_it(
+    sessions: PostgresSessions, stored: Stored
+):
+    stored.add_session("s1", due_in=600)
+    await nudge(sessions, "s1")
+    stored.rows("UPDATE payment_sessions SET lease_id = NULL, lease_expires_at = NULL")
+    leased = (await claim_and_load(sessions))["s1"]
+
+    assert await sessions.record(leased, decision_on(leased, "WAITING")) == Recorded(nudged=False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [AccountRefusedError(status_code=401), RateLimitedError(retry_after=timedelta(seconds=30))],
+    ids=["refused", "rate limited"],
+)
+async def test_a_nudge_while_the_account_waits_does_not_poll_again(
+    sessions: PostgresSessions,
+    stored: Stored,
+    leased: LeasedSession,
+    answer: AccountRefusedError | RateLimitedError,
+):
+    await nudge(sessions, "s1")
+    decision = decision_on(leased, answer)
+
+    assert await sessions.record(leased, decision) == Recorded(nudged=False)
+
+    row = stored.session("s1")
+    assert row["lease_id"] is None
+    assert row["next_poll_at"] == decision.account.paused_until
+
+
+async def test_a_nudge_of_a_session_that_just_ended_does_not_poll_again(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    await nudge(sessions, "s1")
+
+    assert await sessions.record(leased, decision_on(leased, PAID)) == Recorded(nudged=False)
+
+    assert (stored.session("s1")["lease_id"], stored.session("s1")["next_poll_at"]) == (None, None)
+
+
+# --- the account
+
+
+async def test_a_wave_of_refusals_counts_once(sessions: PostgresSessions, stored: Stored):
+    for number in range(10):
+        stored.add_session(f"s{number}")
+    loaded = await claim_and_load(sessions)
+
+    async with anyio.create_task_group() as group:
+        for leased in loaded.values():
+            decision = decision_on(leased, AccountRefusedError(status_code=401))
+            group.start_soon(sessions.record, leased, decision)
+
+    account = stored.account()
+    assert account is not None
+    assert (account["refusals"], account["version"]) == (1, 1)
+    assert account["paused_until"] - next(iter(loaded.values())).loaded_at < timedelta(seconds=6)
+    errors = stored.rows("SELECT last_error, status, consecutive_failures FROM payment_sessions")
+    assert {tuple(row.values()) for row in errors} == {("account_refused: HTTP 401", None, 0)}
+
+
+async def test_a_healthy_read_ends_the_accounts_pause(sessions: PostgresSessions, stored: Stored):
+    stored.add_account(refusals=3, throttles=1, version=7)
+    stored.add_session("s1")
+    leased = (await claim_and_load(sessions))["s1"]
+
+    await sessions.record(leased, decision_on(leased, "WAITING"))
+
+    account = stored.account()
+    assert account is not None
+    assert (account["refusals"], account["throttles"], account["paused_until"]) == (0, 0, None)
+    assert (account["version"], account["last_read_at"]) == (8, leased.loaded_at)
+
+
+async def test_a_read_that_changes_nothing_of_the_account_writes_nothing_of_it(
+    sessions: PostgresSessions, stored: Stored
+):
+    stored.add_account(last_read_at="now")
+    stored.add_session("s1")
+    leased = (await claim_and_load(sessions))["s1"]
+
+    await sessions.record(leased, decision_on(leased, "WAITING"))
+
+    account = stored.account()
+    assert account is not None
+    assert account["version"] == 1

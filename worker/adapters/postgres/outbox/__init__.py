@@ -1,0 +1,1 @@
+"""The repository of outbox messages and deliveries."""

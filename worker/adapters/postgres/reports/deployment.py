@@ -1,0 +1,46 @@
+"""What `check` asks the database of itself: its version, its clock, the rights of its role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+
+from worker.adapters.postgres.reports.sessions import Reports
+
+# As docs/roles.sql grants them to klarna_sessions_worker.
+_RIGHTS = {
+    "payment_sessions": "SELECT INSERT UPDATE DELETE",
+    "status_transitions": "SELECT INSERT",
+    "outbox_messages": "SELECT INSERT",
+    "accounts": "SELECT INSERT UPDATE",
+    "outbox_deliveries": "SELECT INSERT UPDATE",
+    "stream_generations": "SELECT INSERT UPDATE",
+    "webhook_endpoints": "SELECT INSERT UPDATE",
+}
+_ALLOWED = text("SELECT has_table_privilege(to_regclass(:table), :right) AS allowed")
+_SERVER = text("""
+    SELECT current_setting('server_version_num')::int / 10000 AS version, clock_timestamp() AS now
+""")
+
+
+class DeploymentReports(Reports):
+    """Reports, and what a deployment needs of the server."""
+
+    def server(self) -> tuple[int, datetime]:
+        """Answer the major version and the time of day there."""
+        (row,) = self._rows(_SERVER)
+        return row["version"], row["now"]
+
+    def missing_rights(self) -> Sequence[str]:
+        """Answer what a worker must be allowed and this role is not, such as `INSERT on accounts`.
+
+        A table that does not exist is no right that is missing.
+        """
+        return [
+            f"{right} on {table}"
+            for table, rights in _RIGHTS.items()
+            for right in rights.split()
+            if self._rows(_ALLOWED, table=table, right=right)[0]["allowed"] is False
+        ]

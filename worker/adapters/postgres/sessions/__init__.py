@@ -1,0 +1,1 @@
+"""The repository of payment sessions and its SQL."""

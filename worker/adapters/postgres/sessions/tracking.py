@@ -1,0 +1,195 @@
+"""Tracks payment sessions, many in one transaction: inserts what is new, corrects what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from worker.adapters.postgres import tables
+from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.recordset import as_json, recordset
+from worker.adapters.postgres.sessions.rows import session_from_row, session_values
+from worker.adapters.postgres.sessions.shop_objects import add_late_deliveries
+from worker.domain.deliveries import Route
+from worker.domain.errors import TrackError
+from worker.domain.session import Kind, PaymentSession
+from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest, apply_bulk_track
+from worker.services.ports import SessionUrls, UnavailableError
+
+_T = tables.payment_sessions
+_TYPES = {
+    "session_id": "text",
+    "account": "text",
+    "kind": "text",
+    "session_url": "text",
+    "expires_at": "timestamptz",
+    "reference": "text",
+    "shop_objects": "jsonb",
+    "trace_parent": "text",
+}
+# In the order of the ids, as everything that locks many rows: two of these cannot deadlock.
+_INSERT = text(f"""
+    INSERT INTO payment_sessions ({", ".join(_TYPES)})
+    SELECT * FROM {recordset("rows", _TYPES)} ORDER BY session_id
+    ON CONFLICT (session_id) DO NOTHING
+    RETURNING session_id
+""")  # noqa: S608 - constants of this module
+_KNOWN = (
+    select(_T, func.clock_timestamp().label("locked_at"))
+    .where(_T.c.session_id == any_(bindparam("session_ids", type_=ARRAY(Text))))
+    .order_by(_T.c.session_id)
+    .with_for_update()
+)
+
+
+class Apply(Protocol):
+    """What a request makes of a known session: `apply_track`, or `apply_bulk_track`."""
+
+    def __call__(
+        self,
+        existing: PaymentSession,
+        request: TrackRequest,
+        *,
+        now: datetime,
+        session_url_for: Callable[[str, Kind], str],
+    ) -> tuple[PaymentSession, TrackEffect]:
+        """Answer the session as it is then; raises ConflictError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a request did, and whose its session is."""
+
+    session_id: str
+    account: str
+    effect: TrackEffect
+
+
+class PostgresBulkTracking:
+    """Implements the port `BulkTracking`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def track(
+        self, requests: Sequence[TrackRequest], session_urls: SessionUrls
+    ) -> list[TrackEffect | TrackError]:
+        """Insert what is new, and correct what is known where a request says more."""
+        # A list names no objects of a shop system: nobody is to be told late.
+        tracking = Tracking(session_urls=session_urls, apply=apply_bulk_track, routes=())
+        async with transaction(self._engine) as connection:
+            stored = await tracking.store(connection, requests)
+        return [each.effect if isinstance(each, Applied) else each for each in stored]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracking:
+    """How requests become rows."""
+
+    session_urls: SessionUrls
+    apply: Apply
+    routes: Sequence[Route]
+
+    async def store(
+        self, connection: AsyncConnection, requests: Sequence[TrackRequest]
+    ) -> list[Applied | TrackError]:
+        """Insert or apply each request; what is at fault keeps no other from being stored.
+
+        Raises:
+            UnavailableError: a session was deleted meanwhile.
+        """
+        rows = [self._row(request) for request in requests]
+        # The same id later in one batch is a known one.
+        firsts: dict[str, tuple[int, dict[str, Any]]] = {}
+        for place, row in enumerate(rows):
+            if isinstance(row, dict):
+                firsts.setdefault(row["session_id"], (place, row))
+        created = await _insert(connection, [row for _, row in firsts.values()])
+        answers: dict[int, Applied | TrackError] = {
+            place: Applied(session_id=name, account=row["account"], effect=TrackEffect.CREATED)
+            for name, (place, row) in firsts.items()
+            if name in created
+        }
+        again = [place for place in range(len(rows)) if place not in answers]
+        known = await _lock(connection, {requests[place].session_id for place in again})
+        for place in again:
+            request, row = requests[place], rows[place]
+            if request.session_id in known:
+                answers[place] = await self._apply(connection, request, known)
+            elif isinstance(row, TrackError):
+                answers[place] = row
+            else:
+                raise UnavailableError("postgres: a session was deleted meanwhile")
+        return [answers[place] for place in range(len(rows))]
+
+    def _row(self, request: TrackRequest) -> dict[str, Any] | TrackError:
+        """Answer a new session's row, or why it cannot be one.
+
+        Where it is read is asked for even where the shop says it: an account that is not
+        configured is never read.
+        """
+        account, kind = request.account or DEFAULT_ACCOUNT, request.kind or Kind.HPP
+        try:
+            documented_url = self.session_urls(account, kind, request.session_id)
+        except TrackError as error:
+            return error
+        return {
+            "session_id": request.session_id,
+            "account": account,
+            "kind": str(kind),
+            "session_url": request.session_url or documented_url,
+            "expires_at": request.expires_at,
+            "reference": request.reference,
+            "shop_objects": request.shop_objects,
+            "trace_parent": request.trace_parent,
+        }
+
+    async def _apply(
+        self,
+        connection: AsyncConnection,
+        request: TrackRequest,
+        known: dict[str, tuple[PaymentSession, datetime]],
+    ) -> Applied | TrackError:
+        existing, locked_at = known[request.session_id]
+        try:
+            session, effect = self.apply(
+                existing,
+                request,
+                now=locked_at,
+                session_url_for=lambda account, kind: self.session_urls(
+                    account, kind, request.session_id
+                ),
+            )
+        except TrackError as error:
+            return error
+        if session != existing:
+            await connection.execute(
+                update(_T)
+                .where(_T.c.session_id == session.session_id)
+                .values(session_values(session))
+            )
+            known[session.session_id] = (session, locked_at)
+        if session.shop_objects != existing.shop_objects:
+            await add_late_deliveries(connection, session, self.routes)
+        return Applied(session_id=session.session_id, account=session.account, effect=effect)
+
+
+async def _insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Answer which of the rows are new."""
+    if not rows:
+        return set()
+    return set((await connection.execute(_INSERT, {"rows": as_json(_TYPES, rows)})).scalars())
+
+
+async def _lock(
+    connection: AsyncConnection, session_ids: Collection[str]
+) -> dict[str, tuple[PaymentSession, datetime]]:
+    if not session_ids:
+        return {}
+    rows = await connection.execute(_KNOWN, {"session_ids": list(session_ids)})
+    return {row["session_id"]: (session_from_row(row), row["locked_at"]) for row in rows.mappings()}

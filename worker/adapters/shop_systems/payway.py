@@ -1,0 +1,98 @@
+"""Places orders at Payway (World of Tulo, Adeprimo), which has no way to ask for an order.
+
+What is known after a lost answer is Klarna's to say: a KP session is `complete` once its order is
+placed, and its token places no second one. See docs/decisions.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import anyio
+
+from worker.adapters.shop_systems.api_client import Reply, ShopSystem
+from worker.adapters.shop_systems.http import said
+from worker.adapters.shop_systems.tracked_payments import TrackedPayments, final, token_of
+from worker.domain.confirmation import check_order_id
+from worker.domain.deliveries import ORDER, PAYWAY
+from worker.domain.errors import InvalidArgumentError, ObservationError
+from worker.domain.session import KP_COMPLETE, PaymentSession
+from worker.services.ports import DeliveryError, Klarna
+
+MEDIA_TYPE = "application/json"
+ACCESS_TOKEN = "/api/authorization/access_token"  # noqa: S105 - a path
+PLACE_ORDER = "/external/api/v1/klarna_payments/place_order"
+IN_FLIGHT = 4
+# The checkout may be placing the same order just now: then that is what refused us.
+SETTLE = timedelta(seconds=3)
+
+
+class PaywaySink:
+    """Implements the port `Sink`; what is redelivered finds the order placed, and is done."""
+
+    name = PAYWAY
+    schedule = ORDER
+    in_flight = IN_FLIGHT
+
+    def __init__(
+        self,
+        system: ShopSystem,
+        notes: TrackedPayments,
+        klarna: Klarna,
+        *,
+        settle: timedelta = SETTLE,
+    ) -> None:
+        self._system = system
+        self._notes = notes
+        self._klarna = klarna
+        self._settle = settle.total_seconds()
+
+    async def deliver(self, envelope: dict[str, Any]) -> None:
+        """Place the order of an authorized payment, unless it is placed."""
+        session, objects = await self._notes.find(envelope["subject"], self.name)
+        handle = objects["klarna_payments_session_id"]
+        order_id: str | None = None
+        # Not known is no reason to wait: the token places one order at most.
+        if not await self._is_placed(session):
+            order_id = await self._place(session, handle, token_of(envelope))
+        await self._notes.confirm(session.session_id, order_id or handle)
+
+    async def _place(self, session: PaymentSession, handle: str, token: str) -> str | None:
+        asked = {"klarna_authorization_token": token, "klarna_payments_session_id": handle}
+        if session.reference is not None:
+            asked["merchant_reference"] = session.reference
+        answer = await self._system.ask("POST", PLACE_ORDER, asked)
+        if answer.taken:
+            return _order_id(answer)
+        await anyio.sleep(self._settle)
+        placed = await self._is_placed(session)
+        if placed:
+            return None
+        problem = _problem(answer)
+        if placed is None:
+            raise DeliveryError(f"{problem}: Klarna does not say whether an order was placed")
+        raise final(f"{problem}: put it right at Payway, then replay this event")
+
+    async def _is_placed(self, session: PaymentSession) -> bool | None:
+        """Whether Klarna has an order of this session; None where it does not say."""
+        try:
+            return (await self._klarna.read(session)).status == KP_COMPLETE
+        except ObservationError:
+            return None
+
+
+def _order_id(answer: Reply) -> str | None:
+    """The order's id where the answer has one: what it has is not documented."""
+    item = answer.document.get("item") if isinstance(answer.document, dict) else None
+    order_id = item.get("order_id") if isinstance(item, dict) else None
+    try:
+        return check_order_id(order_id)
+    except InvalidArgumentError:
+        return None
+
+
+def _problem(answer: Reply) -> str:
+    """Payway's error convention: JSON with at least `message`."""
+    message = answer.document.get("message") if isinstance(answer.document, dict) else None
+    return f"HTTP {answer.status} {said(message)}".strip()

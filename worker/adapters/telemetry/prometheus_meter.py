@@ -1,0 +1,200 @@
+"""Moves the metrics for Prometheus; what they are is in `metrics`, serving them is not its task.
+
+Label sets are bounded here: what is not configured or not known is `other`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from itertools import product
+from typing import TypeVar
+
+from worker.adapters.telemetry.metrics import BeatMetrics, Children, Metrics, WorkerMetrics
+from worker.domain.account import Breaker
+from worker.domain.decision import ANOMALIES, Finding
+from worker.domain.session import Outcome
+from worker.domain.tracking import TrackEffect
+from worker.services.meter import AccountFigures, Backlog, Meter, SinkFigures, Waiting
+
+OTHER = "other"
+Figures = TypeVar("Figures", Waiting, SinkFigures)
+_HEALTHY = (Finding.CHANGED, Finding.UNCHANGED, Finding.FINISHED)
+# docs.klarna.com, hosted payment page, "tracking session status"; KP's; and one of ours.
+STATUSES = frozenset(
+    {"WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR"}
+    | {"COMPLETED", "CANCELLED", "DISABLED", "incomplete", "complete", "authorized"}
+)
+
+
+class PrometheusMeter(Meter):
+    """What every process counts; `accounts` and `sinks` are the configured ones."""
+
+    def __init__(
+        self, metrics: Metrics, *, accounts: Collection[str], sinks: Collection[str]
+    ) -> None:
+        self.registry = metrics.registry
+        self._loop = metrics.loop
+        self._accounts = frozenset(accounts)
+        self._sinks = frozenset(sinks)
+
+    def loop_lagged(self, seconds: float) -> None:
+        """The event loop came so much later than it was asked to."""
+        self._loop.observe(seconds)
+
+    def _account(self, name: str) -> str:
+        return name if name in self._accounts else OTHER
+
+    def _sink(self, name: str) -> str:
+        return name if name in self._sinks else OTHER
+
+
+class WorkerMeter(PrometheusMeter):
+    """Implements what a worker tells the port `Meter`."""
+
+    def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
+        self._metrics = WorkerMetrics()
+        super().__init__(self._metrics, accounts=accounts, sinks=sinks)
+        self._start_at_zero()
+
+    def tracked(self, effect: str) -> None:
+        """A shop's message was taken in."""
+        self._metrics.tracked[effect,].inc()
+
+    def asked(self, account: str, *, lag_seconds: float) -> None:
+        """A request leaves, so long after it was due."""
+        self._metrics.lag[self._account(account),].observe(lag_seconds)
+
+    def answered(self, account: str, outcome: str, *, seconds: float) -> None:
+        """Klarna answered, or not."""
+        self._metrics.requests[self._account(account), outcome].observe(seconds)
+
+    def polled(self, account: str, result: str) -> None:
+        """A poll was recorded."""
+        self._metrics.polls[self._account(account), result].inc()
+
+    def changed(self, account: str, status: str, *, delay_seconds: float | None) -> None:
+        """A status change was recorded."""
+        known = status if status in STATUSES else OTHER
+        self._metrics.changes[self._account(account), known].inc()
+        if delay_seconds is not None:
+            self._metrics.delay[known,].observe(delay_seconds)
+
+    def finished(self, account: str, outcome: str) -> None:
+        """A payment session came to its end."""
+        self._metrics.finished[self._account(account), outcome].inc()
+
+    def anomaly(self, kind: str) -> None:
+        """Something that is worth somebody's attention was recorded."""
+        self._metrics.anomalies[kind,].inc()
+
+    def leases_lost(self, stage: str, count: int = 1) -> None:
+        """Somebody else has the lease."""
+        self._metrics.leases_lost[stage,].inc(count)
+
+    def delivered(self, sink: str, *, age_seconds: float) -> None:
+        """A sink took an event."""
+        self._metrics.deliveries[self._sink(sink), "delivered"].inc()
+        self._metrics.delivery_age[self._sink(sink),].observe(age_seconds)
+
+    def not_delivered(self, sink: str, *, dead: bool) -> None:
+        """A sink did not take an event."""
+        self._metrics.deliveries[self._sink(sink), "dead" if dead else "failed"].inc()
+
+    def token_unreadable(self) -> None:
+        """No key decrypts a stored authorization token."""
+        self._metrics.unreadable.inc()
+
+    def tokens_erased(self, *, delivered: int, undelivered: int) -> None:
+        """Authorization tokens ran out, or were spent."""
+        self._metrics.erased["yes",].inc(delivered)
+        self._metrics.erased["no",].inc(undelivered)
+
+    def _start_at_zero(self) -> None:
+        """A counter that appears with its first event hides that event from `increase`.
+
+        It is made by being looked at.
+        """
+        starting: tuple[tuple[Children, *tuple[Iterable[str], ...]], ...] = (
+            (self._metrics.tracked, TrackEffect),
+            (self._metrics.lag, self._accounts),
+            (self._metrics.polls, self._accounts, (*_HEALTHY, "account_refused", "rate_limited")),
+            (self._metrics.requests, self._accounts, ("ok",)),
+            (self._metrics.changes, self._accounts, STATUSES),
+            (self._metrics.delay, STATUSES),
+            (self._metrics.finished, self._accounts, Outcome),
+            (self._metrics.anomalies, ANOMALIES),
+            (self._metrics.leases_lost, ("load", "record")),
+            (self._metrics.deliveries, self._sinks, ("delivered", "failed", "dead")),
+            (self._metrics.delivery_age, self._sinks),
+            (self._metrics.erased, ("yes", "no")),
+        )
+        for children, *labels in starting:
+            for values in product(*labels):
+                children[values]
+
+
+class BeatMeter(PrometheusMeter):
+    """Implements what beat tells the port `Meter`."""
+
+    def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
+        self._metrics = BeatMetrics()
+        super().__init__(self._metrics, accounts=accounts, sinks=sinks)
+        for result in ("ok", "failed"):
+            self._metrics.ticks[result,]
+
+    def ticked(self, *, ok: bool) -> None:
+        """Beat's tick ended."""
+        self._metrics.ticks["ok" if ok else "failed",].inc()
+        if ok:
+            self._metrics.ticked_at.set_to_current_time()
+        else:
+            self._metrics.queue.set_all(math.nan)
+
+    def queues(self, waiting: Mapping[str, int]) -> None:
+        """So many messages wait in the worker's own queues."""
+        for queue, count in waiting.items():
+            self._metrics.queue[queue,].set(count)
+
+    def accounts(self, figures: Mapping[str, AccountFigures]) -> None:
+        """How each account is doing now."""
+        for account, now in figures.items():
+            self._metrics.budget[account,].set(now.budget)
+            self._metrics.share[account,].set(now.share)
+            self._metrics.stretch[account,].set(now.stretch)
+            self._metrics.paused[account,].set(now.paused)
+            for state in Breaker:
+                self._metrics.breaker[account, state].set(state == now.breaker)
+
+    def backlog(self, figures: Backlog) -> None:
+        """What the database holds now; what it holds nothing of is zero."""
+        for account, due in _by_label(figures.due, self._accounts, Waiting()).items():
+            self._metrics.due[account,].set(due.count)
+            self._metrics.oldest_due[account,].set(due.oldest_seconds)
+            self._metrics.in_flight[account,].set(due.under_way)
+        nothing = SinkFigures(waiting=Waiting())
+        for sink, told in _by_label(figures.sinks, self._sinks, nothing).items():
+            self._metrics.outbox[sink,].set(told.waiting.count)
+            self._metrics.outbox_age[sink,].set(told.waiting.oldest_seconds)
+            self._metrics.dead[sink,].set(told.died)
+            self._metrics.disabled[sink,].set(told.disabled)
+        for minutes, count in figures.unconfirmed.items():
+            self._metrics.unconfirmed[minutes,].set(count)
+        self._metrics.lapsed.set(figures.lapsed)
+        self._metrics.untold.set(figures.untold)
+        self._metrics.looked_at.set_to_current_time()
+
+    def backlog_unknown(self) -> None:
+        """The last look is too long ago for what it saw to be told still."""
+        self._metrics.forget()
+
+
+def _by_label(
+    seen: Mapping[str, Figures], known: Collection[str], nothing: Figures
+) -> dict[str, Figures]:
+    """Each label's figures: what is not configured any more is `other`, and together."""
+    figures = dict.fromkeys((*known, OTHER), nothing)
+    for name, each in seen.items():
+        label = name if name in known else OTHER
+        figures[label] += each
+    return figures

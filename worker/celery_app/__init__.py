@@ -1,0 +1,1 @@
+"""What is Celery's: consumer, bootsteps, scheduler, event loop, Redis transport, Flower."""
