@@ -37,7 +37,8 @@ def fit(
     """
     from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
-    devkit("commands.policy", extras="analysis").fit(out=out, traces=traces, prior=prior, as_json=as_json)
+    fitting = devkit("commands.policy", extras="analysis")
+    fitting.fit(out=out, traces=traces, prior=prior, as_json=as_json)
 
 
 @policy.command()
@@ -53,4 +54,5 @@ def traces(
     """
     from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
-    devkit("commands.policy", extras="analysis").write_recorded(out=out, sessions=sessions, as_json=as_json)
+    fitting = devkit("commands.policy", extras="analysis")
+    fitting.write_recorded(out=out, sessions=sessions, as_json=as_json)
