@@ -99,7 +99,7 @@ def _with_target(figure: Figure, what: str) -> Figure:
 
 
 def _saturate(scene: Scene, baseline: Baseline, *, seconds: float, windows: int) -> list[Window]:
-    """Have it follow more than it can; answers what each window was like.
+    """Have it follow more than it can; returns what each window was like.
 
     Raises:
         RuntimeError: a process ended, or a session was not polled again and again.

@@ -85,7 +85,7 @@ class Stage:
 
     @contextmanager
     def scene(self, title: str, *, delay: float = 0.1) -> Iterator[Scene]:
-        """Answer an empty database, an empty Redis and a Klarna that takes `delay` seconds.
+        """Return an empty database, an empty Redis and a Klarna that takes `delay` seconds.
 
         `title` tells whoever waits what is being measured.
         """
@@ -132,7 +132,7 @@ class Scene:
         self.connection = psycopg.connect(database_url, autocommit=True)
 
     def environment(self) -> dict[str, str]:
-        """Answer a deployment's environment: as shipped but for what one account is held to."""
+        """Return a deployment's environment: as shipped but for what one account is held to."""
         return {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "DATABASE_URL": self.database_url,
@@ -161,7 +161,7 @@ class Scene:
     def celery(
         self, app: str, role: str, environment: dict[str, str], arguments: Sequence[str] = ()
     ) -> Path:
-        """Start `celery -A app role`; answers its log, for `wait_until_ready`."""
+        """Start `celery -A app role`; returns its log, for `wait_until_ready`."""
         name = uuid4().hex
         command = ["celery", "-A", app, role, "--loglevel", "INFO"]
         if role == "beat":
@@ -171,7 +171,7 @@ class Scene:
         return self.run(role, [*command, *arguments], environment)
 
     def run(self, role: str, command: Sequence[str], environment: Mapping[str, str]) -> Path:
-        """Start a program of the virtual environment; answers its log."""
+        """Start a program of the virtual environment; returns its log."""
         log = self._folder / f"{role}-{uuid4().hex}.log"
         program, *arguments = command
         with log.open("w") as output:
@@ -198,7 +198,7 @@ class Scene:
         return Usage(self._pids)
 
     def arrivals(self) -> list[tuple[str, float]]:
-        """Answer and forget the requests: payment session id or event id, and when each came."""
+        """Return and forget the requests: payment session id or event id, and when each came."""
         with urllib.request.urlopen(f"{self.klarna_url}{ARRIVALS}") as answer:  # noqa: S310 - ours
             return [(name, at) for name, at in json.load(answer)]
 

@@ -31,7 +31,7 @@ class Figure:
 
 
 def table(figures: Iterable[Figure]) -> Iterator[str]:
-    """Answer the lines of a Markdown table."""
+    """Return the lines of a Markdown table."""
     yield "| figure | target | median | spread | runs | |"
     yield "|---|---|---|---|---|---|"
     for figure in figures:
@@ -48,18 +48,18 @@ def table(figures: Iterable[Figure]) -> Iterator[str]:
 
 
 def as_json(figure: Figure) -> dict[str, object]:
-    """Answer the figure as a JSON object."""
+    """Return the figure as a JSON object."""
     return asdict(figure) | {"median": figure.median, "met": figure.met}
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """Answer the value that so many percent do not exceed; values may not be empty."""
+    """Return the value that so many percent do not exceed; values may not be empty."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * percent / 100), len(ordered) - 1)]
 
 
 def shown(value: float) -> str:
-    """Answer three digits that matter."""
+    """Return three digits that matter."""
     if abs(value) >= 100:  # noqa: PLR2004 - no decimals beyond
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"  # noqa: PLR2004 - likewise

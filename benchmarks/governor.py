@@ -210,7 +210,7 @@ class Run:
 
 
 def main() -> int:
-    """Answer the exit code."""
+    """Return the exit code."""
     policy = read_policy(SHIPPED_POLICY).for_requests(REQUESTS)
     limits = PollLimits(policy=policy, expiry_grace=timedelta(seconds=EXPIRY_GRACE))
     budget = ReadQuotaConfig(limit=LIMIT, share=SHARE).budget(AccountState(), CREATED_AT)

@@ -32,7 +32,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def ratios(figures: Sequence[Figure]) -> Ratios:
-    """Answer how many times the baseline's CPU a poll took; nothing where one is missing."""
+    """Return how many times the baseline's CPU a poll took; nothing where one is missing."""
     measured = {figure.name: figure.median for figure in figures}
     beside = measured.get(f"baseline: {WHAT}, {PREFORK.name}")
     ours = {load.name: measured.get(f"chain: {WHAT}, {load.name}") for load in GUARDED}
@@ -40,18 +40,18 @@ def ratios(figures: Sequence[Figure]) -> Ratios:
 
 
 def grown(now: Mapping[str, float], then: Mapping[str, float]) -> Ratios:
-    """Answer by load how many times the stored ratio it is now, where that is too many."""
+    """Return by load how many times the stored ratio it is now, where that is too many."""
     times = {load: ratio / then[load] for load, ratio in now.items()}
     return {load: growth for load, growth in times.items() if growth > MAY_GROW}
 
 
 def middle(rounds: Sequence[Mapping[str, float]]) -> Ratios:
-    """Answer the medians of some rounds, by load."""
+    """Return the medians of some rounds, by load."""
     return {load: statistics.median(each[load] for each in rounds) for load in rounds[0]}
 
 
 def stored() -> Ratios:
-    """Answer the committed ratios."""
+    """Return the committed ratios."""
     committed: Ratios = json.loads(RATIOS.read_text())
     return committed
 

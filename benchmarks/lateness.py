@@ -29,7 +29,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def lags(name: str, windows: list[Window], targets: Mapping[float, float]) -> Iterator[Figure]:
-    """Answer the percentiles of each window; `name` has a place for theirs."""
+    """Return the percentiles of each window; `name` has a place for theirs."""
     for percent, shown in PERCENTILES.items():
         yield Figure(
             name=name.format(shown),

@@ -70,7 +70,7 @@ class Mark:
 
 
 def mark(usage: Usage) -> Mark:
-    """Answer how things stand."""
+    """Return how things stand."""
     return Mark(at=_time(), cpu=usage.cpu_seconds(), memory=usage.together("worker"))
 
 
@@ -137,7 +137,7 @@ def offer(
 
 
 def watch(scene: Scene, offered: Offer) -> list[Window]:
-    """Answer what each window of it was like.
+    """Return what each window of it was like.
 
     Raises:
         RuntimeError: a process ended.
@@ -154,14 +154,14 @@ def watch(scene: Scene, offered: Offer) -> list[Window]:
 def drive(
     scene: Scene, rate: float, *, warm_up: float, seconds: float, windows: int = 1
 ) -> list[Window]:
-    """Let sessions fall due at `rate` a second; answers what each window of it was like."""
+    """Let sessions fall due at `rate` a second; returns what each window of it was like."""
     return watch(scene, offer(scene, rate, warm_up=warm_up, seconds=seconds, windows=windows))
 
 
 def between(
     marks: list[Mark], arrivals: list[tuple[str, float]], due: dict[str, float]
 ) -> Iterator[Window]:
-    """Answer the windows between the marks; what is not in `due` was none of this load."""
+    """Return the windows between the marks; what is not in `due` was none of this load."""
     for before, after in pairwise(marks):
         yield Window(
             seconds=after.at - before.at,
@@ -183,7 +183,7 @@ def costs(
     rate_at_least: float | None = None,
     cpu_at_most: float | None = None,
 ) -> Iterator[Figure]:
-    """Answer what a load cost: polls a second, CPU per poll and of whom, the workers' memory."""
+    """Return what a load cost: polls a second, CPU per poll and of whom, the workers' memory."""
     rates = tuple(window.rate for window in windows)
     yield Figure(name=f"{topic}: polls, {load}", unit="/s", values=rates, at_least=rate_at_least)
     roles = [role for role in (*CHAIN, STAND_IN) if role in windows[0].cpu]

@@ -29,7 +29,7 @@ class StandIn:
         self._arrivals: list[tuple[str, float]] = []
 
     def answer(self, path: str, headers: bytes) -> tuple[float, bytes]:
-        """Answer after how many seconds to send which body."""
+        """Return after how many seconds to send which body."""
         if path == ARRIVALS:
             arrivals, self._arrivals = self._arrivals, []
             return 0.0, json.dumps(arrivals).encode()
@@ -59,7 +59,7 @@ class Connection(Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer once the request is whole."""
+        """Return once the request is whole."""
         self._received += data
         head, end, body = self._received.partition(END)
         if not end or len(body) < int(_header(head, b"content-length") or 0):

@@ -30,7 +30,7 @@ MOST_GIGABYTES = 1.0
 
 
 def main() -> int:
-    """Answer the exit code."""
+    """Return the exit code."""
     transitions = int(sys.argv[1]) if len(sys.argv) > 1 else TRANSITIONS
     schedule = by_policy(read_policy(SHIPPED_POLICY).for_requests(50))
     stories = list(follow(draw("assumed", DRAWN, seed=1), schedule))

@@ -68,7 +68,7 @@ def _follow(scene: Scene, followed: int) -> None:
 
 
 async def _claim(scene: Scene, rounds: int) -> list[float]:
-    """Claim, give back, again; answers the milliseconds of each claim but the first."""
+    """Claim, give back, again; returns the milliseconds of each claim but the first."""
     engine = create_engine(scene.database_url.replace("postgresql:", "postgresql+psycopg:"))
     sessions = PostgresSessions(engine, cipher=_NoCipher(), routes=())
     taken = []

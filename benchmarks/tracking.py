@@ -85,7 +85,7 @@ def _hold(scene: Scene, count: int) -> str:
 
 
 def _take(scene: Scene, held: str, expected: int) -> float:
-    """Give the tasks to the worker; answers the seconds until the last session is followed."""
+    """Give the tasks to the worker; returns the seconds until the last session is followed."""
     with redis.Redis.from_url(scene.redis_url) as client:
         client.rename(held, QUEUE)
     began = time.perf_counter()
@@ -102,7 +102,7 @@ def _followed(scene: Scene) -> int:
 
 
 def _from_file(scene: Scene, path: Path, count: int) -> float:
-    """Answer how long the whole command takes."""
+    """Return how long the whole command takes."""
     line = {"expires_at": EXPIRES_AT}
     with path.open("w") as file:
         file.writelines(

@@ -30,7 +30,7 @@ Pins = dict[NormalizedName, list[Requirement]]
 
 
 def main() -> int:
-    """Answer the exit code."""
+    """Return the exit code."""
     faults: list[str] = []
     locks = {file.name: _pins(file, faults) for file in sorted(LOCKS.glob("*.txt"))}
     if not locks.get(WHOLE):
@@ -87,7 +87,7 @@ def _pip_audit() -> dict[str, Any]:
 
 
 def _pins(lock: Path, faults: list[str]) -> Pins:
-    """Answer the lock's requirements by name; adds to `faults` what is no pin with hashes."""
+    """Return the lock's requirements by name; adds to `faults` what is no pin with hashes."""
     pins: Pins = {}
     whole_lines = lock.read_text().replace("\\\n", " ").splitlines()
     for line in (line.partition("#")[0].strip() for line in whole_lines):

@@ -309,7 +309,7 @@ SettingsT = TypeVar("SettingsT", bound=_Environment)
 
 
 def parse(kind: type[SettingsT]) -> SettingsT:
-    """Answer `kind` read from the environment.
+    """Return `kind` read from the environment.
 
     Raises:
         InvalidSettingsError: with one line per fault.
@@ -327,7 +327,7 @@ def parse(kind: type[SettingsT]) -> SettingsT:
 
 
 def load(kind: type[SettingsT]) -> SettingsT:
-    """Answer `kind`, or print the faults to standard error and exit with code 2."""
+    """Return `kind`, or print the faults to standard error and exit with code 2."""
     try:
         return parse(kind)
     except InvalidSettingsError as error:

@@ -71,7 +71,7 @@ class ShopSystemSettings(BaseSettings):
     payway_grant_type: Annotated[str, Field(min_length=1)] = "none"
 
     def missing_for(self, sinks: Collection[str]) -> str | None:
-        """Answer the first variable that one of these sinks needs and nobody set."""
+        """Return the first variable that one of these sinks needs and nobody set."""
         for sink, names in _REQUIRED.items():
             for name in names:
                 if sink in sinks and getattr(self, f"{sink}_{name}") is None:

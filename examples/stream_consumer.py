@@ -123,7 +123,7 @@ class Shop:
 def place_at_klarna(
     token: str | None, reference: str | None, *, tried_before: bool
 ) -> tuple[str, str | None]:
-    """Place the order; answers what became of it, and Klarna's order id where that is known.
+    """Place the order; returns what became of it, and Klarna's order id where that is known.
 
     Klarna takes a token once, however often it is asked, so asking again is safe. It answers 403
     where an order was placed with the token already: by us, in a call whose answer got lost. Its

@@ -58,7 +58,7 @@ class ValidatingConsumer(Consumer):
         super().shutdown()
 
     def create_task_handler(self, *args: object, **kwargs: object) -> Callable[[Any], None]:
-        """Answer what takes each message; Celery's own takes those that are whole."""
+        """Return what takes each message; Celery's own takes those that are whole."""
         take = super().create_task_handler(*args, **kwargs)
 
         def handle(message: Any) -> None:  # noqa: ANN401 - kombu is untyped

@@ -41,7 +41,7 @@ def recorded(session_id: str, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_and_record(session_id: str) -> bool:
-    """Read the session and write what it says, in a thread; answers whether it has ended."""
+    """Read the session and write what it says, in a thread; returns whether it has ended."""
     answer: dict[str, Any] = _client().get(session_url(session_id)).raise_for_status().json()
     with _engine().begin() as connection:
         connection.execute(RECORD, recorded(session_id, answer))
@@ -49,7 +49,7 @@ def read_and_record(session_id: str) -> bool:
 
 
 def followed() -> list[str]:
-    """Answer the ids of all sessions there are."""
+    """Return the ids of all sessions there are."""
     with psycopg.connect(DATABASE_URL) as connection:
         rows = connection.execute("SELECT session_id FROM payment_sessions").fetchall()
     return [session_id for (session_id,) in rows]

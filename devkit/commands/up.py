@@ -173,7 +173,7 @@ def _migrate() -> None:
 
 
 def _kept(file: Path, make: Callable[[], str]) -> str:
-    """Answer the secret in `file`, made on first use and readable by its owner only."""
+    """Return the secret in `file`, made on first use and readable by its owner only."""
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(make())

@@ -32,7 +32,7 @@ class WebhookReceiver:
         return f"http://127.0.0.1:{self._server.server_address[1]}/klarna-events"
 
     def take(self, body: bytes, headers: dict[str, str]) -> int:
-        """Answer the status code for one request."""
+        """Return the status code for one request."""
         try:
             self.received.append(self._hook.verify(body, headers))
         except WebhookVerificationError:

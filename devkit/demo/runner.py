@@ -47,7 +47,7 @@ _SEEN = text("""
 
 
 def play(*, keep: bool) -> int:
-    """Run the demo; answers the exit code: 1 if a session ended wrong or a promise is broken."""
+    """Run the demo; returns the exit code: 1 if a session ended wrong or a promise is broken."""
     started = monotonic()
     with interruptible():
         try:
@@ -96,7 +96,7 @@ class _Play:
         )
 
     def run(self) -> int:
-        """Enqueue, watch, summarize, check; answers the exit code."""
+        """Enqueue, watch, summarize, check; returns the exit code."""
         with ExitStack() as stack:
             stack.callback(self._engine.dispose)
             consumer = StreamConsumer(self._stage.servers.redis_url, STREAM)

@@ -23,7 +23,7 @@ def leaked_tokens(
     stream: str,
     logs: Path,
 ) -> list[str]:
-    """Answer one line per place that shows a token; the event stream is given them on purpose."""
+    """Return one line per place that shows a token; the event stream is given them on purpose."""
     places = [
         *_texts_of_logs(logs),
         *_texts_of_database(connection),

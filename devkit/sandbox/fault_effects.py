@@ -16,7 +16,7 @@ async def play(
     held: HeldReplies,
     answer: Callable[[Exchange], Awaitable[Answer]],
 ) -> None:
-    """Answer an exchange that meets `faults`; `answer` gives what would have come without them."""
+    """Return an exchange that meets `faults`; `answer` gives what would have come without them."""
     await exchange.body()
     fresh = any(isinstance(fault, Wait) and fault.fresh for fault in faults)
     early = None if fresh else await _changed(faults, exchange, answer)

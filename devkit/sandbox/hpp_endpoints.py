@@ -28,7 +28,7 @@ def session(sandbox: Sandbox, exchange: Exchange, session_id: str) -> Answer:
 
 
 def read_answer(sandbox: Sandbox, found: ScriptedSession) -> Answer:
-    """Answer a read with what the session's script shows now."""
+    """Return a read with what the session's script shows now."""
     found.reads += 1
     return Answer(200, found.body_at(sandbox.clock.now()), (JSON_TYPE,))
 

@@ -21,7 +21,7 @@ class KlarnaApi:
         self._arrived = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, with the faults it meets."""
+        """Return one request, with the faults it meets."""
         exchange = self._open(scope, receive, send)
         self._sandbox.traffic.open(exchange)
         try:

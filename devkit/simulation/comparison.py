@@ -50,7 +50,7 @@ def compare(
 
 
 def families(policy: PollPolicy, traces: Sequence[Trace]) -> Families:
-    """Answer the policy's family and those it is compared with; the blind one fits the traces."""
+    """Return the policy's family and those it is compared with; the blind one fits the traces."""
     return {
         f"policy {policy.name}": partial(_scaled, by_policy, policy),
         "√hazard, blind to status": partial(_scaled, blind, blind_policy(policy, traces)),
@@ -62,7 +62,7 @@ def families(policy: PollPolicy, traces: Sequence[Trace]) -> Families:
 
 
 def blind_policy(policy: PollPolicy, traces: Sequence[Trace]) -> PollPolicy:
-    """Answer the policy's like with one curve for every status: how fast the traces become final.
+    """Return the policy's like with one curve for every status: how fast the traces become final.
 
     Of their age since creation, that is: the sessions that ended in each bin over the time spent in
     it, with its neighbours'.

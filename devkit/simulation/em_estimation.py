@@ -35,7 +35,7 @@ _LEAST_HAZARD = 1e-12
 
 
 def estimate(sojourns: Sojourns, ages: Sequence[float]) -> Counts:
-    """Answer exits and time stayed by bin, with what was not seen in its expected parts."""
+    """Return exits and time stayed by bin, with what was not seen in its expected parts."""
     changes = list(_changes(sojourns))
     unsure = np.concatenate([np.zeros(0, np.int32), *(change.places for change in changes)])
     certain = certain_counts(sojourns, ages, unsure=unsure)

@@ -27,7 +27,7 @@ _ROUNDS = 3
 def fit(
     sojourns: Sojourns, traces: Sequence[Trace], *, prior: PollPolicy, requests: float
 ) -> PollPolicy:
-    """Answer a policy with the hazards of `sojourns`, its weights right at so many requests.
+    """Return a policy with the hazards of `sojourns`, its weights right at so many requests.
 
     Its ages, floor and cap are the prior's, as is the curve of each status that nobody was seen to
     leave; it is calibrated on `traces`.
@@ -54,18 +54,18 @@ class Lived:
 
     @classmethod
     def of(cls, traces: Sequence[Trace], ages: Sequence[float]) -> Lived:
-        """Answer that of the traces."""
+        """Return that of the traces."""
         return cls(certain_counts(sojourns_of_traces(traces), ages), len(traces))
 
     def requests(self, policy: PollPolicy, scale: float) -> float:
-        """Answer the reads of a session on average: the first, and as many as become due."""
+        """Return the reads of a session on average: the first, and as many as become due."""
         rarest, densest = 1 / policy.cap.total_seconds(), 1 / policy.floor.total_seconds()
         worth = np.sqrt([_curve(policy, status) for status in self.stays.names])
         due = self.stays.stayed * np.clip(scale * worth, rarest, densest)
         return 1 + float(due.sum()) / self.sessions
 
     def scaled(self, policy: PollPolicy, requests: float) -> PollPolicy:
-        """Answer the policy at the scale that takes so many requests, or comes nearest."""
+        """Return the policy at the scale that takes so many requests, or comes nearest."""
         low, high = 1e-6, 1e6
         for _ in range(60):
             scale = math.sqrt(low * high)
@@ -122,7 +122,7 @@ def _hazards(seen: Counts, prior: PollPolicy, *, scale: float) -> dict[str, tupl
 def shrunk(
     hazards: Sequence[float], prior: Sequence[float], *, exits: Floats, stayed: Floats
 ) -> tuple[float, ...]:
-    """Answer the hazards per bin, (h·T + p·m) / (T + m): h seen in the time T, p the prior's.
+    """Return the hazards per bin, (h·T + p·m) / (T + m): h seen in the time T, p the prior's.
 
     The prior's time m is such that it is worth `PRIOR_CHANGES` changes at the greater of the two
     rates: where it expects hundreds and none came, it gives way as where hundreds came unexpected.

@@ -29,7 +29,7 @@ class Counts:
 
     @classmethod
     def none(cls, names: tuple[str, ...], ages: Sequence[float]) -> Counts:
-        """Answer counts of nothing over the bins of `ages` (seconds; the last has no end)."""
+        """Return counts of nothing over the bins of `ages` (seconds; the last has no end)."""
         size, bins = len(names), len(ages)
         return cls(
             names=names,
@@ -39,7 +39,7 @@ class Counts:
         )
 
     def copy(self) -> Counts:
-        """Answer the same, to be added to."""
+        """Return the same, to be added to."""
         return Counts(
             names=self.names, ages=self.ages, exits=self.exits.copy(), stayed=self.stayed.copy()
         )
@@ -55,7 +55,7 @@ class Counts:
         self.stayed[status] -= _seconds_before(self.ages, begin, weights)
 
     def hazards(self) -> Floats:
-        """Answer the hazard per second by (status, exit, bin), smoothed over neighbouring bins.
+        """Return the hazard per second by (status, exit, bin), smoothed over neighbouring bins.
 
         A bin in which nobody was seen lies on the line between its nearest neighbours.
         """
@@ -69,7 +69,7 @@ class Counts:
 def certain_counts(
     sojourns: Sojourns, ages: Sequence[float], *, unsure: Codes | None = None
 ) -> Counts:
-    """Answer what needs no guess: of the stays at the places `unsure` the time up to the last read.
+    """Return what needs no guess: of the stays at the places `unsure` the time up to the last read.
 
     Every other exit counts at the age it happened.
     """
@@ -96,7 +96,7 @@ def each_code(codes: Codes) -> Iterator[tuple[int, Codes]]:
 
 
 def bin_of(ages: Floats, at: Floats) -> Codes:
-    """Answer the bin of each age, which is not negative."""
+    """Return the bin of each age, which is not negative."""
     return (np.searchsorted(ages, at, side="right") - 1).astype(np.int32)
 
 

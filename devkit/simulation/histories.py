@@ -16,7 +16,7 @@ _MICROSECOND = 1e-6
 
 
 def sojourns_of_history(history: History) -> Sojourns:
-    """Answer every stay of the sessions in a status, but for the final ones.
+    """Return every stay of the sessions in a status, but for the final ones.
 
     A stay is as old as the worker took it for: since Klarna's time, or since it was first seen. A
     change that Klarna gave no time for lies between the two reads around it.
@@ -51,7 +51,7 @@ def sojourns_of_history(history: History) -> Sojourns:
 
 
 def ended_sessions(history: History) -> Codes:
-    """Answer the places at which the changes of each session begin whose end lies in the past.
+    """Return the places at which the changes of each session begin whose end lies in the past.
 
     Only of those is the whole story known, the short ones and the long ones alike.
     """

@@ -51,7 +51,7 @@ POPULATIONS = {
 
 
 def draw(name: str, sessions: int, *, seed: int) -> list[Trace]:
-    """Answer that many traces of the named population; the same for the same seed."""
+    """Return that many traces of the named population; the same for the same seed."""
     chance = random.Random(f"{name} {seed}")  # noqa: S311 - a simulation
     return [_trace(POPULATIONS[name], chance) for _ in range(sessions)]
 

@@ -32,7 +32,7 @@ _NEAR_CAP = 0.3
 def effective_hazards(
     rates: Rates, ages: Sequence[float], *, scale: float, floor: float = 2.0, cap: float = 2400.0
 ) -> dict[str, tuple[float, ...]]:
-    """Answer each status's effective hazard per bin, for a policy with these bounds (seconds).
+    """Return each status's effective hazard per bin, for a policy with these bounds (seconds).
 
     At the scale k a request is worth as much as 1/2k² seconds of delay: of reads at the density
     n = k·√h, each saves as much. With that price the best next read after each age of each status

@@ -75,7 +75,7 @@ def replay(
     grace: timedelta = timedelta(seconds=30),
     seed: int = SEED,
 ) -> Replay:
-    """Answer what the schedule makes of the traces; the same for the same seed.
+    """Return what the schedule makes of the traces; the same for the same seed.
 
     A session is first read when it is created, and last at its expiry plus `grace`.
     """

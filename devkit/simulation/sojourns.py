@@ -49,7 +49,7 @@ class Sojourns:
 
 
 def sojourns_of_traces(traces: Iterable[Trace]) -> Sojourns:
-    """Answer every stay of the traces, of which every moment is known."""
+    """Return every stay of the traces, of which every moment is known."""
     codes: dict[str, int] = {}
     rows: list[tuple[int, float, int]] = []
     for trace in traces:

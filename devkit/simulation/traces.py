@@ -65,7 +65,7 @@ class _TraceLine(BaseModel):
 
 
 def read_traces(path: Path) -> list[Trace]:
-    """Answer the traces in a file of JSON Lines; `-` is standard input.
+    """Return the traces in a file of JSON Lines; `-` is standard input.
 
     Raises:
         JsonLinesError: the file cannot be read or is empty, or what is wrong with which line.
@@ -96,7 +96,7 @@ def _each_trace(path: Path) -> Iterator[Trace]:
 
 
 def evenly(traces: Sequence[Trace], most: int) -> list[Trace]:
-    """Answer `most` of the traces at most, from all over the list."""
+    """Return `most` of the traces at most, from all over the list."""
     if len(traces) <= most:
         return list(traces)
     return [traces[position * len(traces) // most] for position in range(most)]

@@ -28,7 +28,7 @@ _TOLERANCE = 0.003
 
 
 def calibrate(policy: PollPolicy, traces: Sequence[Trace]) -> tuple[tuple[float, float], ...]:
-    """Answer pairs of a scale and the requests per session that the policy takes at it.
+    """Return pairs of a scale and the requests per session that the policy takes at it.
 
     By replaying all of `traces`: from where the cap allows no fewer requests to MOST_REQUESTS, or
     to where the floor allows no more.
@@ -51,7 +51,7 @@ def calibrate(policy: PollPolicy, traces: Sequence[Trace]) -> tuple[tuple[float,
 
 
 def tuned(family: Callable[[float], Schedule], requests: float, traces: Sequence[Trace]) -> Replay:
-    """Answer what the schedule of `family` makes that takes so many requests per session.
+    """Return what the schedule of `family` makes that takes so many requests per session.
 
     Or the one that comes nearest. The family's parameter is above 0, about 1, and the greater the
     more requests.

@@ -36,7 +36,7 @@ def shop(worker_and_two_beats: Deployment) -> Iterator[Deployment]:
 def pay(
     shop: Deployment, klarna: SandboxClient, *, minutes_left: float, **script: object
 ) -> tuple[str, str]:
-    """Track a session paid so long ago that its token has this left; answers its id and token."""
+    """Track a session paid so long ago that its token has this left; returns its id and token."""
     # The script's clock began with an opened page, ten minutes before the payment.
     created = klarna.create_session(
         **{

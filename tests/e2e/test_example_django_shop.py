@@ -48,7 +48,7 @@ class Shop:
         self._page = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False)
 
     def manage(self, *arguments: str) -> str:
-        """Run a command of `manage.py`; answers what it said."""
+        """Run a command of `manage.py`; returns what it said."""
         command = [sys.executable, "manage.py", *arguments]
         ended = subprocess.run(
             command,

@@ -79,7 +79,7 @@ class Shop:
     def post(
         self, event: dict[str, Any], *, secret: str = SECRET, at: datetime | None = None
     ) -> int:
-        """Send a webhook; answers the status."""
+        """Send a webhook; returns the status."""
         text = json.dumps(event)
         at = at or datetime.now(UTC)  # noqa: TID251 - a sender's clock
         headers = {

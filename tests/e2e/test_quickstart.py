@@ -93,7 +93,7 @@ def shown(folder: Path, block: str, *words: str) -> None:
 
 
 def run(folder: Path, block: str) -> str:
-    """Run a block in the second terminal; answers what it printed."""
+    """Run a block in the second terminal; returns what it printed."""
     ran = ask(folder, block)
     assert ran.returncode == 0, f"{block}\n{ran.stdout}{ran.stderr}"
     return ran.stdout

@@ -166,7 +166,7 @@ def _environment(deployment: Deployment) -> dict[str, str]:
 
 @contextmanager
 def _running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[Path]:
-    """Run a command until the end of the context; answers where its output goes."""
+    """Run a command until the end of the context; returns where its output goes."""
     log = folder / f"{Path(command[-1]).stem if len(command) == 2 else Path(command[0]).name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -63,7 +63,7 @@ ACCOUNTS = (AccountState(), AccountState(refusals=3), AccountState(last_read_at=
 
 
 def one_input(data: bytes) -> None:
-    """Answer with what the bytes spell, and check what comes of it."""
+    """Return with what the bytes spell, and check what comes of it."""
     provider = atheris.FuzzedDataProvider(data)
     before = provider.PickValueInList(list(SESSIONS))
     code, headers = provider.PickValueInList(list(CODES)), _headers(provider)

@@ -54,5 +54,5 @@ _RAW = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]")
 
 
 def raw_controls(text: str) -> list[str]:
-    """Answer whatever in a command's or a log's output a terminal would act on."""
+    """Return whatever in a command's or a log's output a terminal would act on."""
     return _RAW.findall(text)

@@ -16,7 +16,7 @@ _PROBE = b"are you there?\r\n\r\n"
 
 
 def say(answer: bytes) -> Saying:
-    """Answer with these bytes, then close."""
+    """Return with these bytes, then close."""
     return lambda connection: connection.sendall(answer)
 
 

@@ -33,7 +33,7 @@ _READ = (
 
 
 def answer_of(code: int, headers: Headers, body: bytes, kind: Kind) -> Answer:
-    """Answer what the client makes of an answer, from its status line on.
+    """Return what the client makes of an answer, from its status line on.
 
     Anything but an ObservationError goes through: it is a crash.
     """

@@ -33,13 +33,13 @@ class Scene:
         tasks.track.run(*given, **named)
 
     def insert(self, session_id: str = "", **columns: object) -> str:
-        """Put a row into Postgres as a shop may, with nothing checked; answers its id."""
+        """Put a row into Postgres as a shop may, with nothing checked; returns its id."""
         session_id = session_id or uuid4().hex
         url = f"{self.origin}/hpp/v1/sessions/{session_id}"
         return self.stored.add_session(session_id, **({"session_url": url} | columns))
 
     def poll(self, *session_ids: str) -> list[dict[str, Any]]:
-        """Lease these sessions and poll them in one task; answers their rows."""
+        """Lease these sessions and poll them in one task; returns their rows."""
         lease_id = uuid4()
         self.stored.rows(
             "UPDATE payment_sessions SET lease_id = %s,"

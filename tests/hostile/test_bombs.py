@@ -24,7 +24,7 @@ Polls = Callable[[int], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def polls(klarna: Listener) -> Iterator[Polls]:
-    """Polls so many times at once in a process of its own; answers its figures."""
+    """Polls so many times at once in a process of its own; returns its figures."""
     command = [sys.executable, "-m", "tests.hostile.polling", klarna.origin, str(TIMEOUT_SECONDS)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True

@@ -148,7 +148,7 @@ def logged_to(stream: io.StringIO) -> Iterator[None]:
 
 
 def log_everywhere(text: str) -> int:
-    """Log the text in each place it may stand in; answers how many records that were."""
+    """Log the text in each place it may stand in; returns how many records that were."""
     ours, foreign = structlog.get_logger("worker.hostile"), logging.getLogger("celery.hostile")
     ours.warning("poll_dropped", session_id=text, error=text, count=1)
     ours.warning("polls", ids=[text], known={text: text})

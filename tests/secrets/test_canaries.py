@@ -121,7 +121,7 @@ def _commands(scene: Scene, roles: Roles) -> Iterator[Place]:
 
 
 def _be_refused(scene: Scene, roles: Roles, folder: Path) -> Iterator[Place]:
-    """Start with passwords that Postgres and Redis refuse; answers what the commands say to it."""
+    """Start with passwords that Postgres and Redis refuse; returns what the commands say to it."""
     wrong = scene.canaries.make("password: refused")
     environment = scene.deployed.environment
     host = environment["REDIS_URL"].rpartition("@")[2]

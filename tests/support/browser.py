@@ -83,7 +83,7 @@ class Browser:
         self.origin = origin
 
     def log_in(self, login: str) -> None:
-        """Answer every question for a login with user:password, from now on."""
+        """Return every question for a login with user:password, from now on."""
         encoded = base64.b64encode(login.encode()).decode()
         self._devtools("Network.enable")
         self._devtools("Network.setExtraHTTPHeaders", headers={"Authorization": f"Basic {encoded}"})
@@ -109,7 +109,7 @@ class Browser:
         self._devtools("Emulation.setEmulatedMedia", features=[feature])
 
     def open(self, path: str) -> str:
-        """Load a page; answers its text."""
+        """Load a page; returns its text."""
         self.driver.get(self.origin + path)
         return self.text()
 
@@ -122,12 +122,12 @@ class Browser:
         return self._text_of("body")
 
     def wait_for(self, text: str, *, within: float = 20) -> str:
-        """Wait until the page says so; answers all it says."""
+        """Wait until the page says so; returns all it says."""
         eventually(lambda: text in self.text(), within=within, because=f"the page says {text!r}")
         return self.text()
 
     def wait_for_change(self, gone: str, shown: str, *, within: float = 20) -> str:
-        """Wait until the page's table says `shown`, and `gone` no more; answers what it says."""
+        """Wait until the page's table says `shown`, and `gone` no more; returns what it says."""
 
         def said() -> str | None:
             text = self._text_of("tbody")
@@ -144,7 +144,7 @@ class Browser:
         )
 
     def wait_for_path(self, path: str) -> str:
-        """Wait until the browser is there; answers the page's text."""
+        """Wait until the browser is there; returns the page's text."""
         address = self.origin + path
         eventually(
             lambda: self.driver.current_url == address, because=f"the browser is at {address}"

@@ -35,17 +35,17 @@ LIMITS = PollLimits(policy=POLICY)
 
 
 def ago(**duration: float) -> datetime:
-    """Answer the moment that long before NOW."""
+    """Return the moment that long before NOW."""
     return NOW - timedelta(**duration)
 
 
 def ahead(**duration: float) -> datetime:
-    """Answer the moment that long after NOW."""
+    """Return the moment that long after NOW."""
     return NOW + timedelta(**duration)
 
 
 def a_session(**overrides: object) -> PaymentSession:
-    """Answer a session tracked an hour ago, never read, that ends in a day."""
+    """Return a session tracked an hour ago, never read, that ends in a day."""
     session = PaymentSession(
         session_id=SESSION_ID,
         account="default",
@@ -59,7 +59,7 @@ def a_session(**overrides: object) -> PaymentSession:
 
 
 def a_read_session(status: str = "WAITING", **overrides: object) -> PaymentSession:
-    """Answer a session whose status is ten minutes old, seen five minutes ago."""
+    """Return a session whose status is ten minutes old, seen five minutes ago."""
     read = {
         "status": status,
         "status_updated_at": ago(minutes=10),
@@ -73,18 +73,18 @@ def a_read_session(status: str = "WAITING", **overrides: object) -> PaymentSessi
 
 
 def a_long_unread_session(**overrides: object) -> PaymentSession:
-    """Answer a session tracked long ago whose reads have failed for days."""
+    """Return a session tracked long ago whose reads have failed for days."""
     unread = {"tracked_at": ago(days=11), "failing_since": ago(days=9)}
     return a_read_session(**(unread | overrides))
 
 
 def a_kp_session(**overrides: object) -> PaymentSession:
-    """Answer a KP session, never read; KP answers have no `updated_at`."""
+    """Return a KP session, never read; KP answers have no `updated_at`."""
     return a_session(**({"kind": Kind.KP, "session_url": KP_SESSION_URL} | overrides))
 
 
 def an_observation(status: str = "WAITING", **overrides: object) -> Observation:
-    """Answer a healthy read whose status began a minute ago."""
+    """Return a healthy read whose status began a minute ago."""
     return replace(
         Observation(status=status, updated_at=ago(minutes=1), expires_at=ahead(hours=24)),
         **overrides,
@@ -100,5 +100,5 @@ def decided(
     jitter: float = 0.5,
     limits: PollLimits = LIMITS,
 ) -> Decision:
-    """Answer `decide`'s decision, at NOW, with the middle jitter, unless said."""
+    """Return `decide`'s decision, at NOW, with the middle jitter, unless said."""
     return decide(session, answer, account=account, now=now, jitter=jitter, limits=limits)

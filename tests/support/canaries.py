@@ -15,15 +15,15 @@ class Canaries:
         self._spellings: dict[str, frozenset[str]] = {}
 
     def make(self, name: str) -> str:
-        """Answer a new secret; letters, digits and hyphens, as tokens and passwords are."""
+        """Return a new secret; letters, digits and hyphens, as tokens and passwords are."""
         return self.add(name, f"canary-{uuid4()}")
 
     def make_no_id(self, name: str) -> str:
-        """Answer a new secret that no session id could be: an id may be shown."""
+        """Return a new secret that no session id could be: an id may be shown."""
         return self.add(name, f"canary={uuid4()}")
 
     def add(self, name: str, secret: str) -> str:
-        """Look for `secret` too; answers it."""
+        """Look for `secret` too; returns it."""
         assert name not in self._spellings, f"there is a canary of the name {name}"
         self._spellings[name] = frozenset(_spellings(secret))
         return secret

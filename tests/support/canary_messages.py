@@ -15,7 +15,7 @@ QUEUE = "payment-sessions"
 
 
 def send_mistakes(shop: Celery, canaries: Canaries, *, klarna_url: str, read_id: str) -> list[str]:
-    """Send wrong task messages; answers the ids of those that must fail.
+    """Send wrong task messages; returns the ids of those that must fail.
 
     `read_id` is a followed session that was read at Klarna: what contradicts it is a conflict.
     """

@@ -38,7 +38,7 @@ class CanaryRun:
     def create(
         self, name: str, *, account: str = "default", kind: str = "hpp", **script: object
     ) -> str:
-        """Create a paid session with a token and a person of its own; answers its id."""
+        """Create a paid session with a token and a person of its own; returns its id."""
         person, token = self.person(name), self.canaries.make(f"token: {name}")
         fields = {
             "steps": [[0, "COMPLETED"]],

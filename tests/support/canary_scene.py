@@ -79,7 +79,7 @@ class Scene:
     client: redis.Redis
 
     def play(self) -> list[Place]:
-        """Live through everything; answers what was shown meanwhile, and by whom."""
+        """Live through everything; returns what was shown meanwhile, and by whom."""
         self.deployed.start_all("worker", "beat")
         worker = self.watching.wait_until_it_sees_a_worker()
         with TaskEvents(self.deployed.shop) as events:

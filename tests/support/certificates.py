@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 
 def self_signed(folder: Path, host: str) -> tuple[str, str]:
-    """Write a certificate for `host` and this machine, and its key; answers both paths."""
+    """Write a certificate for `host` and this machine, and its key; returns both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     names = [x509.DNSName(host), x509.IPAddress(ip_address("127.0.0.1"))]

@@ -52,7 +52,7 @@ def _row(line: dict[str, Any]) -> tuple[str, ...]:
 
 
 def main(folder: str, document: str | None = None) -> int:
-    """Print the table; answers the exit code."""
+    """Print the table; returns the exit code."""
     # A test that failed in its setup and again in its teardown told so twice: the last line counts.
     lines = {
         line["test"]: line

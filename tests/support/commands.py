@@ -34,7 +34,7 @@ class Said:
 
 
 def run_commands(environment: Mapping[str, str], *commands: Sequence[str]) -> dict[str, Said]:
-    """Run the commands one after the other; answers what each said, by its first word."""
+    """Run the commands one after the other; returns what each said, by its first word."""
     ended = subprocess.run(
         [sys.executable, "-c", _PROGRAM, json.dumps(commands)],
         env=environment,

@@ -18,7 +18,7 @@ LOGIN = "operator:a-made-up-password"
 
 @contextmanager
 def console(environment: Mapping[str, str], log_file: Path) -> Iterator[str]:
-    """Run `session-worker console`; answers its origin once it serves."""
+    """Run `session-worker console`; returns its origin once it serves."""
     port = free_port()
     origin = f"http://127.0.0.1:{port}"
     with log_file.open("ab") as log:

@@ -17,7 +17,7 @@ ROOM_BYTES = 4 * 1024**3
 
 
 def memory() -> Path | None:
-    """Answer a file system in memory that has room for all test processes' servers, or None.
+    """Return a file system in memory that has room for all test processes' servers, or None.
 
     Hundreds of databases come and go, 300 files each. Before ext4 takes an inode it looks at each
     one that was freed in the last minutes: a database then costs ten times as much.
@@ -43,13 +43,13 @@ class Databases:
         migrate(self._url(self._template))
 
     def create(self) -> str:
-        """Answer the URL of a fresh, migrated, empty database."""
+        """Return the URL of a fresh, migrated, empty database."""
         name = f"test_{uuid4().hex}"
         self._create(name, template=self._template)
         return self._url(name)
 
     def create_empty(self) -> str:
-        """Answer the URL of a database without any table."""
+        """Return the URL of a database without any table."""
         name = f"test_{uuid4().hex}"
         self._create(name, template="template1")
         return self._url(name)

@@ -96,11 +96,11 @@ class Deployment:
     # --- as a shop
 
     def track(self, session_id: str, **arguments: object) -> str:
-        """Enqueue a payment session, the way the README says; answers the task's id."""
+        """Enqueue a payment session, the way the README says; returns the task's id."""
         return self.send("payment_sessions.track", session_id, **arguments)
 
     def send(self, task: str, *args: object, **kwargs: object) -> str:
-        """Enqueue a task of the contract with whatever arguments; answers its id."""
+        """Enqueue a task of the contract with whatever arguments; returns its id."""
         sent = self.shop.send_task(task, args=args, kwargs=kwargs, queue="payment-sessions")
         return sent.id
 
@@ -173,7 +173,7 @@ class Deployment:
         return [row["to_status"] for row in rows]
 
     def wait_for_outcomes(self, *session_ids: str, within: float = 30) -> dict[str, str]:
-        """Wait until each session is finished; answers the outcomes."""
+        """Wait until each session is finished; returns the outcomes."""
         eventually(
             lambda: (
                 not self.query(

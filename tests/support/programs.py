@@ -67,7 +67,7 @@ class Program:
         self._process.wait(10)
 
     def stop(self) -> int:
-        """SIGTERM, and answer its exit code; negative where a signal ended it."""
+        """SIGTERM, and return its exit code; negative where a signal ended it."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)

@@ -15,7 +15,7 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 def unpublished(event: dict[str, Any]) -> list[str]:
-    """Answer one line for each way in which an event is not as published; none is well.
+    """Return one line for each way in which an event is not as published; none is well.
 
     Consumers may meet fields they do not know, so the schemas allow them. Here they are faults:
     what is sent has to be published first.

@@ -20,7 +20,7 @@ class ShopConsumer:
         self._arrived: list[Event] = []
 
     def read(self) -> list[Event]:
-        """Take what came since the last time; answers everything ever taken, repeats included."""
+        """Take what came since the last time; returns everything ever taken, repeats included."""
         with redis.Redis.from_url(self._redis_url) as client:
             for _, entries in client.xread({self._stream: self._place}):
                 for place, entry in entries:

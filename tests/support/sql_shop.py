@@ -6,7 +6,7 @@ import psycopg
 
 
 def track(shop: psycopg.Connection, session_id: object = "s1", **arguments: object) -> bool:
-    """Call `track_payment_session`; answers whether the session is new. Commits nothing."""
+    """Call `track_payment_session`; returns whether the session is new. Commits nothing."""
     named = "".join(f", {name} => %s" for name in arguments)
     row = shop.execute(
         f"SELECT track_payment_session(%s{named})", [session_id, *arguments.values()]

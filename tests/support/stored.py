@@ -78,7 +78,7 @@ class Stored:
     def add_session(
         self, session_id: str, *, account: str = "default", due_in: float = 0, **columns: object
     ) -> str:
-        """Insert an open payment session that is due in so many seconds; answers its id."""
+        """Insert an open payment session that is due in so many seconds; returns its id."""
         url = f"{ORIGIN}/hpp/v1/sessions/{session_id}"
         defaults = {"account": account, "kind": "hpp", "session_url": url}
         self.add("payment_sessions", **(defaults | {"session_id": session_id} | columns))
@@ -105,7 +105,7 @@ class Stored:
         event_type: str = "payment_session.cancelled",
         due_in: float = 0,
     ) -> UUID:
-        """Insert an outbox message with a delivery for each sink; answers its id."""
+        """Insert an outbox message with a delivery for each sink; returns its id."""
         event_id = uuid4()
         payload = {
             "id": str(event_id),

@@ -11,7 +11,7 @@ from tests.support.node_projects import MUST_RUN
 
 
 def program_of(package: str, path: Path) -> Path:
-    """Answer `path` where the Debian package is installed.
+    """Return `path` where the Debian package is installed.
 
     Elsewhere the test is skipped with the command that installs it; under .ci/run it fails.
     """

@@ -42,7 +42,7 @@ class TaskEvents:
         return list(self._events)
 
     def end_of(self, task_id: str) -> Event:
-        """Wait until the task has ended; answers the event that says how."""
+        """Wait until the task has ended; returns the event that says how."""
         return eventually(lambda: self._end(task_id), because=f"task {task_id} ends")
 
     def _end(self, task_id: str) -> Event | None:

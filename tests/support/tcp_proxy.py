@@ -118,7 +118,7 @@ class TcpProxy:
         self._delay = seconds
 
     def cut(self, count: int | None = None) -> int:
-        """Reset the oldest connections, or all; answers how many."""
+        """Reset the oldest connections, or all; returns how many."""
         return self._call(self._cut, count)
 
     def trap(self, text: str, trap: Trap) -> None:

@@ -77,14 +77,14 @@ class Trial:
         return started
 
     def create(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
-        """Make sessions at Klarna that will be paid at the end at the latest; answers their ids."""
+        """Make sessions at Klarna that will be paid at the end at the latest; returns their ids."""
         created = self.klarna.create_sessions([script] * count)
         ids = [session["session_id"] for session in created]
         self.expected |= dict.fromkeys(ids, "completed")
         return ids
 
     def put_in_flight(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
-        """Follow new sessions until the reply to each one's request is held; answers their ids.
+        """Follow new sessions until the reply to each one's request is held; returns their ids.
 
         Every other reply says COMPLETED already: the fault meets a paid session that is not told.
         """
@@ -100,7 +100,7 @@ class Trial:
         return ids
 
     def follow(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
-        """Follow new sessions until each was read once; answers their ids."""
+        """Follow new sessions until each was read once; returns their ids."""
         ids = self.create(count, **script)
         self.deployment.insert(*ids, account=str(script.get("account", "default")))
         self.wait_for_polls(*ids)
@@ -214,7 +214,7 @@ class Trial:
         return time.monotonic() - self._over_at  # noqa: TID251 - a recovery time is measured
 
     def _wait_for_ends(self, within: float) -> list[str]:
-        """Wait until each session ended as expected and is told; answers those that did not."""
+        """Wait until each session ended as expected and is told; returns those that did not."""
         try:
             eventually(lambda: not self._unfinished(), within=within)
         except AssertionError:
@@ -262,7 +262,7 @@ class Trial:
 
 
 def terminate_backends(database_url: str, *, limit: int | None = None) -> int:
-    """End the worker's own connections to this database, the oldest first; answers how many."""
+    """End the worker's own connections to this database, the oldest first; returns how many."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         rows = connection.execute(
             "SELECT pg_terminate_backend(pid) FROM ("

@@ -52,7 +52,7 @@ class CeleryPublisher:
         await self._in_thread(lambda: self._send(RELAY_TASK, EVENTS_QUEUE, [message]))
 
     async def waiting(self) -> dict[str, int]:
-        """Answer how many messages wait in the queues `tracks`, `polls` and `events`."""
+        """Return how many messages wait in the queues `tracks`, `polls` and `events`."""
         return await self._in_thread(self._count_waiting)
 
     def _send(self, name: str, queue: str, messages: Sequence[tuple[Any, ...]]) -> None:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Answer the time of day, aware and UTC; for what others compare with their own clocks."""
+    """Return the time of day, aware and UTC; for what others compare with their own clocks."""
     return datetime.now(UTC)  # noqa: TID251 - the one place
 
 
 def monotonic() -> float:
-    """Answer seconds that only ever grow; for spans, never for dates."""
+    """Return seconds that only ever grow; for spans, never for dates."""
     return time.monotonic()  # noqa: TID251 - the one place

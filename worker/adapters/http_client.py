@@ -54,7 +54,7 @@ def open_client(
     headers: Mapping[str, str],
     may_connect: Callable[[str], bool] | None = None,
 ) -> httpx.AsyncClient:
-    """Answer a client without a timeout of its own: whoever asks bounds the whole exchange.
+    """Return a client without a timeout of its own: whoever asks bounds the whole exchange.
 
     `may_connect` is asked of the very address of every connection, whatever its name resolved to
     before: what it refuses fails with AddressRefusedError among the causes.
@@ -75,7 +75,7 @@ def open_transport(
     proxy_url: str | None = None,
     may_connect: Callable[[str], bool] | None = None,
 ) -> AiohttpTransport:
-    """Answer what `open_client` speaks through, for who sends whole requests and needs no more."""
+    """Return what `open_client` speaks through, for who sends whole requests and needs no more."""
 
     def checked_socket(address: AddrInfoType) -> socket.socket:
         if may_connect is not None and not may_connect(str(address[4][0])):
@@ -100,7 +100,7 @@ def open_transport(
 
 
 def connection_fault(error: BaseException) -> str:
-    """Answer one word for a failed connection, safe to store.
+    """Return one word for a failed connection, safe to store.
 
     The transport calls every one a timeout; what it was is the cause.
     """
@@ -108,7 +108,7 @@ def connection_fault(error: BaseException) -> str:
 
 
 async def bounded_body(response: httpx.Response) -> bytes:
-    """Answer the body, decoded, of 256 KiB at most however it was packed.
+    """Return the body, decoded, of 256 KiB at most however it was packed.
 
     Raises:
         UnreadableBodyError: it is larger, or packed otherwise than in gzip or deflate.
@@ -127,12 +127,12 @@ async def bounded_body(response: httpx.Response) -> bytes:
 
 
 def asked_to_wait(headers: httpx.Headers) -> timedelta | None:
-    """Answer `Retry-After`, where it names a wait of a day at most."""
+    """Return `Retry-After`, where it names a wait of a day at most."""
     return sane_wait(retry_after(headers))
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """Answer `Retry-After` in seconds, however long; it may be a number or a date."""
+    """Return `Retry-After` in seconds, however long; it may be a number or a date."""
     asked = headers.get("Retry-After", "")
     seconds = number(asked)
     if seconds is None and asked:
@@ -141,14 +141,14 @@ def retry_after(headers: httpx.Headers) -> float | None:
 
 
 def sane_wait(seconds: float | None) -> timedelta | None:
-    """Answer `seconds` as a wait, None where it is none or longer than a day."""
+    """Return `seconds` as a wait, None where it is none or longer than a day."""
     if seconds is None or not 0 < seconds <= _LONGEST_WAIT_SECONDS:
         return None
     return timedelta(seconds=seconds)
 
 
 def number(text: str) -> float | None:
-    """Answer the number that a header holds, None where it holds none."""
+    """Return the number that a header holds, None where it holds none."""
     try:
         return float(text)
     except ValueError:

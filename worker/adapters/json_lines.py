@@ -90,7 +90,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | JsonLinesError]]:
 
 
 def checked(path: Path, number: int, line: bytes, model: type[ModelT]) -> ModelT:
-    """Answer what one line says.
+    """Return what one line says.
 
     Raises:
         JsonLinesError: what is wrong with it first, and in which field.

@@ -35,7 +35,7 @@ class _Status(_Line):
 
 
 def read_policy(path: Path) -> PollPolicy:
-    """Answer the policy in the file, its `scale` 1.
+    """Return the policy in the file, its `scale` 1.
 
     Raises:
         JsonLinesError: the file cannot be read, or says something impossible; its text is

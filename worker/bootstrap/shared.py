@@ -33,14 +33,14 @@ TASKS_IN_FLIGHT = 32
 
 
 def open_engine(stack: AsyncExitStack, settings: Settings) -> AsyncEngine:
-    """Answer the connections to Postgres; the stack's end closes them."""
+    """Return the connections to Postgres; the stack's end closes them."""
     engine = create_engine(settings.database_url.get_secret_value())
     stack.push_async_callback(engine.dispose)
     return engine
 
 
 def open_governor(stack: AsyncExitStack, engine: AsyncEngine, settings: Settings) -> RateGovernor:
-    """Answer what keeps each account within its budget; the stack's end closes it."""
+    """Return what keeps each account within its budget; the stack's end closes it."""
     quota = RedisRateLimiter(settings.redis_url.get_secret_value(), monotonic=clock.monotonic)
     stack.push_async_callback(quota.aclose)
     return RateGovernor(
@@ -52,7 +52,7 @@ def open_governor(stack: AsyncExitStack, engine: AsyncEngine, settings: Settings
 
 
 def open_streams(stack: AsyncExitStack, settings: Settings) -> list[RedisStreamSink]:
-    """Answer the sink of the stream, where EVENT_SINKS names it; the stack's end closes it."""
+    """Return the sink of the stream, where EVENT_SINKS names it; the stack's end closes it."""
     if "redis_stream" not in settings.event_sinks:
         return []
     # Deliveries beyond the pool's size wait for their turn instead of failing.
@@ -79,7 +79,7 @@ def open_streams(stack: AsyncExitStack, settings: Settings) -> list[RedisStreamS
 
 
 def quota_configs(settings: Settings) -> dict[str, ReadQuotaConfig]:
-    """Answer what each configured account may be asked, as far as the settings say."""
+    """Return what each configured account may be asked, as far as the settings say."""
     return {
         name: ReadQuotaConfig(
             limit=account.read_limit or usual_limit(account.base_url),
@@ -91,7 +91,7 @@ def quota_configs(settings: Settings) -> dict[str, ReadQuotaConfig]:
 
 
 def routes(settings: Settings) -> list[Route]:
-    """Answer which events go to which of the configured sinks."""
+    """Return which events go to which of the configured sinks."""
     types = dict.fromkeys(SHOP_SYSTEMS, SHOP_SYSTEM_TYPES) | {
         name: frozenset(endpoint.events)
         for name, endpoint in settings.webhooks.items()
@@ -101,7 +101,7 @@ def routes(settings: Settings) -> list[Route]:
 
 
 def confirmation_service(engine: AsyncEngine, settings: Settings) -> ConfirmationService:
-    """Answer what notes orders, and tells of those still missing."""
+    """Return what notes orders, and tells of those still missing."""
     return ConfirmationService(
         PostgresConfirmations(engine, routes=routes(settings)),
         clock_runs=settings.confirmation_expected,
@@ -110,7 +110,7 @@ def confirmation_service(engine: AsyncEngine, settings: Settings) -> Confirmatio
 
 
 def claim_limits(settings: Settings) -> ClaimLimits:
-    """Answer how much of one account may be under way."""
+    """Return how much of one account may be under way."""
     return ClaimLimits(
         lease=settings.poll_lease_seconds,
         sessions_in_flight=settings.poll_in_flight_per_account,
@@ -120,7 +120,7 @@ def claim_limits(settings: Settings) -> ClaimLimits:
 
 
 def poll_policy(settings: Settings) -> PollPolicy:
-    """Answer the policy of POLL_POLICY_FILE, scaled to POLL_REQUESTS_PER_SESSION.
+    """Return the policy of POLL_POLICY_FILE, scaled to POLL_REQUESTS_PER_SESSION.
 
     Raises:
         InvalidSettingsError: the file is not right, or not made for so many or few requests.

@@ -16,7 +16,7 @@ from worker.adapters.shop_systems.oauth import AccessTokens, TokenRequest
 
 
 def commerce_layer(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
-    """Answer Commerce Layer's API; EVENT_SINKS names its sink."""
+    """Return Commerce Layer's API; EVENT_SINKS names its sink."""
     fields = _credentials(
         settings.commerce_layer_client_id, settings.commerce_layer_client_secret
     ) | {"grant_type": "client_credentials"}
@@ -33,7 +33,7 @@ def commerce_layer(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
 
 
 def payway(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
-    """Answer Payway's API; EVENT_SINKS names its sink."""
+    """Return Payway's API; EVENT_SINKS names its sink."""
     base_url = f"{settings.payway_base_url}"
     grant = TokenRequest(
         url=f"{base_url}{_payway.ACCESS_TOKEN}",

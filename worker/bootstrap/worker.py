@@ -170,7 +170,7 @@ def _poll_service(
 
 
 def open_klarna(settings: Settings) -> HttpxKlarna:
-    """Answer a client for every configured account; whoever asks closes it."""
+    """Return a client for every configured account; whoever asks closes it."""
     proxy = settings.klarna_proxy_url
     return HttpxKlarna(
         {

@@ -32,7 +32,7 @@ class SessionScheduler(Scheduler):
         runtime.start(open_beat(settings, self.app))
 
     def tick(self, *args: object, **kwargs: object) -> float:
-        """Do what is due; answers how many seconds to sleep."""
+        """Do what is due; returns how many seconds to sleep."""
         try:
             sessions = runtime.call(runtime.services.dispatch.tick)
             # Its reckoning of time zones costs as much as a third of a tick of ours.

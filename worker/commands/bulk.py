@@ -73,7 +73,7 @@ class _Tally:
 def track_from(path: Path, *, as_json: bool) -> int:
     """Track what the lines name; the good ones are stored whatever the others are.
 
-    Answers the exit code. What is stored stays, and the same list again changes nothing of it: so
+    Returns the exit code. What is stored stays, and the same list again changes nothing of it: so
     an interrupted run is simply begun anew.
     """
     settings = load(Settings)

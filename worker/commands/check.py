@@ -20,7 +20,7 @@ from worker.commands.unknown_accounts import accounts_of_open_sessions
 
 
 def check(*, as_json: bool) -> int:
-    """Look at everything a deployment needs, one line each; answers the exit code."""
+    """Look at everything a deployment needs, one line each; returns the exit code."""
     try:
         settings = parse(Settings)
         policy = poll_policy(settings)

@@ -41,7 +41,7 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
 
 
 def skew_fault(theirs: datetime, ours: datetime) -> str | None:
-    """Answer what is wrong where two clocks differ too much."""
+    """Return what is wrong where two clocks differ too much."""
     skew = ours - theirs
     if abs(skew) <= LARGEST_SKEW:
         return None

@@ -30,7 +30,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
 
 
 def faults_of(told: Mapping[str, Any]) -> Iterator[str]:
-    """Answer what INFO tells that is not right for a broker; what it does not tell is right."""
+    """Return what INFO tells that is not right for a broker; what it does not tell is right."""
     version = str(told["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
         yield f"is version {version}: 6.2 or later is needed"

@@ -47,7 +47,7 @@ class Wanted(NamedTuple):
     state: str | None
 
     def checked(self) -> DeliveryFilter:
-        """Answer them as they are meant, or end the command with one line."""
+        """Return them as they are meant, or end the command with one line."""
         if self.state not in {None, *STATES}:
             fail(f"--state: must be one of {', '.join(STATES)}", code=WRONG_USAGE)
         return DeliveryFilter(

@@ -39,5 +39,5 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """Answer 1 where anything is wrong."""
+    """Return 1 where anything is wrong."""
     return FAILED if any(finding.fault for finding in findings) else 0

@@ -12,12 +12,12 @@ import migrations
 
 
 def head_revision() -> str:
-    """Answer the newest migration this release has."""
+    """Return the newest migration this release has."""
     return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
 def knows(revision: str) -> bool:
-    """Answer whether this release has that migration."""
+    """Return whether this release has that migration."""
     scripts = ScriptDirectory.from_config(_config())
     return any(script.revision == revision for script in scripts.walk_revisions())
 

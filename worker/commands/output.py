@@ -53,7 +53,7 @@ def say(line: str) -> None:
 
 
 def text(value: object) -> str:
-    """Answer a cell's text; nothing is a dash."""
+    """Return a cell's text; nothing is a dash."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -64,7 +64,7 @@ def text(value: object) -> str:
 
 
 def printable(value: str) -> str:
-    """Answer `value` with escapes for what would steer a terminal or begin another line."""
+    """Return `value` with escapes for what would steer a terminal or begin another line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
 
 

@@ -78,7 +78,7 @@ def erase(session_id: str, *, as_json: bool) -> None:
 
 
 def _erase_rows(settings: Settings, session_id: str) -> tuple[int, float]:
-    """Delete them; answers how many sessions, and for how long a delivery may be under way yet."""
+    """Delete them; returns how many sessions, and for how long a delivery may be under way yet."""
     engine = _engine(settings)
     wanted = {"session_id": session_id}
     try:

@@ -15,7 +15,7 @@ _SYSTEMS = {COMMERCE_LAYER: commerce_layer, PAYWAY: payway}
 
 
 def shop_systems(settings: Settings) -> dict[str, str | None]:
-    """Answer each shop system that EVENT_SINKS names, with what is wrong or None."""
+    """Return each shop system that EVENT_SINKS names, with what is wrong or None."""
     return anyio.run(_asked, settings)
 
 

@@ -16,7 +16,7 @@ class Standing(NamedTuple):
 
 
 def standing(row: Mapping[str, Any]) -> Standing:
-    """Answer what a row of Reports.accounts comes to."""
+    """Return what a row of Reports.accounts comes to."""
     if row["refusals"]:
         return Standing("refused by Klarna: check its credentials", "bad")
     if row["failing_since"]:

@@ -23,7 +23,7 @@ class Bar:
 
 
 def bars(edges: Sequence[float], counts: Sequence[int]) -> list[Bar]:
-    """Answer a bar for each edge and one for what is beyond the last."""
+    """Return a bar for each edge and one for what is beyond the last."""
     labels = [*(f"≤ {_short(edge)}" for edge in edges), f"> {_short(edges[-1])}"]
     most = max(*counts, 1)
     return [

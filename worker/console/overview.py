@@ -30,7 +30,7 @@ class Overview:
         self._asked_at = float("-inf")
 
     def figures(self) -> dict[str, Any]:
-        """Answer figures that are five seconds old at most.
+        """Return figures that are five seconds old at most.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: where the database does not answer.

@@ -68,7 +68,7 @@ class BasicLogin(AuthenticationBackend):
         self._logins = [login.encode() for login in logins]
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
-        """Answer who it is.
+        """Return who it is.
 
         Raises:
             AuthenticationError: where nobody, or somebody unknown, is there.
@@ -87,7 +87,7 @@ class BasicLogin(AuthenticationBackend):
 
 
 def ask_for_login(_: HTTPConnection, error: AuthenticationError) -> Response:
-    """Answer 401, which makes a browser ask."""
+    """Return 401, which makes a browser ask."""
     return PlainTextResponse(
         f"{error}\n",
         status_code=401,
@@ -103,7 +103,7 @@ class Csrf:
         self._signer = URLSafeTimedSerializer(secrets.token_bytes(32), salt="console-form")
 
     def token(self, request: Request, response: Response) -> str:
-        """Answer what the form must repeat, and set the cookie where there is none."""
+        """Return what the form must repeat, and set the cookie where there is none."""
         known = request.cookies.get(CSRF_COOKIE) or secrets.token_urlsafe(24)
         response.set_cookie(
             CSRF_COOKIE,

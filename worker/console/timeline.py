@@ -76,7 +76,7 @@ class Timeline:
 
 
 def draw(session: Row, *, width: float, css: str) -> Timeline:
-    """Answer the drawing of what Reports.session told, `width` pixels wide."""
+    """Return the drawing of what Reports.session told, `width` pixels wide."""
     axis = _axis(session, width)
     reads = Lane(label="reads", y=READS_TOP, marks=_reads(session, axis))
     lanes = [reads, *_deliveries(session, axis)]

@@ -15,7 +15,7 @@ from worker.contract.schemas import schema_of
 
 
 def documents() -> dict[Path, str]:
-    """Answer every document by its path below the folder."""
+    """Return every document by its path below the folder."""
     document = asyncapi()
     made = {Path("asyncapi.json"): _json(document), Path("asyncapi.md"): page(document)}
     for event in EVENTS:
@@ -24,7 +24,7 @@ def documents() -> dict[Path, str]:
 
 
 def outdated(folder: Path) -> list[Path]:
-    """Answer the documents that are missing, differ, or are none of ours any more."""
+    """Return the documents that are missing, differ, or are none of ours any more."""
     made = documents()
     differing = [path for path, text in made.items() if _text(folder / path) != text]
     there = (path.relative_to(folder) for path in (folder / "schemas").glob("*"))

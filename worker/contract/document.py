@@ -20,7 +20,7 @@ _UUID = {"type": "string", "format": "uuid"}
 
 
 def asyncapi() -> dict[str, Any]:
-    """Answer the document, from the worker's side: it receives tasks and sends events."""
+    """Return the document, from the worker's side: it receives tasks and sends events."""
     return {
         "asyncapi": "3.0.0",
         "info": {

@@ -181,7 +181,7 @@ EVENTS: tuple[type[CloudEvent], ...] = (
 
 
 def type_of(event: type[CloudEvent]) -> EventType:
-    """Answer the event type that a model is of."""
+    """Return the event type that a model is of."""
     annotation: Any = event.model_fields["type"].annotation
     (event_type,) = annotation.__args__
     return EventType(event_type)

@@ -12,7 +12,7 @@ _HEAD = "<!-- Written by `python -m worker.contract docs`: change worker/contrac
 
 
 def page(document: Document) -> str:
-    """Answer the document as Markdown."""
+    """Return the document as Markdown."""
     return "\n".join(_lines(document)) + "\n"
 
 

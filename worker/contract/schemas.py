@@ -21,13 +21,13 @@ class _Untitled(GenerateJsonSchema):
 
 
 def schema_of(model: type[BaseModel]) -> Schema:
-    """Answer the JSON Schema of one model, whole in itself."""
+    """Return the JSON Schema of one model, whole in itself."""
     schema = model.model_json_schema(schema_generator=_Untitled)
     return {"$schema": _DIALECT, **_on_one_line(schema)}
 
 
 def shared_schemas(models: Iterable[type[BaseModel]], ref_template: str) -> dict[str, Schema]:
-    """Answer the JSON Schemas of many models by name; they refer to each other by the template."""
+    """Return the JSON Schemas of many models by name; they refer to each other by the template."""
     modes = [(model, "validation") for model in models]
     _, found = models_json_schema(
         modes,  # type: ignore[arg-type] # a tuple of a model and a literal
@@ -39,7 +39,7 @@ def shared_schemas(models: Iterable[type[BaseModel]], ref_template: str) -> dict
 
 
 def example_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Answer an example: every field that has a fixed value or an example of its own."""
+    """Return an example: every field that has a fixed value or an example of its own."""
     schema = schema_of(model)
     return _example(schema, schema.get("$defs", {}))
 

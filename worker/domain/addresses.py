@@ -10,7 +10,7 @@ _IPV4_BITS = 0xFFFF_FFFF
 
 
 def is_public(address: str) -> bool:
-    """Answer whether `address` (as of `getaddrinfo`) is one of the internet's.
+    """Return whether `address` (as of `getaddrinfo`) is one of the internet's.
 
     Loopback, private, link-local, shared, reserved and multicast addresses are not, nor is an IPv6
     address that carries one of these.

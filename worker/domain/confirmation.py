@@ -32,7 +32,7 @@ class Warned:
 
 
 def check_order_id(value: object) -> str:
-    """Answer the id of an order as the shop, or Klarna, names it.
+    """Return the id of an order as the shop, or Klarna, names it.
 
     Raises:
         InvalidArgumentError: on anything else.
@@ -49,7 +49,7 @@ def check_order_id(value: object) -> str:
 def apply_confirmation(
     existing: PaymentSession, order_id: str, *, now: datetime
 ) -> tuple[PaymentSession, ConfirmEffect]:
-    """Answer `existing` with its order confirmed; whatever its status: the shop knows better.
+    """Return `existing` with its order confirmed; whatever its status: the shop knows better.
 
     Raises:
         ConflictError: it was confirmed with another order.
@@ -65,7 +65,7 @@ def apply_confirmation(
 
 
 def first_warning_at(authorized: PaymentSession, expires_at: datetime) -> datetime | None:
-    """Answer when the clock strikes first; None where Klarna or the shop has the order already.
+    """Return when the clock strikes first; None where Klarna or the shop has the order already.
 
     The moment may be past: then what is due is told at once.
     """
@@ -76,7 +76,7 @@ def first_warning_at(authorized: PaymentSession, expires_at: datetime) -> dateti
 
 
 def due_warning(session: PaymentSession, *, now: datetime) -> Warned | None:
-    """Answer what the shop is to be told at `now`, or None: the most urgent, never two at once."""
+    """Return what the shop is to be told at `now`, or None: the most urgent, never two at once."""
     expires_at, due_at = session.authorization_expires_at, session.next_warning_at
     if expires_at is None or due_at is None or now < due_at:
         return None

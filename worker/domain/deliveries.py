@@ -43,7 +43,7 @@ class Route:
         return self.sink in OWN_SERVERS
 
     def takes(self, event_type: EventType) -> bool:
-        """Answer whether events of this type are for the sink."""
+        """Return whether events of this type are for the sink."""
         return self.types is None or event_type in self.types
 
 
@@ -113,7 +113,7 @@ class RetryDecision:
 
 
 def retry_decision(failure: Failure, schedule: RetrySchedule, *, jitter: float) -> RetryDecision:
-    """Answer what a failed try means."""
+    """Return what a failed try means."""
     if failure.refusal is Refusal.GONE:
         return RetryDecision(wait=timedelta(0), disable_sink=True)
     if failure.refusal is Refusal.FINAL:
@@ -128,7 +128,7 @@ def retry_decision(failure: Failure, schedule: RetrySchedule, *, jitter: float) 
 
 
 def delivery_backoff(attempts: int, schedule: RetrySchedule, *, jitter: float) -> timedelta:
-    """Answer how long to wait after the `attempts`-th failed try: half to full backoff."""
+    """Return how long to wait after the `attempts`-th failed try: half to full backoff."""
     doublings = min(max(attempts, 1) - 1, _MOST_DOUBLINGS)
     ceiling = min(schedule.first_wait * 2.0**doublings, schedule.longest_wait)
     return ceiling * (0.5 + 0.5 * jitter)

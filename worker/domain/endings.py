@@ -26,7 +26,7 @@ def end(
     max_lifetime: timedelta,
     confirmation_expected: bool,
 ) -> tuple[PaymentSession, tuple[Event, ...]]:
-    """Answer `after` ended as `outcome`, and its events.
+    """Return `after` ended as `outcome`, and its events.
 
     `before` is the session before this answer; `occurred_at` is None for what Klarna never says.
     `confirmation_expected`: the shop confirms its orders, so the clock is to run.
@@ -64,7 +64,7 @@ def end(
 
 
 def events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
-    """Answer what an outcome tells, in order: the token first, it has an hour to live."""
+    """Return what an outcome tells, in order: the token first, it has an hour to live."""
     if outcome is not Outcome.COMPLETED:
         return (EventType(f"payment_session.{outcome}"),)
     types: list[EventType] = []

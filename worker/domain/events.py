@@ -45,7 +45,7 @@ class Event:
         return uuid.uuid5(_EVENT_NAMESPACE, f"{self.session_id}/{self.type}/{self.sequence}")
 
     def envelope(self) -> dict[str, Any]:
-        """Answer the CloudEvents JSON object, without the authorization token."""
+        """Return the CloudEvents JSON object, without the authorization token."""
         return {
             "specversion": "1.0",
             "id": str(self.event_id),
@@ -69,7 +69,7 @@ def build_event(
     authorization_expires_at: datetime | None = None,
     minutes_left: int | None = None,
 ) -> Event:
-    """Answer the event of `session` as it stands after the decision."""
+    """Return the event of `session` as it stands after the decision."""
     data: dict[str, Any] = {
         "session_id": session.session_id,
         "account": session.account,
@@ -94,10 +94,10 @@ def build_event(
 
 
 def with_token(envelope: dict[str, Any], token: str) -> dict[str, Any]:
-    """Answer a copy of an authorized event's envelope that carries the token."""
+    """Return a copy of an authorized event's envelope that carries the token."""
     return {**envelope, "data": {**envelope["data"], "authorization_token": token}}
 
 
 def rfc3339(moment: datetime | None) -> str | None:
-    """Answer `moment` in UTC with a Z, or None."""
+    """Return `moment` in UTC with a Z, or None."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None

@@ -61,12 +61,12 @@ class PollPolicy:
         object.__setattr__(self, "_reads", reads)
 
     def interval(self, status: str, age: float) -> float:
-        """Answer the seconds from `age` (seconds, not negative) of `status` to its next read."""
+        """Return the seconds from `age` (seconds, not negative) of `status` to its next read."""
         reads = self._reads.get(status)
         return (reads or self._reads[ANY_STATUS]).until_next(age)
 
     def ideal_interval(self, status: str, age: float) -> float:
-        """Answer the seconds between two reads at `age` that the law alone wants, without the cap.
+        """Return the seconds between two reads at `age` that the law alone wants, without the cap.
 
         Where there is nothing to win it is infinite.
         """
@@ -78,7 +78,7 @@ class PollPolicy:
         return max(1 / density, interval) if density else math.inf
 
     def for_requests(self, requests: float) -> Self:
-        """Answer this policy, scaled to take `requests` per payment session on average.
+        """Return this policy, scaled to take `requests` per payment session on average.
 
         Raises:
             ValueError: names the range that the policy is calibrated for.

@@ -69,7 +69,7 @@ def burst(budget: float) -> int:
 
 
 def next_interval_multiplier(stretch: float, strain: float | None) -> float:
-    """Answer the stretch after one step, a second or more after the last.
+    """Return the stretch after one step, a second or more after the last.
 
     `strain` is how many times its ideal interval the least valuable session had waited that the
     budget still paid for: what the load stretches to by itself, since the most valuable come first.

@@ -45,7 +45,7 @@ def next_poll_at(
     limits: PollLimits,
     stretch: float = 1.0,
 ) -> datetime:
-    """Answer when to read a payment session again that is `status` since `since`.
+    """Return when to read a payment session again that is `status` since `since`.
 
     `stretch` lengthens the policy's interval, for an account whose load must fit its quota.
     Whatever policy and stretch say: never later than `limits.max_interval` from now, nor so late
@@ -64,7 +64,7 @@ def next_poll_at(
 
 
 def ideal_interval(status: str, *, since: datetime, now: datetime, limits: PollLimits) -> float:
-    """Answer the seconds to the next read that the policy alone wants, an hour or two at most.
+    """Return the seconds to the next read that the policy alone wants, an hour or two at most.
 
     What a read is worth goes by how many times as long the session has waited. Beyond the longest
     interval the law is followed so far and no further: a session of little hope is read at last.
@@ -77,7 +77,7 @@ def ideal_interval(status: str, *, since: datetime, now: datetime, limits: PollL
 def retry_at(
     failures: int, *, now: datetime, final_read_at: datetime, jitter: float, limits: PollLimits
 ) -> datetime:
-    """Answer when to try again after the `failures`-th failure in a row: full jitter."""
+    """Return when to try again after the `failures`-th failure in a row: full jitter."""
     wait = min(backoff_ceiling(failures), limits.max_interval) * jitter
     return _not_past(final_read_at, now + wait, now=now)
 

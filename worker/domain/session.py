@@ -53,7 +53,7 @@ _KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED}
 
 
 def final_outcome(kind: Kind, status: str | None) -> Outcome | None:
-    """Answer the outcome that `status` settles, or None while it is open."""
+    """Return the outcome that `status` settles, or None while it is open."""
     finals = _KP_FINAL if kind is Kind.KP else _HPP_FINAL
     return finals.get(status or "")
 

@@ -49,7 +49,7 @@ class TrackRequest:
 
 
 def check_session_id(value: object) -> str:
-    """Answer a payment session id that is safe as a URL path segment.
+    """Return a payment session id that is safe as a URL path segment.
 
     Raises:
         InvalidArgumentError: on anything else.
@@ -64,7 +64,7 @@ def check_session_id(value: object) -> str:
 
 
 def check_session_url(value: object, *, session_id: str, allowed_origins: Collection[str]) -> str:
-    """Answer a URL that credentials may be sent to.
+    """Return a URL that credentials may be sent to.
 
     The check is on the text as it is sent: it must begin with an allowed origin as written, and
     go on in plain path segments of which the last is the session id. So no user info, other
@@ -93,7 +93,7 @@ def check_session_url(value: object, *, session_id: str, allowed_origins: Collec
 
 
 def default_session_url(base_url: str, kind: Kind, session_id: str) -> str:
-    """Answer where Klarna documents the read of a session that only its id is known of."""
+    """Return where Klarna documents the read of a session that only its id is known of."""
     path = "hpp/v1/sessions" if kind is Kind.HPP else "payments/v1/sessions"
     return f"{base_url}/{path}/{session_id}"
 
@@ -101,7 +101,7 @@ def default_session_url(base_url: str, kind: Kind, session_id: str) -> str:
 def located(
     session: PaymentSession, session_url_for: Callable[[str, Kind, str], str]
 ) -> PaymentSession:
-    """Answer `session` with the URL it is read at: tracked in SQL, it may have none yet."""
+    """Return `session` with the URL it is read at: tracked in SQL, it may have none yet."""
     if session.session_url:
         return session
     url = session_url_for(session.account, session.kind, session.session_id)
@@ -115,7 +115,7 @@ def apply_track(
     now: datetime,
     session_url_for: Callable[[str, Kind], str],
 ) -> tuple[PaymentSession, TrackEffect]:
-    """Answer what tracking a known payment session again makes of it.
+    """Return what tracking a known payment session again makes of it.
 
     Absent arguments change nothing. A given one may fill what was never said, and may correct a
     session that was never read with 200. What a sink calls a payment may be said at any time, for
@@ -145,7 +145,7 @@ def apply_bulk_track(
     now: datetime,
     session_url_for: Callable[[str, Kind], str],
 ) -> tuple[PaymentSession, TrackEffect]:
-    """Answer what a line of a list makes of a known payment session.
+    """Return what a line of a list makes of a known payment session.
 
     As `apply_track`, but a session that the line says nothing new of is left alone: the same list
     may be read again, and thousands are not polled at once for it.

@@ -36,7 +36,7 @@ def decide(
     jitter: float,
     limits: PollLimits,
 ) -> Decision:
-    """Answer what `answer`, received at `now`, means for `session` (whose outcome is open)."""
+    """Return what `answer`, received at `now`, means for `session` (whose outcome is open)."""
     polled = replace(session, poll_count=session.poll_count + 1, last_polled_at=now)
     context = _Context(session, account, now, jitter, limits)
     if isinstance(answer, ObservationError):
@@ -54,7 +54,7 @@ def decide(
 
 
 def give_up(session: PaymentSession, *, now: datetime, limits: PollLimits) -> Decision | None:
-    """Answer the end of a session that could not be read until long past its end, or None."""
+    """Return the end of a session that could not be read until long past its end, or None."""
     context = _Context(session, AccountState(), now, 0.0, limits)
     if not context.is_over(session):
         return None

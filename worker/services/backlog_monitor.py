@@ -20,7 +20,7 @@ FORGET_AFTER_SECONDS = 60.0
 
 
 class BacklogMonitor:
-    """`backlog` is None where nobody watches; `monotonic` answers seconds."""
+    """`backlog` is None where nobody watches; `monotonic` returns seconds."""
 
     def __init__(
         self,

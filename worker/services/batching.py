@@ -43,7 +43,7 @@ class Batcher(Generic[Row, Answer]):
         self._open: _Batch[Row, Answer] | None = None
 
     async def add(self, row: Row) -> Answer:
-        """Do `row` in company and answer what became of it; errors are this row's own."""
+        """Do `row` in company and return what became of it; errors are this row's own."""
         group = self._open
         leads = group is None or len(group.rows) >= LARGEST_BATCH
         if leads:

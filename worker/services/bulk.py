@@ -26,7 +26,7 @@ class BulkTrackService:
         self._allowed_origins = allowed_origins
 
     async def track(self, batch: Sequence[TrackArguments]) -> list[TrackEffect | TrackError]:
-        """Answer for each what became of it; what is at fault keeps no other from being stored.
+        """Return for each what became of it; what is at fault keeps no other from being stored.
 
         Sessions that are followed already, and of which nothing new is said, are left alone: the
         same list again does no harm.

@@ -107,7 +107,7 @@ class Claims:
             log.warning("leases_not_given_back", error=str(error))
 
     async def next_due_in(self) -> timedelta | None:
-        """Answer how long until a session may be claimed again, as far as is known, or None.
+        """Return how long until a session may be claimed again, as far as is known, or None.
 
         What is due already of an account without room makes nobody look before there is some.
         """

@@ -56,7 +56,7 @@ class ConfirmationService:
         return effect
 
     async def warn(self) -> int:
-        """Write what shops are to be told now of missing orders; answers how many events.
+        """Write what shops are to be told now of missing orders; returns how many events.
 
         Several at once write each event once. Beat's sweep wakes the relay for them.
         """

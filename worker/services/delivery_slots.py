@@ -23,7 +23,7 @@ class DeliverySlots:
         self._without_place: set[str] = set()
 
     def take(self, wanted: int) -> int:
-        """Take as many places as are wanted and free; answers how many."""
+        """Take as many places as are wanted and free; returns how many."""
         taken = min(wanted, self._free)
         self._free -= taken
         return taken
@@ -38,7 +38,7 @@ class DeliverySlots:
         self._without_place |= set(islice(session_ids, room))
 
     def remembered(self) -> set[str]:
-        """Answer them, and forget them."""
+        """Return them, and forget them."""
         session_ids, self._without_place = self._without_place, set()
         return session_ids
 

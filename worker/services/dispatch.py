@@ -40,7 +40,7 @@ TICKS_WAITING = 4
 
 
 class DispatchService:
-    """`monotonic` answers seconds."""
+    """`monotonic` returns seconds."""
 
     def __init__(  # noqa: PLR0913 - eight to work with, and one to tell of it
         self,
@@ -77,7 +77,7 @@ class DispatchService:
         self._stopped = False
 
     async def tick(self) -> float:
-        """Claim, send, sweep; answers how many seconds to sleep. Never raises for an outage."""
+        """Claim, send, sweep; returns how many seconds to sleep. Never raises for an outage."""
         async with self._ticking:
             if self._stopped:
                 return LONGEST_SLEEP
@@ -122,7 +122,7 @@ class DispatchService:
         return min(max(seconds, SHORTEST_SLEEP), LONGEST_SLEEP)
 
     async def _dispatch(self) -> int:
-        """Claim and send for every account; answers how many sessions."""
+        """Claim and send for every account; returns how many sessions."""
         tasks: list[PollTask] = []
         try:
             await self._claims.claim(tasks)

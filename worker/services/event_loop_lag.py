@@ -11,7 +11,7 @@ WAKE_EVERY_SECONDS = 0.5
 
 
 async def measure_event_loop_lag(meter: Meter, *, monotonic: Callable[[], float]) -> None:
-    """Measure until it is cancelled; `monotonic` answers seconds."""
+    """Measure until it is cancelled; `monotonic` returns seconds."""
     while True:
         asked_at = monotonic()
         await asyncio.sleep(WAKE_EVERY_SECONDS)

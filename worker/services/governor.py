@@ -43,7 +43,7 @@ class _LatenessRatio:
 
 
 class RateGovernor:
-    """`quota_configs` are by configured account; `monotonic` answers seconds."""
+    """`quota_configs` are by configured account; `monotonic` returns seconds."""
 
     def __init__(
         self,
@@ -77,20 +77,20 @@ class RateGovernor:
         return self._state(account).breaker(self._now())
 
     async def room(self, account: str) -> int:
-        """Answer how many reads may be claimed now; none while the account waits."""
+        """Return how many reads may be claimed now; none while the account waits."""
         if self._state(account).is_paused(self._now()):
             return 0
         return await self._quota.room(account, self._budget(account))
 
     def room_in(self, account: str) -> timedelta:
-        """Answer how long an account without room has none: to its pause's end, or for a read."""
+        """Return how long an account without room has none: to its pause's end, or for a read."""
         paused_until, now = self._state(account).paused_until, self._now()
         if paused_until is not None and paused_until > now:
             return paused_until - now
         return timedelta(seconds=1 / self._budget(account))
 
     async def take(self, account: str, count: int) -> int:
-        """Take up to `count` reads; answers how many there were. Never raises."""
+        """Take up to `count` reads; returns how many there were. Never raises."""
         if self._monotonic() - self._looked_at > LOOK_AGAIN_SECONDS:
             try:
                 await self.look()

@@ -44,7 +44,7 @@ class HousekeepingService:
     async def purge(self) -> int:
         """End what is over unread, erase spent tokens, delete old finished sessions, in batches.
 
-        Answers how many sessions were deleted.
+        Returns how many sessions were deleted.
         """
         await self._give_up()
         await self._erase_tokens()

@@ -13,7 +13,7 @@ class LivenessService:
         self._taken = 0
 
     async def look(self, taken: int) -> bool:
-        """Answer whether work goes on: `taken`, all tasks taken so far, grew, or no task waits.
+        """Return whether work goes on: `taken`, all tasks taken so far, grew, or no task waits.
 
         A broker that is away is no fault of this process: a restart would heal nothing.
         """

@@ -34,7 +34,7 @@ RECORD_AGAIN_SECONDS = 0.5
 
 
 class PollService:
-    """`monotonic` answers seconds, `chance` draws from [0, 1)."""
+    """`monotonic` returns seconds, `chance` draws from [0, 1)."""
 
     def __init__(  # noqa: PLR0913 - eight to work with, and one to tell of it
         self,
@@ -119,7 +119,7 @@ class PollService:
                 del self._held[session_id]
 
     async def _poll_once(self, leased: LeasedSession) -> list[LeasedSession]:
-        """Poll once; answers the session again where a nudge came meanwhile."""
+        """Poll once; returns the session again where a nudge came meanwhile."""
         session = leased.session
         if self._stopping or leased.account.is_paused(leased.loaded_at):
             await self._sessions.release([session.session_id], [leased.lease_id])

@@ -129,7 +129,7 @@ class Sessions(Protocol):
     async def load(
         self, session_ids: Sequence[str], lease_id: UUID, *, lease: timedelta
     ) -> list[LeasedSession]:
-        """Answer the sessions still held under `lease_id`, their leases renewed under a new id.
+        """Return the sessions still held under `lease_id`, their leases renewed under a new id.
 
         So of several deliveries of one task only the first finds anything.
         """
@@ -141,7 +141,7 @@ class Sessions(Protocol):
         """Give leases back: their sessions are due at once."""
 
     async def next_due_in(self, accounts: Collection[str]) -> timedelta | None:
-        """Answer how long until the next open session is due, or None."""
+        """Return how long until the next open session is due, or None."""
 
     async def overdue_ends(self, *, max_lifetime: timedelta, limit: int) -> list[LeasedSession]:
         """Lease sessions whose end lies more than a day back, for giving them up unread."""
@@ -151,7 +151,7 @@ class Accounts(Protocol):
     """How accounts are doing, as all processes share it. All methods raise UnavailableError."""
 
     async def read(self, names: Collection[str]) -> AccountsRead:
-        """Answer the state of each; one that was never read is as new."""
+        """Return the state of each; one that was never read is as new."""
 
     async def stretch(self, name: str, *, before: float, after: float) -> bool:
         """Set the stretch of every interval, once a second at most; False: another was first."""
@@ -164,10 +164,10 @@ class Quota(Protocol):
     """
 
     async def room(self, account: str, budget: float) -> int:
-        """Answer how many reads may be sent now; takes none of them."""
+        """Return how many reads may be sent now; takes none of them."""
 
     async def take(self, account: str, budget: float, count: int) -> int:
-        """Take up to `count` reads; answers how many were left to take."""
+        """Take up to `count` reads; returns how many were left to take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,14 +182,14 @@ class Tokens(Protocol):
     """Stored authorization tokens. Raises UnavailableError."""
 
     async def erase_spent(self, *, limit: int) -> list[SpentToken]:
-        """Erase tokens whose time is over; answers whose they were."""
+        """Erase tokens whose time is over; returns whose they were."""
 
 
 class SessionLookup(Protocol):
     """Payment sessions as they are stored. Raises UnavailableError."""
 
     async def find(self, session_id: str) -> PaymentSession | None:
-        """Answer the payment session without its token, None where nobody follows it."""
+        """Return the payment session without its token, None where nobody follows it."""
 
 
 class BulkTracking(Protocol):
@@ -198,7 +198,7 @@ class BulkTracking(Protocol):
     async def track(
         self, requests: Sequence[TrackRequest], session_urls: SessionUrls
     ) -> list[TrackEffect | TrackError]:
-        """Insert or correct in one transaction; answers for each what it did, or its fault.
+        """Insert or correct in one transaction; returns for each what it did, or its fault.
 
         A known session that a request says nothing new of is UNCHANGED, and not nudged.
         """
@@ -219,21 +219,21 @@ class Confirmations(Protocol):
         """Write the warnings that are due, each once whoever asks at the same time."""
 
     async def stop_due_clocks(self, *, limit: int) -> int:
-        """Forget the warnings that are due, and those after them; answers of how many sessions."""
+        """Forget the warnings that are due, and those after them; returns of how many sessions."""
 
 
 class BacklogRead(Protocol):
     """What the database holds for somebody to do. Raises UnavailableError."""
 
     async def read(self) -> Backlog:
-        """Answer what there is now."""
+        """Return what there is now."""
 
 
 class Purge(Protocol):
     """Deleting what nobody needs any more. Raises UnavailableError."""
 
     async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
-        """Delete finished sessions with no message on its way to a sink; answers how many.
+        """Delete finished sessions with no message on its way to a sink; returns how many.
 
         A message is on its way unless it is delivered or dead, or its sink disabled or not there.
         """
@@ -243,14 +243,14 @@ class SessionUrls(Protocol):
     """Where sessions are read when the shop did not say."""
 
     def __call__(self, account: str, kind: Kind, session_id: str) -> str:
-        """Answer the documented URL."""
+        """Return the documented URL."""
 
 
 class Klarna(Protocol):
     """Klarna's read of one payment session."""
 
     async def read(self, session: PaymentSession) -> Observation:
-        """Answer what Klarna says now.
+        """Return what Klarna says now.
 
         Raises:
             ObservationError: in every other case.
@@ -267,7 +267,7 @@ class Publisher(Protocol):
         """Send one relay task for the events of these payment sessions."""
 
     async def waiting(self) -> dict[str, int]:
-        """Answer how many messages wait in the queues `tracks`, `polls` and `events`."""
+        """Return how many messages wait in the queues `tracks`, `polls` and `events`."""
 
 
 class Outbox(Protocol):
@@ -287,30 +287,30 @@ class Outbox(Protocol):
         """
 
     async def mark_delivered(self, delivery: Delivery) -> bool:
-        """Note that the sink has it; answers whether its session has more for that sink."""
+        """Note that the sink has it; returns whether its session has more for that sink."""
 
     async def mark_failed(self, delivery: Delivery, *, error: str, fate: RetryDecision) -> None:
         """Note the error and what comes of it, for the delivery and for its sink."""
 
     async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
-        """Answer payment sessions whose oldest undelivered message is due.
+        """Return payment sessions whose oldest undelivered message is due.
 
         `limits` names the sinks, and how many sessions at most each may fill the answer with.
         """
 
     async def generation(self, stream: str) -> str | None:
-        """Answer the generation mark that the stream was last given."""
+        """Return the generation mark that the stream was last given."""
 
     async def renew_generation(
         self, stream: str, sink: str, *, old: str | None, new: str, since: timedelta
     ) -> bool:
         """Set the mark from `old` to `new`; what was delivered within `since` is to be sent again.
 
-        Answers whether this call did it: another process may have been first.
+        Returns whether this call did it: another process may have been first.
         """
 
     async def redeliver(self, stream: str, sink: str, *, limit: int) -> int:
-        """Make some of what is to be sent again due; answers how many, 0 when all is done."""
+        """Make some of what is to be sent again due; returns how many, 0 when all is done."""
 
 
 class DeliveryError(Exception):
@@ -364,7 +364,7 @@ class StreamSink(Sink, Protocol):
     retention: timedelta
 
     async def generation(self) -> str | None:
-        """Answer the mark on the stream, None where mark or stream is gone."""
+        """Return the mark on the stream, None where mark or stream is gone."""
 
     async def set_generation(self, generation: str) -> None:
         """Put the mark on the stream."""

@@ -141,7 +141,7 @@ class RelayService:
                 return
 
     async def _deliver(self, delivery: Delivery) -> bool:
-        """Deliver it and mark what came of it; answers whether another follows it."""
+        """Deliver it and mark what came of it; returns whether another follows it."""
         ids = _ids(delivery)
         with self._tracer.span(
             "payment_session.deliver", parent=delivery.trace_parent, **ids
@@ -152,7 +152,7 @@ class RelayService:
         return bool(more)
 
     async def _try(self, delivery: Delivery, ids: dict[str, str]) -> bool | None:
-        """Answer whether another follows; None where this one is not delivered."""
+        """Return whether another follows; None where this one is not delivered."""
         try:
             with anyio.fail_after(DELIVERY_SECONDS):
                 await self._sinks[delivery.sink].deliver(self._envelope(delivery))

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Patience:
-    """`monotonic` answers seconds."""
+    """`monotonic` returns seconds."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -34,7 +34,7 @@ class Patience:
     async def until_done(
         self, work: Callable[[], Awaitable[Result]], *, waits: str, session_id: str
     ) -> Result:
-        """Answer what `work` answers, tried again while it is unavailable; `waits` is logged then.
+        """Return what `work` answers, tried again while it is unavailable; `waits` is logged then.
 
         Raises:
             UnavailableError: the database stayed away for PATIENCE_SECONDS.

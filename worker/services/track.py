@@ -128,7 +128,7 @@ class TrackService:
         return tracked.effects
 
     async def _send(self, polls: list[PollTask]) -> set[str]:
-        """Send what the accounts' budgets pay for; answers which. Beat claims the others."""
+        """Send what the accounts' budgets pay for; returns which. Beat claims the others."""
         paid = [
             replace(poll, session_ids=poll.session_ids[:pays])
             for poll in polls
@@ -152,7 +152,7 @@ class TrackService:
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:
-    """Answer where sessions of the configured accounts are read when the shop did not say.
+    """Return where sessions of the configured accounts are read when the shop did not say.
 
     What is answered raises InvalidArgumentError for any other account.
     """
@@ -169,7 +169,7 @@ def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:
 def check_arguments(
     arguments: TrackArguments, *, accounts: Collection[str], allowed_origins: Collection[str]
 ) -> TrackRequest:
-    """Answer the arguments checked; `accounts` are the configured ones.
+    """Return the arguments checked; `accounts` are the configured ones.
 
     Raises:
         InvalidArgumentError: naming the first field at fault.

@@ -26,7 +26,7 @@ class TryAgainLaterError(Exception):
 
 
 def create_session(reference: str) -> dict[str, Any]:
-    """Create a payment session with its hosted page; answers Klarna's `SessionCreationResponse`."""
+    """Create a payment session with its hosted page; returns Klarna's `SessionCreationResponse`."""
     payments = f"{settings.KLARNA_BASE_URL}/payments/v1/sessions"
     cart = CART | {"merchant_reference1": reference}
     session_id = _post(payments, cart)["session_id"]
@@ -37,7 +37,7 @@ def create_session(reference: str) -> dict[str, Any]:
 def place_order(
     token: str | None, reference: str, *, tried_before: bool
 ) -> tuple[Order.State, str]:
-    """Place the order; answers what became of it, and Klarna's order id where that is known.
+    """Place the order; returns what became of it, and Klarna's order id where that is known.
 
     Klarna takes a token once, however often it is asked, so asking again is safe. It answers 403
     where an order was placed with the token already: by us, in a call whose answer got lost. Its

@@ -66,7 +66,7 @@ async def delivered(stored: Stored, sink: str = "webhook") -> None:
 
 
 async def failed(stored: Stored, event_id: object, sink: str = "webhook") -> dict[str, object]:
-    """Wait until a delivery has failed; answers it."""
+    """Wait until a delivery has failed; returns it."""
     await eventually_beside(lambda: stored.delivery(event_id, sink)["last_error"])
     return stored.delivery(event_id, sink)
 

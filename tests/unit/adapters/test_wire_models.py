@@ -62,7 +62,7 @@ IN_2038 = datetime(2038, 1, 19, 3, 14, 7, tzinfo=UTC)
 
 
 def parsed(document: object, *, kind: Kind = Kind.HPP, session_id: str = SESSION_ID) -> Observation:
-    """Answer the observation of a document: JSON text or bytes as they are, else dumped."""
+    """Return the observation of a document: JSON text or bytes as they are, else dumped."""
     text = document if isinstance(document, (str, bytes)) else json.dumps(document)
     body = text if isinstance(text, bytes) else text.encode()
     return parse_session(body, kind=kind, session_id=session_id)

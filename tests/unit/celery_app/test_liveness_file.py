@@ -22,7 +22,7 @@ def pool() -> Iterator[TaskPool]:
 
 
 def looks(pool: TaskPool, file: Path, *answers: bool) -> int:
-    """Let a watch look until the answers are used up; answers how often the file was written."""
+    """Let a watch look until the answers are used up; returns how often the file was written."""
     left, written, used_up = list(answers), [], threading.Event()
 
     def look() -> bool:

@@ -50,7 +50,7 @@ def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def shown(value: object) -> object:
-    """Answer a value with its secrets disclosed, to compare with."""
+    """Return a value with its secrets disclosed, to compare with."""
     if isinstance(value, tuple):
         return tuple(shown(part) for part in value)
     return value.get_secret_value() if isinstance(value, SecretStr) else value

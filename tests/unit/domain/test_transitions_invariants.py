@@ -60,7 +60,7 @@ steps = st.lists(st.tuples(answers, st.integers(0, 500)), min_size=1, max_size=2
 def follow(
     session: PaymentSession, answered: list[tuple[Observation | ObservationError, int]]
 ) -> list[Decision]:
-    """Answer one decision for each answer; a session that ended by a guess is tracked again."""
+    """Return one decision for each answer; a session that ended by a guess is tracked again."""
     decisions, account, now = [], AccountState(), NOW
     for answer, minutes in answered:
         if session.outcome is not None:

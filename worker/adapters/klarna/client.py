@@ -76,7 +76,7 @@ class HttpxKlarna:
             await transport.aclose()
 
     async def read(self, session: PaymentSession) -> Observation:
-        """Answer what Klarna says now, or raise the ObservationError it amounts to."""
+        """Return what Klarna says now, or raise the ObservationError it amounts to."""
         if session.account not in self._transports:
             raise AccountRefusedError("no credentials are configured for this account")
         session = located(session, self._documented_url)

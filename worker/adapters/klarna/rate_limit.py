@@ -15,7 +15,7 @@ _LOWEST, _HIGHEST = 0.1, 100_000.0
 
 
 def read_quota(headers: Mapping[str, str]) -> ReadQuota:
-    """Answer what is said and can be read, in reads a second; never raises."""
+    """Return what is said and can be read, in reads a second; never raises."""
     limit = _limit(headers.get("X-Ratelimit-Limit", ""))
     if limit is None:
         return NOTHING_SAID  # what is left of no limit says nothing either

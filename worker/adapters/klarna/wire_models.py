@@ -114,7 +114,7 @@ class SessionCreationResponseV1(_Answer):
 
 
 def parse_session(body: bytes, *, kind: Kind, session_id: str) -> Observation:
-    """Answer what a 200's body says of the session.
+    """Return what a 200's body says of the session.
 
     Raises:
         ProtocolError: it is no answer to the read of this session; the text names fields only.
@@ -138,7 +138,7 @@ def parse_session(body: bytes, *, kind: Kind, session_id: str) -> Observation:
 
 
 def parse_creation(document: object) -> SessionCreationResponseV1:
-    """Answer Klarna's create-session answer, checked.
+    """Return Klarna's create-session answer, checked.
 
     Raises:
         InvalidArgumentError: naming the field at fault.

@@ -54,7 +54,7 @@ _FAULT_CLASSES = {"22", "23", "42"}
 
 
 def create_engine(url: str) -> AsyncEngine:
-    """Answer an engine that connects on first use; `url` names the psycopg driver."""
+    """Return an engine that connects on first use; `url` names the psycopg driver."""
     return open_engine(
         create_async_engine,
         url,
@@ -93,7 +93,7 @@ def one_statement(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConne
 
 
 def lock_timeout(rows: int) -> str:
-    """Answer how long to wait for the lock on one of so many rows, as Postgres writes it."""
+    """Return how long to wait for the lock on one of so many rows, as Postgres writes it."""
     return f"{LOCK_TIMEOUT_MS if rows == 1 else LOCK_TIMEOUT_IN_COMPANY_MS}ms"
 
 

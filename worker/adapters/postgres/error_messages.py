@@ -40,7 +40,7 @@ _NO_DATABASE = "has no database of that name: create it, or correct the name in 
 
 
 def connection_fault(error: sqlalchemy.exc.DBAPIError) -> str:
-    """Answer why Postgres cannot be used, and what to do; never what it said itself."""
+    """Return why Postgres cannot be used, and what to do; never what it said itself."""
     said = str(error.orig)
     if 'database "' in said and "does not exist" in said:
         return _NO_DATABASE
@@ -51,7 +51,7 @@ def connection_fault(error: sqlalchemy.exc.DBAPIError) -> str:
 
 
 def fault_line(error: sqlalchemy.exc.DBAPIError) -> str | None:
-    """Answer what is wrong and what to do; None where the fault is this program's own."""
+    """Return what is wrong and what to do; None where the fault is this program's own."""
     fault = _FAULTS.get(getattr(error.orig, "sqlstate", None) or "")
     if fault is None and isinstance(error, sqlalchemy.exc.OperationalError):
         return "DATABASE_URL: Postgres cannot be reached; see `session-worker check`."

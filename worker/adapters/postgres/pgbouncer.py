@@ -27,7 +27,7 @@ def open_engine(
     connect_args: Mapping[str, Any] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> AnyEngine:
-    """Answer `make(url, …)` whose transactions all run under the Postgres settings `told`."""
+    """Return `make(url, …)` whose transactions all run under the Postgres settings `told`."""
     arguments, told = dict(connect_args or {}), told or {}
     address = make_url(url)
     if not is_pooled(address):

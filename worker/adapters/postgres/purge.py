@@ -43,7 +43,7 @@ class PostgresPurge:
         self._sinks = list(sinks)
 
     async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
-        """Delete finished sessions with no message on its way to a sink; answers how many."""
+        """Delete finished sessions with no message on its way to a sink; returns how many."""
         async with transaction(self._engine) as connection:
             deleted = await connection.execute(
                 _DELETE_FINISHED, {"older_than": older_than, "limit": limit, "sinks": self._sinks}

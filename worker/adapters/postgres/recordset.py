@@ -13,12 +13,12 @@ from pydantic_core import to_json
 
 
 def recordset(parameter: str, types: Mapping[str, str]) -> str:
-    """Answer SQL for rows `v` with these columns, which come in that parameter."""
+    """Return SQL for rows `v` with these columns, which come in that parameter."""
     columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
     return f"json_to_recordset(CAST(:{parameter} AS json)) AS v({columns})"
 
 
 def as_json(types: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Answer the parameter: of each row the columns that `types` names."""
+    """Return the parameter: of each row the columns that `types` names."""
     columns = [{name: row[name] for name in types} for row in rows]
     return to_json(columns, inf_nan_mode="strings").decode()

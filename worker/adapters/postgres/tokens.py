@@ -69,7 +69,7 @@ class PostgresTokens:
         self._engine = engine
 
     async def erase_spent(self, *, limit: int) -> list[SpentToken]:
-        """Erase tokens whose time is over; answers whose they were."""
+        """Erase tokens whose time is over; returns whose they were."""
         async with transaction(self._engine) as connection:
             rows = await connection.execute(_ERASE_SPENT, {"limit": limit})
             return [
@@ -86,13 +86,13 @@ class Rotated:
 
 
 def count_tokens(engine: Engine) -> int:
-    """Answer how many tokens are stored."""
+    """Return how many tokens are stored."""
     with engine.connect() as connection:
         return int(connection.execute(_COUNT).scalar_one())
 
 
 def rotate(engine: Engine, cipher: FernetTokenCipher) -> Iterator[Rotated]:
-    """Encrypt every stored token with the first key, a batch at a time; answers each batch.
+    """Encrypt every stored token with the first key, a batch at a time; returns each batch.
 
     A token that no key decrypts is left as it is. Safe beside running workers, and to repeat.
     """

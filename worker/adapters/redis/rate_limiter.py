@@ -42,7 +42,7 @@ Answer = TypeVar("Answer")
 
 
 class RedisRateLimiter:
-    """Implements the port `Quota`; `monotonic` answers seconds."""
+    """Implements the port `Quota`; `monotonic` returns seconds."""
 
     def __init__(self, redis_url: str, *, monotonic: Callable[[], float]) -> None:
         self._shared = RedisStore(
@@ -68,7 +68,7 @@ class RedisRateLimiter:
         await client.connection_pool.disconnect()
 
     async def room(self, account: str, budget: float) -> int:
-        """Answer how many reads may be sent now; takes none of them."""
+        """Return how many reads may be sent now; takes none of them."""
 
         async def peek(limiter: BaseRateLimiter) -> int:
             state = await limiter.peek(account)
@@ -80,7 +80,7 @@ class RedisRateLimiter:
         return await self._counted(budget, peek)
 
     async def take(self, account: str, budget: float, count: int) -> int:
-        """Take up to `count` reads; answers how many were left to take."""
+        """Take up to `count` reads; returns how many were left to take."""
 
         async def take(limiter: BaseRateLimiter) -> int:
             wanted = count

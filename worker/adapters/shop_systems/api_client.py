@@ -57,7 +57,7 @@ class ShopSystem:
         await self._tokens.token()
 
     async def ask(self, method: str, path: str, document: object = None) -> Reply:
-        """Answer what the system says; an access token that it refuses is renewed once.
+        """Return what the system says; an access token that it refuses is renewed once.
 
         Raises:
             DeliveryError: it says nothing, or to come again.

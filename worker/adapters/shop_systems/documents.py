@@ -31,7 +31,7 @@ class ShopPayment:
 
 
 def parse_klarna_payment(resource: object) -> ShopPayment:
-    """Answer the payment of Commerce Layer's JSON:API document, the order where it names it.
+    """Return the payment of Commerce Layer's JSON:API document, the order where it names it.
 
     Source: docs.commercelayer.io, the klarna payment object.
 
@@ -52,7 +52,7 @@ def parse_klarna_payment(resource: object) -> ShopPayment:
 
 
 def parse_purchase(response: object, session_id: object = None) -> ShopPayment:
-    """Answer the payment of Payway's answer to create_session.
+    """Return the payment of Payway's answer to create_session.
 
     Klarna's session id is the given one, else what the client token says of itself: a hint that
     is read, not verified, for the session is read at Klarna before anything comes of it.

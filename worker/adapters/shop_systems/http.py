@@ -25,7 +25,7 @@ async def exchange(
     content: bytes | None,
     headers: Mapping[str, str],
 ) -> tuple[int, httpx.Headers, bytes]:
-    """Answer status, headers and body of one request, whatever the status.
+    """Return status, headers and body of one request, whatever the status.
 
     Raises:
         DeliveryError: there was no whole, readable answer in time.
@@ -47,7 +47,7 @@ async def exchange(
 
 
 def said(text: object) -> str:
-    """Answer an error's words as far as they are safe to store: no long word is kept."""
+    """Return an error's words as far as they are safe to store: no long word is kept."""
     if not isinstance(text, str):
         return ""
     words = "".join(c if c.isprintable() else " " for c in text[: 4 * _LONGEST_SAID])

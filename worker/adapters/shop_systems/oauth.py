@@ -52,7 +52,7 @@ class AccessTokens:
         self._wait_until = 0.0
 
     async def token(self) -> str:
-        """Answer an access token that is good for a while.
+        """Return an access token that is good for a while.
 
         Raises:
             DeliveryError: none was granted; the whole sink is to wait.

@@ -22,7 +22,7 @@ class TrackedPayments:
         self._confirmations = confirmations
 
     async def find(self, session_id: str, sink: str) -> tuple[PaymentSession, dict[str, str]]:
-        """Answer the payment session, and what the sink's system calls it.
+        """Return the payment session, and what the sink's system calls it.
 
         Raises:
             DeliveryError: there is nothing to find, or no database.
@@ -52,7 +52,7 @@ class TrackedPayments:
 
 
 def token_of(envelope: dict[str, Any]) -> str:
-    """Answer the authorization token.
+    """Return the authorization token.
 
     Raises:
         DeliveryError: its hour is over, and it was erased.
@@ -64,5 +64,5 @@ def token_of(envelope: dict[str, Any]) -> str:
 
 
 def final(problem: str) -> DeliveryError:
-    """Answer the error of a delivery that no further try can help."""
+    """Return the error of a delivery that no further try can help."""
     return DeliveryError(problem, refusal=Refusal.FINAL)

@@ -59,7 +59,7 @@ class RedisStreamSink:
         return self._oldest_kept
 
     async def generation(self) -> str | None:
-        """Answer the mark on the stream, None where there is none.
+        """Return the mark on the stream, None where there is none.
 
         The mark is a consumer group that nobody reads by: it lives in the stream's own key, so it
         goes with it whatever takes it, and no consumer that makes the key anew brings it back.

@@ -191,7 +191,7 @@ class PostgresOutbox:
             ]
 
     async def mark_delivered(self, delivery: Delivery) -> bool:
-        """Note that the sink has it; answers whether its session has more for that sink."""
+        """Note that the sink has it; returns whether its session has more for that sink."""
         return await self._marks.add(delivery)
 
     async def _mark_together(self, deliveries: list[Delivery]) -> list[bool]:
@@ -216,7 +216,7 @@ class PostgresOutbox:
                 await connection.execute(_HOLD, values)
 
     async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
-        """Answer payment sessions whose oldest undelivered message is due.
+        """Return payment sessions whose oldest undelivered message is due.
 
         `limits` names the sinks, and how many sessions at most each may fill the answer with.
         """
@@ -226,7 +226,7 @@ class PostgresOutbox:
             return list(rows.scalars())
 
     async def generation(self, stream: str) -> str | None:
-        """Answer the generation mark that the stream was last given."""
+        """Return the generation mark that the stream was last given."""
         async with one_statement(self._engine) as connection:
             found = await connection.execute(_GENERATION, {"stream": stream})
             generation: str | None = found.scalar_one_or_none()
@@ -237,7 +237,7 @@ class PostgresOutbox:
     ) -> bool:
         """Set the mark from `old` to `new`; what was delivered within `since` is to be sent again.
 
-        Answers whether this call did it: another process may have been first.
+        Returns whether this call did it: another process may have been first.
         """
         values = {"stream": stream, "old": old, "new": new, "since": since}
         async with transaction(self._engine) as connection:
@@ -252,7 +252,7 @@ class PostgresOutbox:
             return bool(marked.rowcount)
 
     async def redeliver(self, stream: str, sink: str, *, limit: int) -> int:
-        """Make some of what is to be sent again due; answers how many, 0 when all is done."""
+        """Make some of what is to be sent again due; returns how many, 0 when all is done."""
         async with transaction(self._engine) as connection:
             again = await connection.execute(
                 _SEND_AGAIN, {"stream": stream, "sink": sink, "limit": limit}

@@ -53,7 +53,7 @@ _INSERT = text(f"""
 
 
 def message_rows(events: Sequence[Event], routes: Sequence[Route]) -> dict[str, str]:
-    """Answer the parameters of WRITE_MESSAGES: a message for each event, and who is told of it.
+    """Return the parameters of WRITE_MESSAGES: a message for each event, and who is told of it.
 
     Whether a sink takes it is decided here, once: later changes of the settings change nothing.
     """

@@ -18,7 +18,7 @@ ACCOUNTS = text(f"""
 
 
 def account(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer a row of ACCOUNTS as it is told; `failing_since` is null unless the breaker is open.
+    """Return a row of ACCOUNTS as it is told; `failing_since` is null unless the breaker is open.
 
     `read_limit` is Klarna's, in reads a second, as its answers name it; `budget_share` what the
     account may use of its budget just now, from 0 to 1.

@@ -85,7 +85,7 @@ class PostgresBacklog:
         self._accounts = list(accounts)
 
     async def read(self) -> Backlog:
-        """Answer what there is now, in one transaction."""
+        """Return what there is now, in one transaction."""
         async with transaction(self._engine) as connection:
             due = await _rows(connection, _DUE, accounts=self._accounts)
             sinks = await _rows(connection, SINKS, discarded=DISCARDED)

@@ -181,57 +181,57 @@ class ConsoleReports(Reports):
     """Reports, and what only the console asks; every method may raise SQLAlchemyError."""
 
     def states(self) -> list[Row]:
-        """Answer by account, state and status how many there are, and how many were read lately."""
+        """Return by account, state and status how many there are, and how many were read lately."""
         return self._rows(_STATES)
 
     def unordered(self, *, limit: int) -> list[Row]:
-        """Answer authorized payments that no order is confirmed for.
+        """Return authorized payments that no order is confirmed for.
 
         First those that lapse within 20 minutes, then those that lapsed in the last day.
         """
         return self._rows(_UNORDERED, limit=limit)
 
     def unordered_counts(self) -> Row:
-        """Answer how many `lapsed` this day or `lapsed_before`, are `awaited`, are `expiring`."""
+        """Return how many `lapsed` this day or `lapsed_before`, are `awaited`, are `expiring`."""
         return self._rows(_UNORDERED_COUNTS)[0]
 
     def untold(self, *, limit: int) -> list[Row]:
-        """Answer payments that some sink was not told of for ten seconds, or gave up this day."""
+        """Return payments that some sink was not told of for ten seconds, or gave up this day."""
         return self._rows(_UNTOLD, limit=limit, discarded=DISCARDED)
 
     def untold_before(self) -> int:
-        """Answer how many deliveries of payments a sink gave up longer than a day ago."""
+        """Return how many deliveries of payments a sink gave up longer than a day ago."""
         return int(self._rows(_UNTOLD_BEFORE, discarded=DISCARDED)[0]["deliveries"])
 
     def shut(self) -> dict[str, Row]:
-        """Answer by sink what is not sent to: `disabled_at` for a `reason`, or `held_until`."""
+        """Return by sink what is not sent to: `disabled_at` for a `reason`, or `held_until`."""
         return {row["sink"]: row for row in self._rows(_SHUT)}
 
     def undelivered(self) -> list[Row]:
-        """Answer for each sink what waits, and what was given up: two rows where both are so."""
+        """Return for each sink what waits, and what was given up: two rows where both are so."""
         return self._rows(_OUTBOX)
 
     def lag_counts(self, edges: list[float]) -> dict[int, int]:
-        """Answer how many due sessions have waited how long, by bucket of `edges` in seconds."""
+        """Return how many due sessions have waited how long, by bucket of `edges` in seconds."""
         rows = self._rows(_LAG_COUNTS, edges=edges)
         return {row["bucket"]: row["sessions"] for row in rows}
 
     def open_page(self, *, account: str | None, after: Place | None, limit: int) -> list[Row]:
-        """Answer open sessions, the next to be read first."""
+        """Return open sessions, the next to be read first."""
         return self._rows(_OPEN, account=account, limit=limit, **_place(after))
 
     def finished_page(
         self, *, outcome: str | None, account: str | None, after: Place | None, limit: int
     ) -> list[Row]:
-        """Answer finished sessions, the latest first."""
+        """Return finished sessions, the latest first."""
         return self._rows(_FINISHED, outcome=outcome, account=account, limit=limit, **_place(after))
 
     def found(self, sought: str, *, limit: int) -> list[Row]:
-        """Answer sessions with exactly this id, reference or order id, Klarna's or the shop's."""
+        """Return sessions with exactly this id, reference or order id, Klarna's or the shop's."""
         return self._rows(_FOUND, sought=sought, limit=limit)
 
     def dead_page(self, *, after: Place | None, limit: int) -> list[Row]:
-        """Answer deliveries that were given up, the latest first."""
+        """Return deliveries that were given up, the latest first."""
         return self._rows(_DEAD, limit=limit, **_place(after))
 
 

@@ -29,12 +29,12 @@ class DeploymentReports(Reports):
     """Reports, and what a deployment needs of the server."""
 
     def server(self) -> tuple[int, datetime]:
-        """Answer the major version and the time of day there."""
+        """Return the major version and the time of day there."""
         (row,) = self._rows(_SERVER)
         return row["version"], row["now"]
 
     def missing_rights(self) -> Sequence[str]:
-        """Answer what a worker must be allowed and this role is not, such as `INSERT on accounts`.
+        """Return what a worker must be allowed and this role is not, such as `INSERT on accounts`.
 
         A table that does not exist is no right that is missing.
         """

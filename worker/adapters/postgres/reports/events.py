@@ -35,7 +35,7 @@ class DeliveryFilter:
     state: str | None = None
 
     def values(self) -> dict[str, Any]:
-        """Answer the parameters of `MATCHES`."""
+        """Return the parameters of `MATCHES`."""
         return asdict(self)
 
 
@@ -121,18 +121,18 @@ class EventReports(Reports):
     """A context manager; every method raises sqlalchemy.exc.SQLAlchemyError where it fails."""
 
     def deliveries(self, wanted: DeliveryFilter, *, limit: int) -> list[Row]:
-        """Answer the newest events that match, a row for each delivery; one without if none."""
+        """Return the newest events that match, a row for each delivery; one without if none."""
         return self._rows(_LIST, **wanted.values(), limit=limit)
 
     def sinks(self) -> list[Row]:
-        """Answer each sink for which something waits or `died` in the last day, or is disabled.
+        """Return each sink for which something waits or `died` in the last day, or is disabled.
 
         `oldest_seconds` is for how long the oldest is being tried.
         """
         return self._rows(SINKS, discarded=DISCARDED)
 
     def event(self, event_id: UUID) -> Row | None:
-        """Answer one event, its envelope as `payload`, with its `deliveries`; or None."""
+        """Return one event, its envelope as `payload`, with its `deliveries`; or None."""
         found = self._rows(_EVENT, event_id=event_id)
         if not found:
             return None

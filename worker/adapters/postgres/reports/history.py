@@ -76,7 +76,7 @@ class History:
 
 
 def read_history(database_url: str, *, reach: timedelta, max_lifetime: timedelta) -> History:
-    """Answer the changes of every session that was tracked within `reach`, which the purge keeps.
+    """Return the changes of every session that was tracked within `reach`, which the purge keeps.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: where it fails.

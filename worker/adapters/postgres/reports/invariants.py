@@ -128,7 +128,7 @@ class NothingToCheckError(Exception):
 
 
 def broken_state_invariants(connection: Connection) -> list[str]:
-    """Answer one line per broken promise, with the sessions that break it.
+    """Return one line per broken promise, with the sessions that break it.
 
     Raises:
         NothingToCheckError: where no payment session is stored.
@@ -146,7 +146,7 @@ def broken_state_invariants(connection: Connection) -> list[str]:
 def broken_delivery_invariants(
     connection: Connection, received: Iterable[Mapping[str, str]], *, sink: str = "redis_stream"
 ) -> list[str]:
-    """Answer one line per broken promise about what a sink's consumer, once quiet, has received.
+    """Return one line per broken promise about what a sink's consumer, once quiet, has received.
 
     `received` are CloudEvents in the order of their arrival, repeats included. Nothing that was
     dead may have been replayed: it comes after its session's later ones.

@@ -104,7 +104,7 @@ class Replay:
     without_token: bool = False
 
     def count(self, engine: Engine) -> Replayable:
-        """Answer what `send` would do."""
+        """Return what `send` would do."""
         with engine.connect() as connection:
             row = connection.execute(_COUNT, self._values()).one()
         return Replayable(
@@ -116,7 +116,7 @@ class Replay:
         )
 
     def send(self, engine: Engine, counted: Replayable) -> Iterator[int]:
-        """Make what was counted due, under its old ids, a batch at a time; answers each count."""
+        """Make what was counted due, under its old ids, a batch at a time; returns each count."""
         values = self._values() | {"counted_at": counted.counted_at, "limit": BATCH}
         while True:
             with engine.begin() as connection:
@@ -133,13 +133,13 @@ class Replay:
 
 
 def count_pending(engine: Engine, sink: str) -> int:
-    """Answer how many deliveries wait for the sink."""
+    """Return how many deliveries wait for the sink."""
     with engine.connect() as connection:
         return int(connection.execute(_PENDING, {"sink": sink}).scalar_one())
 
 
 def discard(engine: Engine, sink: str) -> Iterator[int]:
-    """Give up what waits for the sink, a batch at a time; answers each batch's count."""
+    """Give up what waits for the sink, a batch at a time; returns each batch's count."""
     values = {"sink": sink, "limit": BATCH, "discarded": DISCARDED}
     while True:
         with engine.begin() as connection:
@@ -150,7 +150,7 @@ def discard(engine: Engine, sink: str) -> Iterator[int]:
 
 
 def enable(engine: Engine, sink: str) -> bool:
-    """Let a sink be sent to again; answers whether it was disabled, or held by its own wish."""
+    """Let a sink be sent to again; returns whether it was disabled, or held by its own wish."""
     with engine.begin() as connection:
         if not connection.execute(_ENABLE, {"sink": sink}).rowcount:
             return False

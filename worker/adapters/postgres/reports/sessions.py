@@ -148,7 +148,7 @@ class Reports:
         self._engine.dispose()
 
     def session(self, session_id: str) -> Row | None:
-        """Answer one session with its latest `polls`, `transitions` and `deliveries`, or None."""
+        """Return one session with its latest `polls`, `transitions` and `deliveries`, or None."""
         found = self._rows(_SESSION, session_id=session_id)
         if not found:
             return None
@@ -168,7 +168,7 @@ class Reports:
         only_unconfirmed: bool = False,
         limit: int = 50,
     ) -> list[Row]:
-        """Answer the newest sessions that match."""
+        """Return the newest sessions that match."""
         return self._rows(
             _LIST,
             account=account,
@@ -181,7 +181,7 @@ class Reports:
         )
 
     def stats(self) -> dict[str, list[Row]]:
-        """Answer counts: `sessions`, `due`, `outbox`, `accounts`, `unconfirmed`; and delays.
+        """Return counts: `sessions`, `due`, `outbox`, `accounts`, `unconfirmed`; and delays.
 
         `detection_delays` has percentiles by status; `detection_histogram` says how many were seen
         within so many seconds.
@@ -201,47 +201,47 @@ class Reports:
         }
 
     def due(self) -> list[Row]:
-        """Answer for each account how many sessions are due, and since when the oldest is."""
+        """Return for each account how many sessions are due, and since when the oldest is."""
         return self._rows(_DUE)
 
     def unconfirmed(self) -> list[Row]:
-        """Answer how many authorizations have no order, by the time they have left."""
+        """Return how many authorizations have no order, by the time they have left."""
         return self._rows(confirmation_reports.BY_TIME_LEFT)
 
     def lapsed(self) -> Row:
-        """Answer how many `sessions` lapsed in the last day without an order, and one of them."""
+        """Return how many `sessions` lapsed in the last day without an order, and one of them."""
         return self._rows(confirmation_reports.LAPSED_TODAY)[0]
 
     def overdue_warnings(self, bound: timedelta) -> list[Row]:
-        """Answer how many warnings should have been told before `bound`, if any."""
+        """Return how many warnings should have been told before `bound`, if any."""
         limit = bound.total_seconds()
         rows = self._rows(confirmation_reports.OVERDUE_WARNINGS)
         return [row for row in rows if (row["oldest_seconds"] or 0) > limit]
 
     def accounts(self) -> list[Row]:
-        """Answer each account's state, as of now."""
+        """Return each account's state, as of now."""
         return [account_reports.account(row) for row in self._rows(account_reports.ACCOUNTS)]
 
     def detection(self) -> list[Row]:
-        """Answer the last day's delays by status: percentiles, and `within_N_s` for BOUNDS."""
+        """Return the last day's delays by status: percentiles, and `within_N_s` for BOUNDS."""
         return self._rows(_DELAYS)
 
     def revision(self) -> str:
-        """Answer the migration the database stands at."""
+        """Return the migration the database stands at."""
         with self._engine.connect() as connection:
             return str(connection.execute(_REVISION).scalar_one())
 
     def unknown_accounts(self, configured: Collection[str]) -> list[Row]:
-        """Answer accounts that open sessions name and the settings do not."""
+        """Return accounts that open sessions name and the settings do not."""
         return [row for row in self._rows(_OPEN_ACCOUNTS) if row["account"] not in configured]
 
     def late(self, bound: timedelta) -> list[Row]:
-        """Answer the accounts whose oldest due session waits longer than `bound`."""
+        """Return the accounts whose oldest due session waits longer than `bound`."""
         limit = bound.total_seconds()
         return [row for row in self.due() if (row["oldest_seconds"] or 0) > limit]
 
     def paused(self) -> list[Row]:
-        """Answer the accounts that Klarna refuses just now."""
+        """Return the accounts that Klarna refuses just now."""
         return [row for row in self.accounts() if row["refusals"]]
 
     def _rows(self, statement: Any, **values: object) -> list[Row]:  # noqa: ANN401 - a clause

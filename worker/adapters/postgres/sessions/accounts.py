@@ -54,7 +54,7 @@ class PostgresAccounts:
         self._engine = engine
 
     async def read(self, names: Collection[str]) -> AccountsRead:
-        """Answer how these accounts are doing; one that was never read is as new."""
+        """Return how these accounts are doing; one that was never read is as new."""
         async with one_statement(self._engine) as connection:
             found = await connection.execute(_STATES, {"accounts": list(names)})
             rows = found.mappings().all()

@@ -82,7 +82,7 @@ class PostgresConfirmations:
             return effect
 
     async def warn_due(self, *, limit: int) -> list[Event]:
-        """Write the warnings that are due; answers their events."""
+        """Write the warnings that are due; returns their events."""
         async with transaction(self._engine) as connection:
             rows = await connection.execute(_DUE.limit(limit))
             due = [
@@ -93,7 +93,7 @@ class PostgresConfirmations:
             return [each.event for each in warned]
 
     async def stop_due_clocks(self, *, limit: int) -> int:
-        """Tell nothing of what is due; answers how many sessions nobody is told of any more."""
+        """Tell nothing of what is due; returns how many sessions nobody is told of any more."""
         async with transaction(self._engine) as connection:
             return (await connection.execute(_STOP, {"most": limit})).rowcount
 

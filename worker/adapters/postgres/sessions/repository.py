@@ -131,7 +131,7 @@ class PostgresSessions:
             )
 
     async def next_due_in(self, accounts: Collection[str]) -> timedelta | None:
-        """Answer how long until the next open session is due, or None."""
+        """Return how long until the next open session is due, or None."""
         async with one_statement(self._engine) as connection:
             found = await connection.execute(record_sql.NEXT_DUE, {"accounts": list(accounts)})
             wait: timedelta | None = found.scalar_one_or_none()
@@ -142,7 +142,7 @@ class PostgresSessions:
     async def load(
         self, session_ids: Sequence[str], lease_id: UUID, *, lease: timedelta
     ) -> list[LeasedSession]:
-        """Answer the sessions still held under `lease_id`, leased anew under an id of their own."""
+        """Return the sessions still held under `lease_id`, leased anew under an id of their own."""
         return await self._loads.add(_Load(tuple(session_ids), lease_id, lease))
 
     async def _load_together(self, loads: list[_Load]) -> list[list[LeasedSession]]:

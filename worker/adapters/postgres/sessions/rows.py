@@ -47,7 +47,7 @@ RECORDED_COLUMNS = {
 
 
 def session_from_row(row: RowMapping) -> PaymentSession:
-    """Answer the session of a full row; its token stays behind."""
+    """Return the session of a full row; its token stays behind."""
     values = {name: row[name] for name in _LOADED_FIELDS}
     values["kind"] = Kind(values["kind"])
     for name in ("outcome", "guessed_outcome"):
@@ -56,14 +56,14 @@ def session_from_row(row: RowMapping) -> PaymentSession:
 
 
 def session_values(session: PaymentSession) -> dict[str, Any]:
-    """Answer the session's columns; its token apart, which is encrypted elsewhere."""
+    """Return the session's columns; its token apart, which is encrypted elsewhere."""
     return {name: _plain(getattr(session, name)) for name in _LOADED_FIELDS}
 
 
 def recorded_row(
     leased: LeasedSession, after: PaymentSession, *, may_repeat: bool, cipher: TokenCipher
 ) -> dict[str, Any]:
-    """Answer one row for the record statement.
+    """Return one row for the record statement.
 
     `may_repeat`: a nudge that came meanwhile keeps the lease, so that the session is polled again
     at once.
@@ -80,7 +80,7 @@ def recorded_row(
 
 
 def leased_from_row(row: RowMapping) -> LeasedSession:
-    """Answer what the load statement found: session, account, lease and time."""
+    """Return what the load statement found: session, account, lease and time."""
     return LeasedSession(
         session=session_from_row(row),
         account=account_from_row(row),
@@ -91,14 +91,14 @@ def leased_from_row(row: RowMapping) -> LeasedSession:
 
 
 def account_from_row(row: RowMapping | Mapping[str, Any]) -> AccountState:
-    """Answer the account's state from columns labelled `account_…`; as new where it has no row."""
+    """Return the account's state from columns labelled `account_…`; as new where it has no row."""
     if row["account_version"] is None:
         return AccountState()
     return AccountState(**{name: row[f"account_{name}"] for name in ACCOUNT_FIELDS})
 
 
 def with_polls(row: dict[str, Any]) -> dict[str, Any]:
-    """Answer a row for people: `polls`, the oldest first, instead of their stored form."""
+    """Return a row for people: `polls`, the oldest first, instead of their stored form."""
     stored = reversed(row.pop("polled_seconds") or [])
     polls = [(~seconds, True) if seconds < 0 else (seconds, False) for seconds in stored]
     return row | {

@@ -26,7 +26,7 @@ class PostgresSessionLookup:
         self._engine = engine
 
     async def find(self, session_id: str) -> PaymentSession | None:
-        """Answer the payment session as it is stored, without its token."""
+        """Return the payment session as it is stored, without its token."""
         columns = (column for column in _S.columns if column.name != "authorization_token")
         async with one_statement(self._engine) as connection:
             found = await connection.execute(select(*columns).where(_S.c.session_id == session_id))

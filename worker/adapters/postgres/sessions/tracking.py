@@ -58,7 +58,7 @@ class Apply(Protocol):
         now: datetime,
         session_url_for: Callable[[str, Kind], str],
     ) -> tuple[PaymentSession, TrackEffect]:
-        """Answer the session as it is then; raises ConflictError."""
+        """Return the session as it is then; raises ConflictError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ class Tracking:
         return [answers[place] for place in range(len(rows))]
 
     def _row(self, request: TrackRequest) -> dict[str, Any] | TrackError:
-        """Answer a new session's row, or why it cannot be one.
+        """Return a new session's row, or why it cannot be one.
 
         Where it is read is asked for even where the shop says it: an account that is not
         configured is never read.
@@ -180,7 +180,7 @@ class Tracking:
 
 
 async def _insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[str]:
-    """Answer which of the rows are new."""
+    """Return which of the rows are new."""
     if not rows:
         return set()
     return set((await connection.execute(_INSERT, {"rows": as_json(_TYPES, rows)})).scalars())
