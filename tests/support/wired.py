@@ -30,7 +30,7 @@ class Services:
         self.relay = worker.relay
         self.housekeeping = worker.housekeeping
         self.confirmation = worker.confirmation
-        self.progress = worker.celery_app.liveness_file
+        self.progress = worker.progress
         self.dispatch = dispatch
         self.streams = streams
 
