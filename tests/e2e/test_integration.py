@@ -1,4 +1,4 @@
-"""The four ways in, as docs/ways-in.md has them: each ends in the session's event."""
+"""docs/integration.md as written: each way tracks a session, and its event is delivered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.flower import Flower, flower
 from tests.support.processes import BIN
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "ways-in.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "integration.md").read_text()
 # ```sh flower.sh … ```
 PROGRAMS = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
 PAID = [[0, "COMPLETED"]]

@@ -1,4 +1,4 @@
-"""The README's commands and programs, as they stand and in order; and ways-in.md's message."""
+"""The README's commands and programs, in order, with those of events.md and integration.md."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from tests.support.processes import BIN
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-WAYS_IN = (ROOT / "docs" / "ways-in.md").read_text()
+EVENTS = (ROOT / "docs" / "events.md").read_text()
+INTEGRATION = (ROOT / "docs" / "integration.md").read_text()
 # ```python enqueue.py … ```
-PROGRAMS = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
-MESSAGE = re.findall(r"^```json message\.json\n(.*?)^```$", WAYS_IN, re.MULTILINE | re.DOTALL)[0]
+NAMED_BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = dict(NAMED_BLOCK.findall(README) + NAMED_BLOCK.findall(EVENTS))
+MESSAGE = dict(NAMED_BLOCK.findall(INTEGRATION))["message.json"]
 SEE, DEPLOY, WATCH = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 FROM_PYTHON = ["39a1c773-bafd-754d-af1f-b30c592f1267", "5a3fc9ba-2b2e-7c8e-9d9c-1f3a0c5a7d10"]
 FROM_ELSEWHERE = "7c1f0a52-94d1-7b1e-8a40-6f5f2b7f9c33"
