@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 P = "payment_sessions"
-GAUGES = (f"{P}_untold_", f"{P}_lapsed_", f"{P}_due", f"{P}_oldest_due", f"{P}_outbox_")
+GAUGES = (f"{P}_undelivered_", f"{P}_lapsed_", f"{P}_due", f"{P}_oldest_due", f"{P}_outbox_")
 
 
 async def test_tokens_and_ends_that_somebody_should_look_at(services: OpenServices, stored: Stored):

@@ -48,11 +48,11 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, that nobody asks for
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        Info(f"{PREFIX}_build", "The release that runs", registry=self.registry).info(
+        Info(f"{PREFIX}_build", "The running release", registry=self.registry).info(
             {"version": version("klarna-session-worker")}
         )
         self.loop = self._histogram(
-            "event_loop_lag_seconds", "How late the process' event loop wakes", _LOOP
+            "event_loop_lag_seconds", "How late the event loop of the process wakes", _LOOP
         )[()]
 
     def _counter(self, name: str, says: str, *labels: str) -> Children:
@@ -84,35 +84,44 @@ class WorkerMetrics(Metrics):
         self._of_delivering()
 
     def _of_polling(self) -> None:
-        self.tracked = self._counter("tracked", "Shops' messages taken in", "effect")
+        self.tracked = self._counter("tracked", "Track messages processed", "effect")
         self.polls = self._counter(
-            "polls", "Polls recorded, by finding or error", "account", "result"
+            "polls", "Polls recorded, by result or error", "account", "result"
         )
         self.lag = self._histogram(
-            "poll_lag_seconds", "From due to the request being sent", _LAG, "account"
+            "poll_lag_seconds", "From a session being due to its request", _LAG, "account"
         )
         self.requests = self._histogram(
-            *("klarna_request_duration_seconds", "Requests to Klarna, by what came of them"),
+            *("klarna_request_duration_seconds", "Requests to Klarna, by outcome"),
             _REQUEST,
             *("account", "outcome"),
         )
-        self.changes = self._counter("status_changes", "Changes recorded", "account", "status")
-        self.delay = self._histogram(
-            "detection_delay_seconds", "From a change at Klarna to its being seen", _DELAY, "status"
+        self.changes = self._counter(
+            "status_changes", "Status changes recorded", "account", "status"
         )
-        self.finished = self._counter("finished", "Sessions at their end", "account", "outcome")
-        self.anomalies = self._counter("anomalies", "Ends that are worth a look", "kind")
-        self.leases_lost = self._counter("leases_lost", "Leases that another had by then", "stage")
+        self.delay = self._histogram(
+            "detection_delay_seconds",
+            "From a change at Klarna to its observation",
+            _DELAY,
+            "status",
+        )
+        self.finished = self._counter(
+            "finished", "Finished sessions, by outcome", "account", "outcome"
+        )
+        self.anomalies = self._counter("anomalies", "Sessions that ended in an unusual way", "kind")
+        self.leases_lost = self._counter("leases_lost", "Leases lost to a later claim", "stage")
 
     def _of_delivering(self) -> None:
-        self.deliveries = self._counter("deliveries", "Tries to deliver", "sink", "result")
+        self.deliveries = self._counter("deliveries", "Delivery attempts", "sink", "result")
         self.delivery_age = self._histogram(
             "delivery_delay_seconds", "From an event being due to its delivery", _LAG, "sink"
         )
         self.unreadable = self._counter(
-            "token_decrypt_failures", "Tries to deliver a token that no key decrypts"
+            "token_decrypt_failures", "Delivery attempts whose token no key decrypts"
         )[()]
-        self.erased = self._counter("tokens_erased", "Tokens spent or over", "delivered")
+        self.erased = self._counter(
+            "tokens_erased", "Tokens erased after delivery or expiry", "delivered"
+        )
 
 
 class BeatMetrics(Metrics):
@@ -134,52 +143,56 @@ class BeatMetrics(Metrics):
     def _of_ticks(self) -> None:
         self.ticks = self._counter("beat_ticks", "Ticks of beat, ok or failed", "result")
         self.ticked_at = self._gauge(
-            "beat_last_tick_timestamp_seconds", "When beat's last good tick ended"
+            "beat_last_tick_timestamp_seconds", "When beat's last successful tick ended"
         )[()]
         self.looked_at = self._gauge(
-            "backlog_timestamp_seconds", "When beat last read what the database holds"
+            "backlog_timestamp_seconds", "When beat last read the backlog"
         )[()]
         self.due = self._seen("due", "Sessions that are due", "account")
         self.oldest_due = self._seen(
-            "oldest_due_age_seconds", "How long the oldest due session has been", "account"
+            "oldest_due_age_seconds", "How long the oldest due session has been due", "account"
         )
         self.in_flight = self._seen("due_in_flight", "Due sessions under a lease", "account")
         self.queue = self._gauge("queue_waiting", "Messages in the worker's queues", "queue")
 
     def _of_delivering(self) -> None:
-        self.outbox = self._seen("outbox_waiting", "Deliveries that wait", "sink")
+        self.outbox = self._seen("outbox_waiting", "Pending deliveries", "sink")
         self.outbox_age = self._seen(
-            "outbox_oldest_age_seconds", "How long the oldest is being tried", "sink"
+            "outbox_oldest_age_seconds", "Age of the oldest pending delivery", "sink"
         )
         self.dead = self._seen(
-            "outbox_died_last_day", "Deliveries given up in the last day", "sink"
+            "outbox_dead_lettered_last_day", "Deliveries dead-lettered in the last day", "sink"
         )
-        self.disabled = self._seen("sink_disabled", "1: the endpoint said it is gone", "sink")
+        self.disabled = self._seen("sink_disabled", "1: the endpoint returned 410 Gone", "sink")
         self.untold = self._seen(
-            "untold_payments", "Payments that a sink has not been told of for 10 s"
+            "undelivered_payments", "Payments whose event a sink lacks after 10 s"
         )[()]
         self.unconfirmed = self._seen(
-            *("unconfirmed_authorizations", "Authorized without an order, by the time left"),
+            *("unconfirmed_authorizations", "Authorizations without an order, by time left"),
             "minutes_left",
         )
         self.lapsed = self._seen(
             "lapsed_authorizations_last_day",
-            "Authorizations that ran out in the last day without an order",
+            "Authorizations that lapsed in the last day without an order",
         )[()]
 
     def _of_accounts(self) -> None:
         self.budget = self._seen(
-            "account_budget_reads_per_second", "Reads a second it may have now", "account"
+            "account_budget_reads_per_second", "Reads a second allowed at the moment", "account"
         )
         self.share = self._seen(
-            "account_budget_ratio", "The share of its usual budget that is, 0 to 1", "account"
+            "account_budget_ratio", "The current share of its usual budget, 0 to 1", "account"
         )
         self.stretch = self._seen(
-            "account_stretch_ratio", "How many times as long its intervals are", "account"
+            "account_interval_multiplier",
+            "Factor by which its polling intervals are lengthened",
+            "account",
         )
-        self.paused = self._seen("account_paused", "1: not asked at all just now", "account")
+        self.paused = self._seen("account_paused", "1: not read at the moment", "account")
         self.breaker = self._seen(
-            "account_breaker", "1 for the state it is in", *("account", "state")
+            "account_breaker",
+            "1 for the current state of the circuit breaker",
+            *("account", "state"),
         )
 
     def _seen(self, name: str, says: str, *labels: str) -> Children:
