@@ -17,11 +17,11 @@ SIZES = {
     "all indexes": "pg_indexes_size('payment_sessions')",
     "index of what is due": "pg_relation_size('ix_payment_sessions_due')",
 }
-# What Postgres itself counted, and what its extension pgstattuple finds in the table.
+# From Postgres' own statistics, and from its extension pgstattuple.
 COUNTS = {
     "autovacuum runs": ("", "autovacuum_count"),
     "rows updated": ("", "n_tup_upd"),
-    "of them in their page, no index touched (HOT)": (
+    "updates without index writes (HOT)": (
         "%",
         "100.0 * n_tup_hot_upd / nullif(n_tup_upd, 0)",
     ),
@@ -46,7 +46,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     yield from costs("scale", load, windows)
     for name, small, large in zip(SIZES, before, after, strict=True):
         yield _once(f"{name}, {load}", "MiB", large / MEBIBYTE)
-        yield _once(f"of it grown meanwhile, {name}", "MiB", (large - small) / MEBIBYTE)
+        yield _once(f"growth during the run, {name}", "MiB", (large - small) / MEBIBYTE)
     for (name, (unit, _)), count in zip(COUNTS.items(), counts, strict=True):
         yield _once(f"{name}, {load}", unit, count)
 

@@ -20,6 +20,7 @@ THREADS = 64
 # Of 16, 32 and 100, its default, where it does best: the more at once, the more its client costs.
 TASKS = ("--max-async-tasks", "32")
 WARM_UP_SECONDS = 10.0
+MEMORY = "memory of all workers"
 TIMES_THE_POLLS = 12.0
 SHARE_OF_THE_MEMORY = 1 / 3
 # Read once when it began to be followed, as the rows say, and so often by the baseline.
@@ -82,7 +83,7 @@ def compared(figures: Sequence[Figure]) -> Iterator[Figure]:
     """What the chain at its busiest is worth beside each, where both were measured."""
     measured = {figure.name: figure.median for figure in figures}
     for baseline in BASELINES:
-        for what in ("polls", "memory together", "CPU per poll"):
+        for what in ("polls", MEMORY, "CPU per poll"):
             ours = measured.get(f"chain: {what}, {BUSIEST.name}")
             theirs = measured.get(f"baseline: {what}, {baseline.name}")
             if ours is None or theirs is None:
@@ -95,7 +96,7 @@ def compared(figures: Sequence[Figure]) -> Iterator[Figure]:
 def _with_target(figure: Figure, what: str) -> Figure:
     if what == "polls":
         return replace(figure, at_least=TIMES_THE_POLLS)
-    return replace(figure, at_most=SHARE_OF_THE_MEMORY) if what == "memory together" else figure
+    return replace(figure, at_most=SHARE_OF_THE_MEMORY) if what == MEMORY else figure
 
 
 def _saturate(scene: Scene, baseline: Baseline, *, seconds: float, windows: int) -> list[Window]:

@@ -28,7 +28,7 @@ class Load:
     def name(self) -> str:
         """As the table shows it."""
         rate = "saturation" if self.rate == SATURATION else f"{self.rate:g}/s"
-        answers = "" if self.delay == 0.1 else f", answers take {1000 * self.delay:g} ms"  # noqa: PLR2004 - the usual
+        answers = "" if self.delay == 0.1 else f", responses take {1000 * self.delay:g} ms"  # noqa: PLR2004 - the usual
         return f"{rate}, {self.workers} worker{'s' * (self.workers > 1)}{answers}"
 
 

@@ -49,7 +49,7 @@ def _emit(scene: Scene, plan: Plan, sink: str) -> Iterator[Figure]:
     delays = [1000 * (times[name] - at) for name, at in written.items() if name in times]
     place = PLACES[sink]
     yield Figure(
-        name=f"emit: events that came, {place}",
+        name=f"emit: events received, {place}",
         unit=f"of {count}",
         values=(len(delays),),
         at_least=count,
@@ -62,7 +62,7 @@ def _emit(scene: Scene, plan: Plan, sink: str) -> Iterator[Figure]:
             at_most=TARGETS[sink].get(percent),
         )
     yield Figure(
-        name=f"emit: CPU per event, its poll included, {place}",
+        name=f"emit: CPU per event, with its poll, {place}",
         unit="ms",
         values=(1000 * sum(after[role] - before[role] for role in CHAIN) / count,),
     )

@@ -113,7 +113,7 @@ class Stage:
 
 
 class Scene:
-    """One database, one stand-in, and the processes that were started upon them."""
+    """One database, one mock Klarna server, and the processes that use them."""
 
     def __init__(
         self, database_url: str, redis_url: str, folder: Path, pids: dict[str, int], delay: float
@@ -126,9 +126,9 @@ class Scene:
         self._running: list[subprocess.Popen[str]] = []
         times = ["--delay", str(delay), "--updated-at", UPDATED_AT, "--expires-at", EXPIRES_AT]
         command = [sys.executable, "-m", "benchmarks.mock_klarna", *times]
-        stand_in = self._spawn("stand-in", command, stdout=subprocess.PIPE)
-        assert stand_in.stdout is not None  # noqa: S101 - told to the type checker
-        self.klarna_url = stand_in.stdout.readline().strip()
+        mock = self._spawn("mock Klarna server", command, stdout=subprocess.PIPE)
+        assert mock.stdout is not None  # noqa: S101 - told to the type checker
+        self.klarna_url = mock.stdout.readline().strip()
         self.connection = psycopg.connect(database_url, autocommit=True)
 
     def environment(self) -> dict[str, str]:

@@ -12,9 +12,9 @@ from benchmarks.figures import Figure
 from benchmarks.usage import Usage
 from worker.adapters import clock
 
-# Of the whole chain without the stand-in; the roles that a deployment has.
+# The processes of a deployment: the whole chain without the mock Klarna server.
 CHAIN = ("worker", "beat", "redis", "postgres")
-STAND_IN = "stand-in"
+MOCK = "mock Klarna server"
 SEEDED_A_SECOND = 30_000
 # A wait of which one is told how far it is.
 LONG_SECONDS = 60.0
@@ -186,7 +186,7 @@ def costs(
     """Return what a load cost: polls a second, CPU per poll and of whom, the workers' memory."""
     rates = tuple(window.rate for window in windows)
     yield Figure(name=f"{topic}: polls, {load}", unit="/s", values=rates, at_least=rate_at_least)
-    roles = [role for role in (*CHAIN, STAND_IN) if role in windows[0].cpu]
+    roles = [role for role in (*CHAIN, MOCK) if role in windows[0].cpu]
     yield Figure(
         name=f"{topic}: CPU per poll, {load}",
         unit="ms",
@@ -195,12 +195,12 @@ def costs(
     )
     for role in roles:
         yield Figure(
-            name=f"{topic}: {'beside it' if role == STAND_IN else 'of it'} {role}, {load}",
+            name=f"{topic}: CPU of {role}, {load}",
             unit="ms",
             values=tuple(window.cpu_ms(role) for window in windows),
         )
     yield Figure(
-        name=f"{topic}: memory together, {load}",
+        name=f"{topic}: memory of all workers, {load}",
         unit="MiB",
         values=tuple(window.memory for window in windows),
     )

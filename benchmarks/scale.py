@@ -52,7 +52,7 @@ def _claims(stage: Stage, plan: Plan) -> Iterator[Figure]:
         smallest = smallest or figure.median
         yield figure
     yield Figure(
-        name=f"scale: that, beside a claim among {min(plan.followed):,}",
+        name=f"scale: that, relative to a claim among {min(plan.followed):,}",
         unit="times",
         values=(figure.median / smallest,),
         at_most=MOST_TIMES_THE_SMALLEST,

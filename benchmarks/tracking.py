@@ -62,7 +62,7 @@ def _by_task(stage: Stage, plan: Plan, workers: int) -> Iterator[Figure]:
         at_least=TRACKED_A_SECOND if workers > 1 else None,
     )
     yield Figure(
-        name=f"scale: CPU per tracked session, its first poll included, {by}",
+        name=f"scale: CPU per tracked session, with its first poll, {by}",
         unit="ms",
         values=tuple(1000 * cpu / plan.tracked for _, cpu in runs),
     )
