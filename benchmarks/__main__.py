@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -32,6 +33,8 @@ from benchmarks.figures import Figure, as_json, table
 from benchmarks.plan import QUICK, THOROUGH, Plan
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+# Of the documents' prose.
+LINE_WIDTH = 120
 BEGIN, END = "<!-- bin/bench: begin -->\n", "<!-- bin/bench: end -->\n"
 Measure = Callable[[Stage, Plan], Iterator[Figure]]
 MEASURES: dict[str, Measure] = {
@@ -66,7 +69,8 @@ def main() -> int:
         figures = _measured(stage, plan, measures)
         grown = _grown(stage, plan, guard.ratios(figures)) if plan.quick else {}
     figures += baseline.compared(figures)
-    report = "\n".join([f"`{_command(chosen)}`, {machine}", "", *table(figures), ""])
+    heading = textwrap.fill(f"`{_command(chosen)}`, {machine}", LINE_WIDTH)
+    report = "\n".join([heading, "", *table(figures), ""])
     sys.stdout.write(report)
     if chosen.json:
         document = {"machine": machine, "figures": [as_json(figure) for figure in figures]}
