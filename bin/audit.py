@@ -22,8 +22,8 @@ LOCKS = ROOT / "requirements"
 # The lock that contains all others, and from which the virtual environment is made.
 WHOLE = "dev.txt"
 TIMEOUT_SECONDS = 180
-# Installed without the lock: the package itself, and what creates a virtual environment.
-NOT_LOCKED = {"klarna-session-worker", "pip", "setuptools"}
+# Installed without the lock: the project, and what creates a virtual environment.
+NOT_LOCKED = {"klarna-session-worker", "klarna-session-worker-devkit", "pip", "setuptools"}
 _HASH = re.compile(r"\s--hash=sha256:[0-9a-f]{64}(?=\s|$)")
 
 Pins = dict[NormalizedName, list[Requirement]]
