@@ -7,16 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-import structlog
 from celery import current_task
 from celery.exceptions import Reject
-from celery.worker.consumer import Consumer
-from celery.worker.request import Request
 
 from worker.adapters.klarna.wire_models import parse_creation
 from worker.adapters.shop_systems.documents import ShopPayment, parse_klarna_payment, parse_purchase
-from worker.celery import app, runtime
-from worker.celery_app.redaction import shown_ids
+from worker.celery import app
+from worker.celery_app.runtime import worker_runtime as runtime
 from worker.contract import tasks as contract
 from worker.contract.tasks import TaskArguments
 from worker.domain.errors import InvalidArgumentError, TrackError
@@ -24,121 +21,9 @@ from worker.domain.session import ShopObjects
 from worker.services.ports import UnavailableError
 from worker.services.track import TrackArguments
 
-log = structlog.get_logger(__name__)
-
-
-# How long task events wait for company: Celery sends them with every turn of its loop, which under
-# load is a message for two events.
-EVENT_SECONDS = 0.1
-# Beyond these the thread that has one more sends them: seldom, as with RabbitMQ it would read from
-# a connection that the loop reads, too.
-MOST_EVENTS = 1000
-
-
-class ValidatingConsumer(Consumer):
-    """Discards what is no task of ours without a word of what it holds.
-
-    Celery logs the whole body of such a message, and ends the worker over one of another shape;
-    the next worker is then given it. Task events are told of together.
-    """
-
-    def register_with_event_loop(self, hub: Any) -> None:  # noqa: ANN401 - kombu's
-        """Send task events now and then."""
-        super().register_with_event_loop(hub)
-        if self.event_dispatcher:
-            self.event_dispatcher.buffer_limit = MOST_EVENTS
-        hub.call_repeatedly(EVENT_SECONDS, self._flush_events)
-
-    def on_send_event_buffered(self) -> None:
-        """Leave them for then."""
-
-    def shutdown(self) -> None:
-        """Send those that are left."""
-        self._flush_events()
-        super().shutdown()
-
-    def create_task_handler(self, *args: object, **kwargs: object) -> Callable[[Any], None]:
-        """Return what takes each message; Celery's own takes those that are whole."""
-        take = super().create_task_handler(*args, **kwargs)
-
-        def handle(message: Any) -> None:  # noqa: ANN401 - kombu is untyped
-            try:
-                whole = is_task_message(message.headers, message.payload)
-            except Exception as error:  # noqa: BLE001 - decoders raise what they like
-                self.on_decode_error(message, error)
-                return
-            if whole:
-                take(message)
-            else:
-                self.on_unknown_message(None, message)
-
-        return handle
-
-    def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ARG002, ANN401 - Celery's
-        """It is no task message."""
-        self._discard(message, "message_not_a_task")
-
-    def on_decode_error(self, message: Any, exc: Exception) -> None:  # noqa: ANN401 - Celery's
-        """It cannot be read."""
-        self._discard(message, "message_unreadable", error=type(exc).__name__)
-
-    def on_invalid_task(self, body: object, message: Any, exc: Exception) -> None:  # noqa: ARG002, ANN401 - Celery's
-        """Its headers are wrong, such as a time that is none."""
-        self._discard(message, "message_invalid", error=type(exc).__name__)
-
-    def on_unknown_task(self, body: object, message: Any, exc: Exception) -> None:  # noqa: ARG002, ANN401 - Celery's
-        """No task has that name; Flower shows it as failed."""
-        properties = message.headers if "task" in (message.headers or {}) else message.payload
-        name, task_id = properties["task"], properties["id"]
-        self._discard(message, "task_unknown", task=name, task_id=task_id)
-        if self.event_dispatcher:
-            failed = f"NotRegistered({name!r})"
-            self.event_dispatcher.send("task-failed", uuid=task_id, exception=failed)
-
-    def _discard(self, message: Any, event: str, **details: str) -> None:  # noqa: ANN401 - kombu's
-        log.error(event, **details)
-        message.reject_log_error(log, self.connection_errors)
-
-
-def is_task_message(headers: Any, payload: Any) -> bool:  # noqa: ANN401 - anything may be sent
-    """Whether it has the shape of a task message, of Celery's protocol 2 or 1."""
-    if not isinstance(headers, dict) or "task" not in headers:
-        headers = payload if isinstance(payload, dict) else {}
-    if isinstance(payload, dict):
-        payload = [payload.get("args", []), payload.get("kwargs", {}), None]
-    return (
-        isinstance(headers.get("task"), str)
-        and isinstance(headers.get("id"), str)
-        and isinstance(payload, list)
-        and len(payload) == 3  # noqa: PLR2004 - arguments, keyword arguments, options
-        and isinstance(payload[0], list)
-        and isinstance(payload[1], dict)
-        and isinstance(payload[2], (dict, type(None)))
-    )
-
-
-class RedactedRequest(Request):
-    """A received task that shows payment session ids of its arguments, and nothing else.
-
-    What Flower, events and logs show was written by the sender and may hold anything.
-    """
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        shown = ", ".join(shown_ids(self.args, self.kwargs))
-        self._argsrepr = self._request_dict["argsrepr"] = f"({shown})"
-        self._kwargsrepr = self._request_dict["kwargsrepr"] = "{}"
-
-    def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: ARG002, FBT001, FBT002 - Celery's
-        """What `celery inspect` and Flower are told of a task under way; never its arguments."""
-        shown: dict[str, Any] = super().info(safe=True)
-        return shown
-
-
 # The shop's message is the only copy: it is acknowledged when its session is stored, not before.
-_TRACK = {"acks_late": True, "throws": (TrackError,), "Request": RedactedRequest}
-_INTERNAL = {"throws": (UnavailableError, TimeoutError), "Request": RedactedRequest}
-
+_TRACK = {"acks_late": True, "throws": (TrackError,)}
+_INTERNAL = {"throws": (UnavailableError, TimeoutError)}
 
 _LONGEST_NAME = 64
 # Version 00: trace id, span id, flags. W3C Trace Context, section 3.2.

@@ -1,6 +1,6 @@
-"""What a shop sends wrongly fails with a word that names the field; and what it sends stays ours.
+"""A wrong message from a shop fails with an error that names the field, and shows nothing else.
 
-Failures are looked at where an operator meets them: in the task events that Flower shows.
+Failures are read where an operator sees them: in the task events that Flower shows.
 """
 
 from __future__ import annotations
@@ -108,10 +108,33 @@ def test_a_bad_argument_fails_the_task_naming_the_field(
     assert CANARY not in shop.logs()
 
 
+# Each runs the task that its arguments name, or calls on a result backend.
+OF_CELERY = [
+    *("celery.starmap", "celery.map", "celery.chunks", "celery.group", "celery.chain"),
+    *("celery.chord", "celery.accumulate", "celery.chord_unlock", "celery.backend_cleanup"),
+]
+
+
+@pytest.mark.parametrize("name", OF_CELERY)
+def test_a_task_of_celerys_own_is_discarded_with_its_name_and_id(
+    shop: Deployment, task_events: TaskEvents, name: str
+):
+    task_id = shop.send(name, {"task": TRACK}, [[f"{CANARY}/1"]])
+
+    failure = task_events.end_of(task_id)
+
+    assert failure["type"] == "task-failed"
+    assert failure["exception"] == f"NotRegistered('{name}')"
+    logged = [json.loads(line) for line in shop.logs().splitlines() if task_id in line]
+    assert [(line["event"], line["task"]) for line in logged] == [("task_unknown", name)]
+    assert CANARY not in json.dumps(task_events.all())
+    assert CANARY not in shop.logs()
+
+
 @pytest.mark.parametrize(
     "url",
     [
-        # This one would reach the stand-in, were it asked.
+        # This one would reach the mock Klarna server if it were read.
         "{localhost}/hpp/v1/sessions/bad-url",
         "https://api.klarna.com/hpp/v1/sessions/bad-url",
         "{klarna}@evil.example/hpp/v1/sessions/bad-url",

@@ -11,6 +11,7 @@ from uuid import uuid4
 import kombu.transport
 import pytest
 from celery import Celery
+from celery.beat import Scheduler
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
@@ -21,6 +22,7 @@ from tests.support.processes import BIN
 from tests.support.queues import polls, taken
 from tests.support.stored import Stored
 from worker.bootstrap.worker import open_worker
+from worker.celery_app.redaction import RedactedRequest
 from worker.celery_app.redis_transport import Channel
 from worker.celery_app.runtime import Runtime
 from worker.contract.tasks import TASKS
@@ -52,7 +54,7 @@ def app(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Celery:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     from worker import tasks  # noqa: PLC0415 - Celery reads the environment when it is imported
-    from worker.celery import app as own  # noqa: PLC0415 - likewise
+    from worker.celery import app as own  # noqa: PLC0415 - it reads the environment, too
 
     monkeypatch.setattr(own.conf, "broker_url", environment["REDIS_URL"])
     own.loader.import_default_modules()
@@ -88,10 +90,8 @@ def test_the_broker_is_spoken_to_by_a_transport_that_keeps_its_client(
 
 
 def test_every_task_has_the_name_and_the_queue_that_others_rely_on(app: Celery):
-    ours = {name for name in app.tasks if name.startswith("payment_sessions.")}
-
-    assert ours == set(QUEUES)
-    routed = {name: app.amqp.router.route({}, name)["queue"].name for name in ours}
+    assert set(app.tasks) == set(QUEUES), "none of Celery's own: they run what a sender names"
+    routed = {name: app.amqp.router.route({}, name)["queue"].name for name in app.tasks}
     assert routed == QUEUES
     assert set(app.amqp.queues) == set(QUEUES.values())
 
@@ -134,6 +134,13 @@ def test_without_a_broker_the_app_says_what_is_missing():
     assert "Traceback" not in report.stderr
 
 
+def test_beat_sends_nothing_but_ours(app: Celery):
+    """Without `result_expires = None` it would send Celery's `celery.backend_cleanup` daily."""
+    scheduler = Scheduler(app=app)
+
+    assert {entry.task for entry in scheduler.schedule.values()} == {"payment_sessions.purge"}
+
+
 # --- what a received task shows of itself
 
 
@@ -145,11 +152,17 @@ def received(app: Celery, redis_url: str, task: str, **message: object) -> Reque
     return app.tasks[task].Request(sent, app=app, task=app.tasks[task])
 
 
-@pytest.mark.parametrize("task", QUEUES)
-def test_every_task_is_received_scrubbed(app: Celery, task: str):
-    from worker.tasks import RedactedRequest  # noqa: PLC0415 - after the environment
+def test_every_task_is_received_redacted(app: Celery):
+    """Whatever its own module says: it comes with the app's class of tasks."""
 
-    assert app.tasks[task].Request is RedactedRequest
+    @app.task(name="payment_sessions.another")
+    def another() -> None:
+        """Do nothing."""
+
+    requests = {task.Request for task in app.tasks.values()}
+    app.tasks.unregister(another)
+
+    assert requests == {RedactedRequest}
 
 
 @pytest.mark.parametrize(
@@ -207,6 +220,9 @@ def test_a_received_task_shows_ids_and_nothing_else(
         assert request.argsrepr == shown
         assert CANARY not in told
     assert request.kwargsrepr == "{}"
+    # What Celery logs of a task that ends.
+    logged = (request.request_dict["argsrepr"], request.request_dict["kwargsrepr"])
+    assert logged == (request.argsrepr, request.kwargsrepr)
 
 
 # --- the bodies
