@@ -30,8 +30,8 @@ from config.urls import BrokerUrl, HttpUrl, Origin, PostgresUrl, ProxyUrl, Redis
 from config.values import ENVIRONMENT, comma_list, nothing_if_blank
 from config.webhooks import SINK as WEBHOOK
 from config.webhooks import WebhookSettings
+from worker.domain.tracking import DEFAULT_ACCOUNT
 
-DEFAULT_ACCOUNT = "default"
 # Made by `python -m benchmarks.shipped_policy`; docs/polling.md explains it.
 SHIPPED_POLICY = Path(__file__).with_name("poll_policy.jsonl")
 KLARNA_LIVE = "https://api.klarna.com"

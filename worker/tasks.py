@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
 from uuid import UUID
 
 from celery import current_task
@@ -17,9 +16,9 @@ from worker.celery_app.runtime import worker_runtime as runtime
 from worker.contract import tasks as contract
 from worker.contract.tasks import TaskArguments
 from worker.domain.errors import InvalidArgumentError, TrackError
-from worker.domain.session import ShopObjects
+from worker.domain.session import Kind, ShopObjects
+from worker.domain.track_arguments import TrackArguments
 from worker.services.ports import UnavailableError
-from worker.services.track import TrackArguments
 
 # The shop's message is the only copy: it is acknowledged when its session is stored, not before.
 _TRACK = {"acks_late": True, "throws": (TrackError,)}
@@ -33,7 +32,7 @@ _TRACE_PARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9
 def _named(
     published: type[TaskArguments], given: tuple[object, ...], named: dict[str, object]
 ) -> dict[str, object]:
-    """A mistyped argument is a shop's mistake like any other, not a TypeError of ours."""
+    """Return the arguments by name. A wrong one is the shop's mistake, not a TypeError of ours."""
     names = tuple(published.model_fields)
     for name in sorted(named):
         if name not in names:
@@ -46,7 +45,7 @@ def _named(
 
 
 def _shown_name(name: str) -> str:
-    """The name of an unknown argument, where it is one: it goes to logs and to Flower."""
+    """Return an unknown argument's name, if it looks like one: logs and Flower show it."""
     return name if name.isidentifier() and len(name) <= _LONGEST_NAME else "arguments"
 
 
@@ -62,51 +61,49 @@ def _track(arguments: TrackArguments, shop_objects: ShopObjects | None = None) -
 
 
 def _sent_trace() -> str | None:
-    """The shop's own span, where its message names one: W3C's Trace Context, as a header."""
+    """Return the shop's span, if its message has one: the header of W3C's Trace Context."""
     sent = current_task.request.get("traceparent") if current_task else None
     return sent if isinstance(sent, str) and _TRACE_PARENT.fullmatch(sent) else None
 
 
 def _track_shop_payment(payment: ShopPayment, arguments: dict[str, object]) -> None:
-    """Shop systems pay by KP sessions."""
-    session_id = payment.session_id
-    _track(TrackArguments(session_id=session_id, kind="kp", **arguments), payment.shop_objects)
+    """Track a shop system's payment: always of a KP session."""
+    known: TrackArguments = {"session_id": payment.session_id, "kind": Kind.KP}
+    _track(arguments | known, payment.shop_objects)
 
 
 @app.task(name="payment_sessions.track", **_TRACK)
 def track(*given: object, **named: object) -> None:
-    """Follow a payment session, or poll it now where it is followed already.
+    """Track a payment session, or poll it now if it is tracked already.
 
     Arguments, in order: session_id, and optionally session_url, expires_at, account, kind,
     reference.
     """
-    _track(TrackArguments(**_named(contract.Track, given, named)))
+    _track(_named(contract.Track, given, named))
 
 
 @app.task(name="payment_sessions.track_created", **_TRACK)
 def track_created(*given: object, **named: object) -> None:
-    """Follow the HPP session of Klarna's create-session answer, as it came.
+    """Track the HPP session of Klarna's create-session response, unchanged.
 
     Arguments, in order: response, and optionally account, reference.
     """
     arguments = _named(contract.TrackCreated, given, named)
     created = parse_creation(arguments.pop("response", None))
-    _track(
-        TrackArguments(
-            session_id=created.session_id,
-            session_url=created.session_url,
-            expires_at=created.expires_at,
-            kind="hpp",
-            **arguments,
-        )
-    )
+    known: TrackArguments = {
+        "session_id": created.session_id,
+        "session_url": created.session_url,
+        "expires_at": created.expires_at,
+        "kind": Kind.HPP,
+    }
+    _track(arguments | known)
 
 
 @app.task(name="payment_sessions.track_klarna_payment", **_TRACK)
 def track_klarna_payment(*given: object, **named: object) -> None:
-    """Follow the KP session of a Commerce Layer klarna payment; its sink places the order.
+    """Track the KP session of a Commerce Layer klarna payment; its sink places the order.
 
-    Arguments, in order: resource (the JSON:API document as it came), and optionally account,
+    Arguments, in order: resource (the JSON:API document, unchanged), and optionally account,
     reference.
     """
     arguments = _named(contract.TrackKlarnaPayment, given, named)
@@ -115,10 +112,10 @@ def track_klarna_payment(*given: object, **named: object) -> None:
 
 @app.task(name="payment_sessions.track_payway", **_TRACK)
 def track_payway(*given: object, **named: object) -> None:
-    """Follow the KP session of a purchase at Payway; its sink places the order.
+    """Track the KP session of a purchase at Payway; its sink places the order.
 
-    Arguments, in order: response (what create_session answered, as it came), and optionally
-    session_id (Klarna's, where the client token does not tell it), account, reference.
+    Arguments, in order: response (of create_session, unchanged), and optionally session_id
+    (Klarna's, if the client token does not name it), account, reference.
     """
     arguments = _named(contract.TrackPayway, given, named)
     purchase = parse_purchase(arguments.pop("response", None), arguments.pop("session_id", None))
@@ -127,7 +124,7 @@ def track_payway(*given: object, **named: object) -> None:
 
 @app.task(name="payment_sessions.confirm_order", **_TRACK)
 def confirm_order(*given: object, **named: object) -> None:
-    """Note that an order was placed with a payment session's authorization: no warning is due.
+    """Note that the shop placed the order of an authorized session: it needs no warning.
 
     Arguments, in order: session_id, order_id.
     """
@@ -147,7 +144,7 @@ def poll(session_ids: list[str], lease_id: str) -> None:
 
 @app.task(name="payment_sessions.relay", **_INTERNAL)
 def relay(session_ids: list[str]) -> None:
-    """Deliver what these payment sessions have in the outbox."""
+    """Deliver the outbox messages of these payment sessions."""
     runtime.call(runtime.services.relay.relay, session_ids)
 
 

@@ -18,8 +18,8 @@ from tests.support.builders import SESSION_ID, SESSION_URL
 from worker.celery_app.redaction import shown_ids
 from worker.domain.errors import TrackError
 from worker.domain.session import Kind, ShopObjects
+from worker.domain.track_arguments import TrackArguments, check_arguments
 from worker.domain.tracking import LONGEST_URL, TrackRequest, check_session_url
-from worker.services.track import TrackArguments, check_arguments
 
 ORIGINS = ["https://api.klarna.com"]
 ACCOUNTS = {"default", "us_east"}

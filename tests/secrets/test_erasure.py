@@ -21,8 +21,8 @@ from tests.support.places import database_places, redis_places
 from tests.support.stored import Stored
 from tests.support.tokens import add_authorized, add_many_authorized, decrypted
 from tests.support.wired import OpenServices
+from worker.domain.track_arguments import TrackArguments
 from worker.services.housekeeping import BATCH
-from worker.services.track import TrackArguments
 
 STREAM = "payment-session-events"
 

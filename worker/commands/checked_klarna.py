@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import anyio
 
-from config.settings import DEFAULT_ACCOUNT, Settings
+from config.settings import Settings
 from worker.bootstrap.shared import quota_configs
 from worker.bootstrap.worker import open_klarna
 from worker.commands.findings import Finding
@@ -25,6 +25,7 @@ from worker.domain.errors import (
     SessionNotFoundError,
 )
 from worker.domain.session import Kind, PaymentSession
+from worker.domain.tracking import DEFAULT_ACCOUNT
 
 
 def check_accounts(settings: Settings) -> Iterator[Finding]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from config.settings import DEFAULT_ACCOUNT, Settings
+from config.settings import Settings
 from worker.adapters.postgres.reports.sessions import Reports
 from worker.commands.findings import Finding
+from worker.domain.tracking import DEFAULT_ACCOUNT
 
 
 def accounts_of_open_sessions(opened: Reports, settings: Settings) -> Iterator[Finding]:

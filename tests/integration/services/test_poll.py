@@ -11,7 +11,7 @@ from devkit.sandbox.server import SandboxClient
 from tests.support.queues import polls
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, Services, eventually_beside
-from worker.services.track import TrackArguments
+from worker.domain.track_arguments import TrackArguments
 
 pytestmark = pytest.mark.anyio
 
