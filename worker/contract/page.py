@@ -29,7 +29,7 @@ def _lines(document: Document) -> Iterator[str]:
     for name in document["channels"]["tasks"]["messages"]:
         _, arguments, _ = messages[name]["payload"]["items"]
         yield from _message(document, messages[name], arguments)
-    yield from ("## Events", "", "What a shop is told.", "")
+    yield from ("## Events", "", "What a shop receives.", "")
     for name in document["channels"]["stream"]["messages"]:
         yield from _message(document, messages[name], messages[name]["payload"])
 

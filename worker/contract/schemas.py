@@ -1,4 +1,4 @@
-"""JSON Schemas and examples of the models. Generates; knows no field by name."""
+"""Generates JSON Schemas and examples from the models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Untitled(GenerateJsonSchema):
 
 
 def schema_of(model: type[BaseModel]) -> Schema:
-    """Return the JSON Schema of one model, whole in itself."""
+    """Return the JSON Schema of one model, with everything that it refers to."""
     schema = model.model_json_schema(schema_generator=_Untitled)
     return {"$schema": _DIALECT, **_on_one_line(schema)}
 

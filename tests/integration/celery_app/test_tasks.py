@@ -75,10 +75,10 @@ def runtime(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
-def test_the_broker_is_spoken_to_by_a_transport_that_keeps_its_client(
+def test_redis_brokers_use_the_transport_that_keeps_its_client(
     app: Celery, scheme: str, monkeypatch: pytest.MonkeyPatch
 ):
-    # What other tests of this process looked up before the worker's app was there.
+    # Other tests of this process may have filled it before the worker's app was imported.
     monkeypatch.setattr(kombu.transport, "_transport_cache", {})
     with app.connection_for_write(f"{scheme}://:secret@broker.test/0") as connection:
         assert connection.transport.Channel is Channel
@@ -213,12 +213,12 @@ def test_a_received_task_shows_ids_and_nothing_else(
 ):
     request = received(app, redis_url, task, **message)
 
-    told = f"{request!r} {request} {request.info()} {request.humaninfo()}"
+    shown_of_it = f"{request!r} {request} {request.info()} {request.humaninfo()}"
     if shown is None:
         assert request.argsrepr == f"('{CANARY}', ?)"
     else:
         assert request.argsrepr == shown
-        assert CANARY not in told
+        assert CANARY not in shown_of_it
     assert request.kwargsrepr == "{}"
     # What Celery logs of a task that ends.
     logged = (request.request_dict["argsrepr"], request.request_dict["kwargsrepr"])
@@ -276,10 +276,10 @@ def test_a_session_is_followed_from_its_track_to_its_event(
         "no id",
         "a mistyped argument",
         "too many",
-        "no answer of Klarna's",
-        "an answer without id",
+        "no response of Klarna's",
+        "a response without id",
         "an argument of the other task",
-        "a bad id in the answer",
+        "a bad id in the response",
     ],
 )
 @pytest.mark.usefixtures("runtime")
