@@ -33,11 +33,13 @@ GRANT USAGE ON SCHEMA public
 
 -- Revokes what an earlier run or a default granted; the rights are granted again below.
 REVOKE ALL ON payment_sessions, accounts, status_transitions, outbox_messages, outbox_deliveries,
-    stream_generations, webhook_endpoints, alembic_version
+    stream_generations, webhook_endpoints, refused_messages, early_confirmations, processes,
+    queues, alembic_version
     FROM PUBLIC, klarna_sessions_worker, klarna_sessions_reader;
 REVOKE ALL (authorization_token) ON payment_sessions FROM klarna_sessions_reader;
-REVOKE ALL ON FUNCTION track_payment_session FROM PUBLIC, klarna_sessions_worker,
-    klarna_sessions_reader;
+REVOKE ALL (arguments, argument_hashes) ON refused_messages FROM klarna_sessions_reader;
+REVOKE ALL ON FUNCTION track_payment_session, apply_early_confirmations
+    FROM PUBLIC, klarna_sessions_worker, klarna_sessions_reader;
 
 -- Migrations: owns the tables and creates new ones. Only `alembic upgrade head` uses it.
 GRANT CREATE ON SCHEMA public TO klarna_sessions_migration;
@@ -49,34 +51,46 @@ ALTER TABLE outbox_messages OWNER TO klarna_sessions_migration;
 ALTER TABLE outbox_deliveries OWNER TO klarna_sessions_migration;
 ALTER TABLE stream_generations OWNER TO klarna_sessions_migration;
 ALTER TABLE webhook_endpoints OWNER TO klarna_sessions_migration;
+ALTER TABLE refused_messages OWNER TO klarna_sessions_migration;
+ALTER TABLE early_confirmations OWNER TO klarna_sessions_migration;
+ALTER TABLE processes OWNER TO klarna_sessions_migration;
+ALTER TABLE queues OWNER TO klarna_sessions_migration;
 ALTER TABLE alembic_version OWNER TO klarna_sessions_migration;
 ALTER FUNCTION track_payment_session OWNER TO klarna_sessions_migration;
+ALTER FUNCTION apply_early_confirmations OWNER TO klarna_sessions_migration;
 
--- Worker and beat, and every `session-worker` command. Rows are deleted from payment_sessions
--- only; the rows that reference a session are deleted with it (ON DELETE CASCADE). History, that is
+-- Worker and beat, and every `session-worker` command. Rows are deleted from payment_sessions and
+-- from the tables of what is kept for a time; the rows that reference a session are deleted with it
+-- (ON DELETE CASCADE). History, that is
 -- transitions and messages, is never changed.
 GRANT SELECT, INSERT, UPDATE, DELETE ON payment_sessions TO klarna_sessions_worker;
 GRANT SELECT, INSERT ON status_transitions, outbox_messages TO klarna_sessions_worker;
 GRANT SELECT, INSERT, UPDATE
     ON accounts, outbox_deliveries, stream_generations, webhook_endpoints
     TO klarna_sessions_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON refused_messages, early_confirmations, processes, queues
+    TO klarna_sessions_worker;
 GRANT SELECT ON alembic_version TO klarna_sessions_worker;
 
--- `show`, `list`, `stats`, `health`, dashboards and people. Every column but
--- authorization_token, although it is encrypted.
+-- `show`, `list`, `stats`, `health`, dashboards and people. Every column but those with
+-- secrets, although they are encrypted.
 DO $$
 DECLARE
+    readable regclass;
     columns text;
 BEGIN
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
-    FROM pg_attribute
-    WHERE attrelid = 'payment_sessions'::regclass AND attnum > 0 AND NOT attisdropped
-        AND attname <> 'authorization_token';
-    EXECUTE format('GRANT SELECT (%s) ON payment_sessions TO klarna_sessions_reader', columns);
+    FOREACH readable IN ARRAY ARRAY['payment_sessions', 'refused_messages']::regclass[] LOOP
+        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
+        FROM pg_attribute
+        WHERE attrelid = readable AND attnum > 0 AND NOT attisdropped
+            AND attname NOT IN ('authorization_token', 'arguments', 'argument_hashes');
+        EXECUTE format('GRANT SELECT (%s) ON %s TO klarna_sessions_reader', columns, readable);
+    END LOOP;
 END
 $$;
 GRANT SELECT ON accounts, status_transitions, outbox_messages, outbox_deliveries,
-    stream_generations, webhook_endpoints, alembic_version
+    stream_generations, webhook_endpoints, early_confirmations, processes, queues, alembic_version
     TO klarna_sessions_reader;
 ALTER ROLE klarna_sessions_reader SET default_transaction_read_only = on;
 

@@ -8,8 +8,11 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, pool, text
 
 from config.settings import DatabaseSettings, load
+from worker.adapters.postgres import intake_tables
 from worker.adapters.postgres.pgbouncer import is_pooled
-from worker.adapters.postgres.tables import metadata
+
+# The tables of both modules.
+metadata = intake_tables.refused_messages.metadata
 
 # Any number, the same in every release: two migrations at once would deadlock or half-apply.
 _ADVISORY_LOCK = 7_526_114_093_501

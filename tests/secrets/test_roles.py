@@ -17,8 +17,10 @@ from tests.support.commands import run_commands
 from tests.support.databases import migrate
 from tests.support.roles import Job, Roles
 from tests.support.stored import Stored
+from worker.adapters.postgres import intake_tables
 from worker.adapters.postgres.tables import metadata, payment_sessions
 
+assert intake_tables.metadata is metadata
 TABLES = sorted(metadata.tables)
 ALL = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
 WRITES = {"SELECT", "INSERT", "UPDATE"}
@@ -32,11 +34,16 @@ GRANTED: dict[Job, dict[str, set[str]]] = {
         "status_transitions": {"SELECT", "INSERT"},
         "stream_generations": WRITES,
         "webhook_endpoints": WRITES,
+        "refused_messages": WRITES | {"DELETE"},
+        "early_confirmations": WRITES | {"DELETE"},
+        "processes": WRITES | {"DELETE"},
+        "queues": WRITES | {"DELETE"},
     },
+    # Of the tables with secrets it is granted columns.
     "reader": {
-        table: {"SELECT"} for table in [*TABLES, "alembic_version"] if table != "payment_sessions"
-    }
-    | {"payment_sessions": set()},
+        table: set() if table in {"payment_sessions", "refused_messages"} else {"SELECT"}
+        for table in [*TABLES, "alembic_version"]
+    },
     "shop": {table: set() for table in [*TABLES, "alembic_version"]},
 }
 DDL = (

@@ -1,7 +1,9 @@
-"""Authorization tokens at rest: Fernet, with key rotation by a list of keys."""
+"""Secrets at rest: Fernet, with key rotation by a list of keys; keyed hashes to find them by."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -14,6 +16,8 @@ class FernetTokenCipher:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys])
+        # Keys of their own: the same key never both encrypts and hashes.
+        self._hash_keys = [hashlib.sha256(f"hash of ids:{key}".encode()).digest() for key in keys]
 
     def encrypt(self, token: str) -> bytes:
         """Encrypt with the first key."""
@@ -31,3 +35,7 @@ class FernetTokenCipher:
             raise TokenUnreadableError(
                 "the authorization token does not decrypt: no key in TOKEN_ENCRYPTION_KEYS fits"
             ) from None
+
+    def hashes(self, text: str) -> list[bytes]:
+        """Return the keyed hash (HMAC-SHA256) of `text` by each key; new ones are by the first."""
+        return [hmac.digest(key, text.encode(), "sha256") for key in self._hash_keys]

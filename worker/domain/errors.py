@@ -124,5 +124,12 @@ class InvalidArgumentError(TrackError):
     """An argument is missing, malformed or names something unknown."""
 
 
+class UnknownAccountError(InvalidArgumentError):
+    """The account is not configured in this process; another release's may know it."""
+
+    def __init__(self, field: str = "account", problem: str = "is not configured") -> None:
+        super().__init__(field, problem)
+
+
 class ConflictError(TrackError):
     """An argument contradicts what is known: what a session was tracked or confirmed with."""

@@ -15,9 +15,13 @@ from tests.support.processes import BIN
 TABLES = {
     "accounts",
     "alembic_version",
+    "early_confirmations",
     "outbox_deliveries",
     "outbox_messages",
     "payment_sessions",
+    "processes",
+    "queues",
+    "refused_messages",
     "status_transitions",
     "stream_generations",
     "webhook_endpoints",
