@@ -21,6 +21,8 @@ class ConfirmEffect(StrEnum):
 
     CONFIRMED = "confirmed"
     UNCHANGED = "unchanged"
+    # Nobody tracks the session yet: kept until somebody does.
+    EARLY = "early"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

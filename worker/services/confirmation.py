@@ -41,8 +41,10 @@ class ConfirmationService:
         Whatever the session's status, for whoever placed the order knows better. The same order
         again changes nothing.
 
+        One of a session that nobody tracks yet is kept, and applied when somebody does.
+
         Raises:
-            InvalidArgumentError: naming the field; also where nobody follows the session.
+            InvalidArgumentError: naming the field.
             ConflictError: another order was confirmed before.
             UnavailableError: the database stayed away.
         """
@@ -54,6 +56,13 @@ class ConfirmationService:
         )
         log.info("order_confirmed", session_id=checked_id, effect=effect)
         return effect
+
+    async def apply_early(self) -> int:
+        """Apply confirmations that came in just while their session was stored."""
+        applied = await self._confirmations.apply_early(limit=BATCH)
+        for session_id in applied:
+            log.info("order_confirmed", session_id=session_id, effect=ConfirmEffect.CONFIRMED)
+        return len(applied)
 
     async def warn(self) -> int:
         """Write what shops are to be told now of missing orders; returns how many events.

@@ -208,12 +208,14 @@ class Confirmations(Protocol):
     """Orders placed with authorizations, and those still missing. Both raise UnavailableError."""
 
     async def confirm(self, session_id: str, order_id: str) -> ConfirmEffect:
-        """Note the order that was placed, and stop the clock.
+        """Note the order that was placed, and stop the clock; keep it where it comes early.
 
         Raises:
-            InvalidArgumentError: nobody follows the session.
             ConflictError: another order was confirmed before.
         """
+
+    async def apply_early(self, *, limit: int) -> list[str]:
+        """Apply confirmations that missed the moment their session was stored; returns whose."""
 
     async def warn_due(self, *, limit: int) -> list[Event]:
         """Write the warnings that are due, each once whoever asks at the same time."""

@@ -54,7 +54,6 @@ def test_confirming_by_hand_is_told_and_again_is_fine(environment: dict[str, str
         (("s1", ""), 2, "order_id: is missing"),
         (("s1", "x" * 256), 2, "order_id: must be printable text"),
         (("s1", "order-2"), 1, "order_id: is not the one that this session was confirmed with"),
-        (("unknown", "order-1"), 1, "session_id: is not followed: track it first"),
     ],
 )
 def test_what_cannot_be_confirmed_is_one_line_and_changes_nothing(

@@ -12,7 +12,8 @@ from tests.support.queues import relays
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, eventually_beside
 from worker.domain.confirmation import ConfirmEffect
-from worker.domain.errors import ConflictError, InvalidArgumentError
+from worker.domain.errors import ConflictError
+from worker.services.track import TrackArguments
 
 pytestmark = pytest.mark.anyio
 
@@ -178,9 +179,7 @@ async def test_a_confirmed_order_is_noted_and_nobody_is_warned_of_it(
     assert told(stored) == []
 
 
-async def test_another_order_or_an_unknown_session_is_refused_and_changes_nothing(
-    services: OpenServices, stored: Stored
-):
+async def test_another_order_is_refused_and_changes_nothing(services: OpenServices, stored: Stored):
     add_authorized(stored, minutes_left=15)
 
     async with services() as opened:
@@ -188,10 +187,53 @@ async def test_another_order_or_an_unknown_session_is_refused_and_changes_nothin
         before = stored.session("s1")
         with pytest.raises(ConflictError, match="order_id"):
             await opened.confirmation.confirm_order("s1", "order-2")
-        with pytest.raises(InvalidArgumentError, match="session_id: is not followed"):
-            await opened.confirmation.confirm_order("s2", "order-1")
 
     assert stored.session("s1") == before
+
+
+async def test_a_confirmation_before_its_session_is_applied_when_that_is_stored(
+    services: OpenServices, stored: Stored
+):
+    async with services() as opened:
+        effect = await opened.confirmation.confirm_order("s1", "order-1")
+        again = await opened.confirmation.confirm_order("s1", "order-1")
+        with pytest.raises(ConflictError, match="order_id"):
+            await opened.confirmation.confirm_order("s1", "order-2")
+        await opened.track.track(TrackArguments(session_id="s1"))
+
+    row = stored.session("s1")
+    assert (effect, again) == (ConfirmEffect.EARLY, ConfirmEffect.EARLY)
+    assert row["confirmed_order_id"] == "order-1"
+    assert row["confirmed_at"] <= row["tracked_at"]
+    assert stored.rows("SELECT * FROM early_confirmations") == []
+
+
+@pytest.mark.parametrize("confirmed", [None, "order-1"])
+async def test_a_confirmation_that_missed_its_session_is_applied_by_the_next_look(
+    services: OpenServices, stored: Stored, confirmed: str | None
+):
+    stored.add_session("s1", confirmed_at=confirmed and "now", confirmed_order_id=confirmed)
+    stored.rows("INSERT INTO early_confirmations VALUES ('s1', 'order-1')")
+    stored.rows("INSERT INTO early_confirmations VALUES ('nobody', 'order-1')")
+
+    async with services() as opened:
+        assert await opened.confirmation.apply_early() == 1
+        assert await opened.confirmation.apply_early() == 0
+
+    assert stored.session("s1")["confirmed_order_id"] == "order-1"
+    assert stored.value("SELECT session_id FROM early_confirmations") == "nobody"
+
+
+async def test_an_early_confirmation_that_contradicts_stays_to_be_seen(
+    services: OpenServices, stored: Stored
+):
+    stored.add_session("s1", confirmed_at="now", confirmed_order_id="order-1")
+    stored.rows("INSERT INTO early_confirmations VALUES ('s1', 'order-2')")
+
+    async with services() as opened:
+        assert await opened.confirmation.apply_early() == 0
+
+    assert stored.value("SELECT order_id FROM early_confirmations") == "order-2"
 
 
 async def test_a_confirmation_while_the_warning_is_written_waits_and_holds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.adapters.postgres import tables
@@ -13,7 +13,7 @@ from worker.adapters.postgres.outbox.rows import insert_messages
 from worker.adapters.postgres.sessions.rows import session_from_row
 from worker.domain.confirmation import ConfirmEffect, Warned, apply_confirmation, due_warning
 from worker.domain.deliveries import Route
-from worker.domain.errors import InvalidArgumentError
+from worker.domain.errors import ConflictError
 from worker.domain.events import Event
 
 _T = tables.payment_sessions
@@ -48,6 +48,25 @@ _STOP = (
     )
     .values(next_warning_at=None)
 )
+# Of a session that nobody has tracked yet. A trigger applies it when the session is stored.
+_KEEP_EARLY = text("""
+    INSERT INTO early_confirmations AS e (session_id, order_id)
+    VALUES (:session_id, :order_id)
+    ON CONFLICT (session_id) DO UPDATE SET order_id = e.order_id
+    RETURNING order_id
+""")
+# Those that came in just while their session was being stored: neither transaction saw the other.
+# One that contradicts a confirmed order stays, and is shown.
+_MISSED_EARLY = text("""
+    SELECT e.session_id, e.order_id
+    FROM early_confirmations AS e
+    JOIN payment_sessions AS p ON p.session_id = e.session_id
+    WHERE p.confirmed_order_id IS NULL OR p.confirmed_order_id = e.order_id
+    ORDER BY e.session_id
+    LIMIT :limit
+    FOR UPDATE OF e SKIP LOCKED
+""")
+_DELETE_EARLY = text("DELETE FROM early_confirmations WHERE session_id = :session_id")
 
 
 class PostgresConfirmations:
@@ -58,28 +77,19 @@ class PostgresConfirmations:
         self._routes = routes
 
     async def confirm(self, session_id: str, order_id: str) -> ConfirmEffect:
-        """Note the order that was placed, and stop the clock."""
+        """Note the order that was placed, and stop the clock; keep it where it comes early."""
         async with transaction(self._engine) as connection:
-            found = await connection.execute(
-                _LOCKED.where(_T.c.session_id == session_id).with_for_update()
-            )
-            row = found.mappings().one_or_none()
-            if row is None:
-                raise InvalidArgumentError("session_id", "is not followed: track it first")
-            session, effect = apply_confirmation(
-                session_from_row(row), order_id, now=row["locked_at"]
-            )
-            if effect is ConfirmEffect.CONFIRMED:
-                await connection.execute(
-                    update(_T)
-                    .where(_T.c.session_id == session_id, _T.c.confirmed_at.is_(None))
-                    .values(
-                        confirmed_at=session.confirmed_at,
-                        confirmed_order_id=session.confirmed_order_id,
-                        next_warning_at=session.next_warning_at,
-                    )
-                )
-            return effect
+            effect = await _confirm(connection, session_id, order_id)
+            return effect or await _keep_early(connection, session_id, order_id)
+
+    async def apply_early(self, *, limit: int) -> list[str]:
+        """Apply confirmations that missed the moment their session was stored; returns whose."""
+        async with transaction(self._engine) as connection:
+            missed = (await connection.execute(_MISSED_EARLY, {"limit": limit})).all()
+            for session_id, order_id in missed:
+                await _confirm(connection, session_id, order_id)
+                await connection.execute(_DELETE_EARLY, {"session_id": session_id})
+            return [session_id for session_id, _ in missed]
 
     async def warn_due(self, *, limit: int) -> list[Event]:
         """Write the warnings that are due; returns their events."""
@@ -113,3 +123,33 @@ class PostgresConfirmations:
             ],
         )
         await insert_messages(connection, [each.event for each in warned], self._routes)
+
+
+async def _confirm(
+    connection: AsyncConnection, session_id: str, order_id: str
+) -> ConfirmEffect | None:
+    """Confirm a stored session; returns None where there is none."""
+    found = await connection.execute(_LOCKED.where(_T.c.session_id == session_id).with_for_update())
+    row = found.mappings().one_or_none()
+    if row is None:
+        return None
+    session, effect = apply_confirmation(session_from_row(row), order_id, now=row["locked_at"])
+    if effect is ConfirmEffect.CONFIRMED:
+        await connection.execute(
+            update(_T)
+            .where(_T.c.session_id == session_id, _T.c.confirmed_at.is_(None))
+            .values(
+                confirmed_at=session.confirmed_at,
+                confirmed_order_id=session.confirmed_order_id,
+                next_warning_at=session.next_warning_at,
+            )
+        )
+    return effect
+
+
+async def _keep_early(connection: AsyncConnection, session_id: str, order_id: str) -> ConfirmEffect:
+    given = {"session_id": session_id, "order_id": order_id}
+    kept = (await connection.execute(_KEEP_EARLY, given)).scalar_one()
+    if kept != order_id:
+        raise ConflictError("order_id", "is not the one that this session was confirmed with")
+    return ConfirmEffect.EARLY
