@@ -64,6 +64,7 @@ task_default_queue = "payment-sessions"
 task_routes = {
     "payment_sessions.poll": {"queue": "payment-sessions-polls"},
     "payment_sessions.relay": {"queue": "payment-sessions-events"},
+    "payment_sessions.retry_refused": {"queue": "payment-sessions-events"},
 }
 task_serializer = "json"
 accept_content = ["json"]

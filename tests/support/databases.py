@@ -54,6 +54,17 @@ class Databases:
         self._create(name, template="template1")
         return self._url(name)
 
+    def create_latin1(self) -> str:
+        """Return the URL of a migrated database that cannot store every character."""
+        name = f"test_{uuid4().hex}"
+        self._execute(
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'",
+            name,
+        )
+        self._made.append(name)
+        migrate(self._url(name))
+        return self._url(name)
+
     def drop(self, url: str) -> None:
         """Drop a database, whoever is still connected."""
         name = url.rpartition("/")[2]

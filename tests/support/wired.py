@@ -15,6 +15,7 @@ from config.settings import Settings, parse
 from tests.support.eventually import eventually
 from worker.bootstrap.beat import open_beat
 from worker.bootstrap.worker import WorkerServices, open_worker
+from worker.celery_app import intake
 from worker.services.dispatch import DispatchService
 from worker.services.streams import StreamService
 
@@ -30,6 +31,7 @@ class Services:
         self.relay = worker.relay
         self.housekeeping = worker.housekeeping
         self.confirmation = worker.confirmation
+        self.refused = worker.refused
         self.progress = worker.progress
         self.dispatch = dispatch
         self.streams = streams
@@ -62,7 +64,10 @@ async def opened_services(
     try:
         # Beat goes by METRICS_PORT where it has no port of its own; here the worker has that one.
         of_beat = settings.model_copy(update={"metrics_port": None})
-        async with open_worker(settings, app) as worker, open_beat(of_beat, app) as beat:
+        async with (
+            open_worker(settings, app, take_in_again=intake.take_in_again) as worker,
+            open_beat(of_beat, app) as beat,
+        ):
             yield Services(worker, beat.dispatch, beat.streams)
     finally:
         app.close()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from celery import Celery
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,6 +18,7 @@ from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
 from worker.adapters.postgres.outbox.repository import PostgresOutbox
 from worker.adapters.postgres.purge import PostgresPurge
+from worker.adapters.postgres.refused.repository import PostgresRefusedMessages
 from worker.adapters.postgres.sessions.confirmations import PostgresConfirmations
 from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.adapters.postgres.sessions.shop_objects import PostgresSessionLookup
@@ -41,6 +42,7 @@ from worker.services.housekeeping import HousekeepingService
 from worker.services.liveness import LivenessService
 from worker.services.poll import PollService
 from worker.services.ports import Sink
+from worker.services.refused_messages import RefusedMessagesService
 from worker.services.relay import RelayService
 from worker.services.tracing import Telemetry
 from worker.services.track import TrackService
@@ -56,12 +58,17 @@ class WorkerServices:
     housekeeping: HousekeepingService
     confirmation: ConfirmationService
     progress: LivenessService
+    refused: RefusedMessagesService
 
     def stop(self) -> None:
         """Take on nothing new; safe in a signal handler."""
         self.poll.stop()
         self.track.stop()
         self.confirmation.stop()
+
+
+# Worker's services, task, envelope and when the message came; returns whether it was not overtaken.
+TakeInAgain = Callable[[WorkerServices, str, str, datetime], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,12 @@ class _Outside:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, app: Celery) -> AsyncIterator[WorkerServices]:
+async def open_worker(
+    settings: Settings, app: Celery, *, take_in_again: TakeInAgain
+) -> AsyncIterator[WorkerServices]:
     """Build everything inside the running event loop; close it all at the end.
+
+    `take_in_again` takes in a message that was refused at first.
 
     Raises:
         InvalidSettingsError: a file that the settings name is not right.
@@ -98,7 +109,11 @@ async def open_worker(settings: Settings, app: Celery) -> AsyncIterator[WorkerSe
         stack.push_async_callback(relay.close)
         poll = _poll_service(outside, relay, settings, poll_limits, telemetry)
         stack.push_async_callback(poll.close)
-        yield WorkerServices(
+
+        async def take_in(task: str, envelope: str, received_at: datetime) -> bool:
+            return await take_in_again(services, task, envelope, received_at)
+
+        services = WorkerServices(
             track=_track_service(outside, settings, telemetry),
             poll=poll,
             relay=relay,
@@ -112,7 +127,14 @@ async def open_worker(settings: Settings, app: Celery) -> AsyncIterator[WorkerSe
             ),
             confirmation=confirmation_service(outside.engine, settings),
             progress=LivenessService(outside.publisher),
+            refused=RefusedMessagesService(
+                PostgresRefusedMessages(outside.engine),
+                outside.cipher,
+                take_in,
+                meter=telemetry.meter,
+            ),
         )
+        yield services
 
 
 def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Outside:
@@ -144,6 +166,8 @@ def _track_service(outside: _Outside, settings: Settings, telemetry: Telemetry) 
         base_urls={name: account.base_url for name, account in settings.accounts.items()},
         allowed_origins=settings.klarna_allowed_origins,
         limits=claim_limits(settings),
+        max_lifetime=settings.poll_max_lifetime_seconds,
+        now=clock.now,
         monotonic=clock.monotonic,
         telemetry=telemetry,
     )

@@ -8,6 +8,7 @@ from celery import bootsteps, signals
 
 from config.settings import Settings, load
 from worker.bootstrap.worker import open_worker
+from worker.celery_app import intake
 from worker.celery_app.liveness_file import LivenessFile, ReceivedTasks
 from worker.celery_app.runtime import worker_runtime
 
@@ -26,7 +27,8 @@ class RuntimeStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:  # noqa: ANN401 - bootsteps' signature
         """Start the event loop and its services."""
-        worker_runtime.start(open_worker(load(Settings), worker.app))
+        opening = open_worker(load(Settings), worker.app, take_in_again=intake.take_in_again)
+        worker_runtime.start(opening)
 
     def stop(self, worker: Any) -> None:  # noqa: ANN401 - bootsteps' signature
         """Let running tasks end, then close. Warm and cold shutdown both call this."""

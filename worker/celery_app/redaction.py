@@ -11,6 +11,7 @@ from celery import Task
 from celery.worker.request import Request
 
 from worker.domain.errors import InvalidArgumentError
+from worker.domain.track_arguments import check_reference
 from worker.domain.tracking import check_session_id
 
 _FIRST_ARGUMENTS = ("session_id", "response", "resource")
@@ -72,6 +73,17 @@ def shown_ids(args: Any, kwargs: Any) -> list[str]:  # noqa: ANN401 - anything m
         first = next((value for value in found if value is not None), None)
     candidates = first if isinstance(first, list) else [first]
     return [_shown_id(candidate) for candidate in candidates]
+
+
+def sound_ids(args: Any, kwargs: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - anything may be sent
+    """Return session id and reference of a task's arguments, each None where it is not sound."""
+    shown = shown_ids(args, kwargs)
+    session_id = shown[0].strip("'") if len(shown) == 1 and shown[0] != "?" else None
+    reference = kwargs.get("reference") if isinstance(kwargs, dict) else None
+    try:
+        return session_id, check_reference(reference)
+    except InvalidArgumentError:
+        return session_id, None
 
 
 def _at(document: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - anything may be sent

@@ -9,6 +9,7 @@ from enum import StrEnum
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.events import Event, EventType, build_event
 from worker.domain.session import KP_COMPLETE, PaymentSession
+from worker.domain.tracking import as_text
 
 # With this much left the shop is told that its order is still missing.
 WARNINGS = (timedelta(minutes=20), timedelta(minutes=10), timedelta(minutes=5))
@@ -39,6 +40,7 @@ def check_order_id(value: object) -> str:
     Raises:
         InvalidArgumentError: on anything else.
     """
+    value = as_text(value)
     if value is None or value == "":
         raise InvalidArgumentError("order_id", "is missing")
     if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_ORDER_ID:

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeAlias
 
-from worker.domain.errors import InvalidArgumentError
+from worker.domain.errors import InvalidArgumentError, UnknownAccountError
 from worker.domain.session import Kind
 from worker.domain.tracking import (
     LONGEST_REFERENCE,
     TRACK_ARGUMENTS,
     TrackRequest,
+    as_text,
     check_session_id,
     check_session_url,
 )
 
 # As received, by name; nothing in them is trusted. None means that the shop did not say.
 TrackArguments: TypeAlias = dict[str, object]
+
+
+# What clocks may differ by: Klarna's own times are the most there are.
+_TOLERANCE = timedelta(minutes=5)
+_OLDEST_YEAR, _YEARS_END = 2000, 2200
+
+
+def leave_out_wrong(
+    arguments: TrackArguments, *, now: datetime, max_lifetime: timedelta
+) -> tuple[TrackArguments, list[InvalidArgumentError]]:
+    """Return the arguments without a wrong `expires_at` or `reference`, and what was wrong.
+
+    Neither is needed to track a session: in a shop's message, which nobody reads the answer of,
+    they must not lose it.
+    """
+    faults: list[InvalidArgumentError] = []
+    for check in (partial(_check_end, latest=now + max_lifetime + _TOLERANCE), _check_reference_of):
+        try:
+            check(arguments)
+        except InvalidArgumentError as error:
+            faults.append(error)
+    wrong = {fault.field for fault in faults}
+    return {name: value for name, value in arguments.items() if name not in wrong}, faults
 
 
 def check_arguments(
@@ -43,7 +68,7 @@ def check_arguments(
         expires_at=_check_time(arguments.get("expires_at")),
         account=_check_account(arguments.get("account"), accounts),
         kind=_check_kind(arguments.get("kind")),
-        reference=_check_reference(arguments.get("reference")),
+        reference=check_reference(arguments.get("reference")),
     )
 
 
@@ -52,8 +77,10 @@ def _check_account(value: object, accounts: Collection[str]) -> str | None:
     if value is None:
         return None
     name = value.lower() if isinstance(value, str) else None
+    if name is None:
+        raise InvalidArgumentError("account", "must be text")
     if name not in accounts:
-        raise InvalidArgumentError("account", "is not configured")
+        raise UnknownAccountError
     return name
 
 
@@ -77,13 +104,20 @@ def _check_time(value: object) -> datetime | None:
         raise InvalidArgumentError("expires_at", "must be an ISO 8601 time") from None
     if offset is None:
         raise InvalidArgumentError("expires_at", "must name its time zone, such as a final Z")
-    if not 1970 <= time.year < 2200:  # noqa: PLR2004 - later arithmetic overflows beyond
-        raise InvalidArgumentError("expires_at", "must lie between 1970 and 2200")
+    # Later arithmetic overflows beyond; an earlier one is a wrong unit or a default.
+    if not _OLDEST_YEAR <= time.year < _YEARS_END:
+        raise InvalidArgumentError("expires_at", "must lie between 2000 and 2200")
     # ISO 8601 has zones that Postgres has not: fractions of a second off UTC.
     return time.astimezone(UTC)
 
 
-def _check_reference(value: object) -> str | None:
+def check_reference(value: object) -> str | None:
+    """Return the shop's own id of a payment.
+
+    Raises:
+        InvalidArgumentError: it is no printable text, or too long.
+    """
+    value = as_text(value)
     if value is None:
         return None
     if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_REFERENCE:
@@ -91,3 +125,13 @@ def _check_reference(value: object) -> str | None:
             "reference", f"must be printable text of at most {LONGEST_REFERENCE} characters"
         )
     return value
+
+
+def _check_end(arguments: TrackArguments, *, latest: datetime) -> None:
+    expires_at = _check_time(arguments.get("expires_at"))
+    if expires_at is not None and expires_at > latest:
+        raise InvalidArgumentError("expires_at", "is later than POLL_MAX_LIFETIME_SECONDS from now")
+
+
+def _check_reference_of(arguments: TrackArguments) -> None:
+    check_reference(arguments.get("reference"))

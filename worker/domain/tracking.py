@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.session import Kind, PaymentSession, ShopObjects
@@ -18,6 +19,9 @@ _SESSION_ID = re.compile(SESSION_ID_PATTERN)
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _DOTS = {".", ".."}
 LONGEST_REFERENCE = 255
+_ID_BITS = 128
+# A first poll that the shop asked for later: a token lives 60 minutes.
+LATEST_FIRST_POLL = timedelta(minutes=40)
 # Klarna's own have 100; many servers refuse a request line of more than 8,000.
 LONGEST_URL = 2048
 # Of a session that is tracked without an account.
@@ -31,6 +35,8 @@ class TrackEffect(StrEnum):
     NUDGED = "nudged"
     REOPENED = "reopened"
     UNCHANGED = "unchanged"
+    # A message that was refused at first, after a newer one of its session.
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,22 @@ class TrackRequest(_CheckedArguments):
     """
 
     shop_objects: ShopObjects | None = None
+    # The shop asked for the first poll at this time. It is no nudge then, and delays no poll that
+    # is due earlier.
+    first_poll_at: datetime | None = None
+    # When a message came that was refused at first; None for one that came just now.
+    asked_at: datetime | None = None
     trace_parent: str | None = None
+
+
+def as_text(value: object) -> object:
+    """Return an id as text if it came as an integer or a UUID; Celery's JSON keeps both types."""
+    if isinstance(value, UUID):
+        return str(value)
+    # Python refuses to write very long ones.
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= _ID_BITS:
+        return str(value)
+    return value
 
 
 def check_session_id(value: object) -> str:
@@ -66,6 +87,7 @@ def check_session_id(value: object) -> str:
     Raises:
         InvalidArgumentError: on anything else.
     """
+    value = as_text(value)
     if value is None or value == "":
         raise InvalidArgumentError("session_id", "is missing")
     if not isinstance(value, str) or not _SESSION_ID.fullmatch(value) or value in _DOTS:
@@ -137,10 +159,12 @@ def apply_track(
     Raises:
         ConflictError: naming the argument that contradicts a session read at Klarna before.
     """
+    if _is_superseded(existing, request):
+        return existing, TrackEffect.SUPERSEDED
     existing = _with_shop_objects(existing, request)
     if _is_final(existing):
         return existing, TrackEffect.UNCHANGED
-    nudged = replace(_correct(existing, request, session_url_for), nudged_at=now, next_poll_at=now)
+    nudged = _with_poll(_correct(existing, request, session_url_for), request, now=now)
     if existing.outcome is None:
         return nudged, TrackEffect.NUDGED
     # A guessed outcome is confirmed at the address where it was made, not at another one.
@@ -168,6 +192,27 @@ def apply_bulk_track(
     if _is_final(existing) or not _contradictions(existing, request):
         return existing, TrackEffect.UNCHANGED
     return apply_track(existing, request, now=now, session_url_for=session_url_for)
+
+
+def first_poll_at(request: TrackRequest, *, now: datetime) -> datetime:
+    """Return when to poll what was just tracked: now, or when the shop asked for it."""
+    if request.first_poll_at is None:
+        return now
+    return max(now, min(request.first_poll_at, now + LATEST_FIRST_POLL))
+
+
+def _with_poll(session: PaymentSession, request: TrackRequest, *, now: datetime) -> PaymentSession:
+    at = first_poll_at(request, now=now)
+    if at == now:
+        return replace(session, nudged_at=now, next_poll_at=now)
+    known = session.next_poll_at
+    return replace(session, next_poll_at=at if known is None else min(known, at))
+
+
+def _is_superseded(existing: PaymentSession, request: TrackRequest) -> bool:
+    if request.asked_at is None:
+        return False
+    return max(existing.tracked_at, existing.nudged_at or existing.tracked_at) > request.asked_at
 
 
 def _is_final(session: PaymentSession) -> bool:

@@ -75,6 +75,15 @@ class Meter:
     def tracked(self, effect: str) -> None:
         """A shop's message was taken in."""
 
+    def argument_left_out(self, field: str) -> None:
+        """A session was tracked without a wrong optional argument."""
+
+    def message_refused(self, task: str, field: str, *, kept: bool) -> None:
+        """A message was not taken in; `kept`: it is among the refused messages."""
+
+    def message_dropped(self) -> None:
+        """A message that cannot be read as one was dropped."""
+
     def asked(self, account: str, *, lag_seconds: float) -> None:
         """A request leaves, so long after it was due."""
 

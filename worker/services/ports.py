@@ -24,6 +24,10 @@ class UnavailableError(Exception):
     """The database or the broker is away for now: try again later. Carries no secret."""
 
 
+class UnstorableTextError(Exception):
+    """The database's encoding has no place for a character of what was to be stored."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollTask:
     """Claimed payment sessions of one account, polled by whoever holds `lease_id`.

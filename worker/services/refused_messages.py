@@ -114,6 +114,9 @@ class Meter(Protocol):
     def message_refused(self, task: str, field: str, *, kept: bool) -> None:
         """A message was not taken in."""
 
+    def message_dropped(self) -> None:
+        """A message that cannot be read as one was dropped."""
+
 
 # Takes in a message again: its task, its envelope and when it came. Raises what taking in raises;
 # returns False where a newer message of its session has overtaken it.
@@ -170,6 +173,11 @@ class RefusedMessagesService:
             reason=reason.reason,
             kept=kept,
         )
+
+    def drop_unreadable(self, reason: str) -> None:
+        """Count and log a message that cannot be read as one at all: nothing of it is kept."""
+        self._meter.message_dropped()
+        log.error("message_dropped", reason=reason)
 
     async def retry(self, refused_ids: Sequence[int]) -> None:
         """Try the messages again that are due; one that fails keeps no other from its try."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 import structlog
 
-from worker.domain.errors import InvalidArgumentError, TrackError
+from worker.domain.errors import TrackError, UnknownAccountError
 from worker.domain.session import Kind, ShopObjects
-from worker.domain.track_arguments import TrackArguments, check_arguments
+from worker.domain.track_arguments import TrackArguments, check_arguments, leave_out_wrong
 from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url
 from worker.services.batching import Batcher
 from worker.services.governor import RateGovernor
@@ -22,6 +23,7 @@ from worker.services.ports import (
     Sessions,
     SessionUrls,
     UnavailableError,
+    UnstorableTextError,
 )
 from worker.services.retrying import Patience
 from worker.services.tracing import Telemetry
@@ -31,6 +33,19 @@ log = structlog.get_logger(__name__)
 # How long the first of a burst waits for others to share its statements. Meanwhile it occupies one
 # of the worker's 64 threads.
 LINGER_SECONDS = 0.025
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What a message says beside its arguments.
+
+    `trace_parent` is the shop's span, a valid `traceparent`. `first_poll_at` is when the first
+    poll is wanted. `asked_at` is when the message came, if it was refused at first.
+    """
+
+    trace_parent: str | None = None
+    first_poll_at: datetime | None = None
+    asked_at: datetime | None = None
 
 
 class TrackService:
@@ -45,9 +60,13 @@ class TrackService:
         base_urls: Mapping[str, str],
         allowed_origins: Collection[str],
         limits: ClaimLimits,
+        max_lifetime: timedelta,
+        now: Callable[[], datetime],
         monotonic: Callable[[], float],
         telemetry: Telemetry,
     ) -> None:
+        self._max_lifetime = max_lifetime
+        self._now = now
         self._sessions = sessions
         self._publisher = publisher
         self._governor = governor
@@ -69,37 +88,61 @@ class TrackService:
         self,
         arguments: TrackArguments,
         shop_objects: ShopObjects | None = None,
-        trace_parent: str | None = None,
+        sent: Sent | None = None,
     ) -> TrackEffect:
         """Track a payment session; its first poll is sent when this returns.
 
-        `shop_objects`, checked already, are the ids of its payment in the shop's systems.
-        `trace_parent` is the shop's span, a valid `traceparent`.
+        A wrong `expires_at` or `reference` is left out. `shop_objects`, checked already, are the
+        ids of its payment in the shop's systems. `sent` is what the message says besides.
 
         Raises:
             InvalidArgumentError, ConflictError: naming the field; nothing was stored or sent.
             UnavailableError: the database stayed unavailable.
         """
+        sent = sent or Sent()
         request = replace(
-            check_arguments(
-                arguments, accounts=self._accounts, allowed_origins=self._allowed_origins
-            ),
+            self._checked(arguments),
             shop_objects=shop_objects,
+            first_poll_at=sent.first_poll_at,
+            asked_at=sent.asked_at,
         )
         with self._tracer.span(
-            "payment_session.track", parent=trace_parent, session_id=request.session_id
+            "payment_session.track", parent=sent.trace_parent, session_id=request.session_id
         ) as span:
-            effect = await self._patience.until_done(
-                partial(self._together.add, replace(request, trace_parent=span.trace_parent)),
-                waits="track_retrying",
-                session_id=request.session_id,
-            )
+            request = replace(request, trace_parent=span.trace_parent)
+            try:
+                effect = await self._stored(request)
+            except UnstorableTextError:
+                if request.reference is None:
+                    raise
+                self._leave_out(request.session_id, "reference", "cannot be stored")
+                effect = await self._stored(replace(request, reference=None))
             if isinstance(effect, TrackError):
                 raise effect
             span.note(effect=effect)
         self._meter.tracked(effect)
         log.info("payment_session_tracked", session_id=request.session_id, effect=effect)
         return effect
+
+    def _checked(self, arguments: TrackArguments) -> TrackRequest:
+        right, faults = leave_out_wrong(arguments, now=self._now(), max_lifetime=self._max_lifetime)
+        request = check_arguments(
+            right, accounts=self._accounts, allowed_origins=self._allowed_origins
+        )
+        for fault in faults:
+            self._leave_out(request.session_id, fault.field, fault.problem)
+        return request
+
+    def _leave_out(self, session_id: str, field: str, problem: str) -> None:
+        self._meter.argument_left_out(field)
+        log.warning("argument_left_out", session_id=session_id, field=field, reason=problem)
+
+    async def _stored(self, request: TrackRequest) -> TrackEffect | TrackError:
+        return await self._patience.until_done(
+            partial(self._together.add, request),
+            waits="track_retrying",
+            session_id=request.session_id,
+        )
 
     async def _track_together(self, requests: list[TrackRequest]) -> list[TrackEffect | TrackError]:
         tracked = await self._sessions.track(requests, self._session_urls, self._limits)
@@ -142,7 +185,7 @@ def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:
     def documented_url(account: str, kind: Kind, session_id: str) -> str:
         base_url = base_urls.get(account)
         if base_url is None:
-            raise InvalidArgumentError("account", f"{account} is not configured: name another")
+            raise UnknownAccountError(problem=f"{account} is not configured: name another")
         return default_session_url(base_url, kind, session_id)
 
     return documented_url

@@ -22,6 +22,7 @@ from tests.support.processes import BIN
 from tests.support.queues import polls, taken
 from tests.support.stored import Stored
 from worker.bootstrap.worker import open_worker
+from worker.celery_app import intake
 from worker.celery_app.redaction import RedactedRequest
 from worker.celery_app.redis_transport import Channel
 from worker.celery_app.runtime import Runtime
@@ -38,6 +39,8 @@ QUEUES = {
     "payment_sessions.poll": "payment-sessions-polls",
     "payment_sessions.relay": "payment-sessions-events",
     "payment_sessions.purge": "payment-sessions",
+    "payment_sessions.keep_refused": "payment-sessions",
+    "payment_sessions.retry_refused": "payment-sessions-events",
 }
 ACKED_LATE = {
     "payment_sessions.track",
@@ -45,6 +48,7 @@ ACKED_LATE = {
     "payment_sessions.track_klarna_payment",
     "payment_sessions.track_payway",
     "payment_sessions.confirm_order",
+    "payment_sessions.keep_refused",
 }
 
 
@@ -69,7 +73,7 @@ def runtime(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
 
     started = Runtime()
     monkeypatch.setattr(tasks, "runtime", started)
-    started.start(open_worker(parse(Settings), app))
+    started.start(open_worker(parse(Settings), app, take_in_again=intake.take_in_again))
     yield started
     started.close()
 
@@ -101,7 +105,7 @@ def test_only_the_shops_messages_are_acknowledged_late(app: Celery):
 
 
 def test_the_tasks_that_shops_may_send_are_published():
-    assert {model.task for model in TASKS} == ACKED_LATE
+    assert {model.task for model in TASKS} == ACKED_LATE - {"payment_sessions.keep_refused"}
 
 
 def test_the_app_can_be_imported_and_shown_with_nothing_but_a_broker(redis_url: str):
@@ -303,7 +307,7 @@ def test_a_track_that_finds_no_database_goes_back_to_its_queue(
     monkeypatch.setenv("DATABASE_URL", empty)
     started = Runtime()
     monkeypatch.setattr(tasks, "runtime", started)
-    started.start(open_worker(parse(Settings), app))
+    started.start(open_worker(parse(Settings), app, take_in_again=intake.take_in_again))
     started.services.stop()
 
     with pytest.raises(Reject) as raised:

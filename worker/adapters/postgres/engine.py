@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from worker.adapters.postgres.pgbouncer import is_pooled, open_engine
-from worker.services.ports import UnavailableError
+from worker.services.ports import UnavailableError, UnstorableTextError
 
 POOL_SIZE = 10
 CONNECT_TIMEOUT_SECONDS = 5
@@ -49,6 +49,8 @@ _TOLD = {
 # Undefined table or column, a right not granted: this release's migrations are still to come. A
 # shop's message waits.
 _NOT_MIGRATED_STATES = {"42P01", "42703", "42501"}
+# A character that the database's encoding does not know, such as a euro sign in LATIN1.
+_UNSTORABLE_STATES = {"22P05", "22021"}
 # Wrong data, a broken constraint, a wrong statement: faults of ours, no better at the next try.
 _FAULT_CLASSES = {"22", "23", "42"}
 
@@ -130,9 +132,14 @@ async def _bounded(
     except sqlalchemy.exc.TimeoutError:
         raise UnavailableError("postgres: no free connection in the pool") from None
     except sqlalchemy.exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _UNSTORABLE_STATES:
+            raise UnstorableTextError from None
         if not is_unavailable(error):
             raise
         raise UnavailableError(f"postgres: {_reason(error)}") from None
+    except UnicodeEncodeError:
+        # Psycopg found it before the server.
+        raise UnstorableTextError from None
     except OSError as error:
         raise UnavailableError(f"postgres: {type(error).__name__}") from None
 

@@ -38,6 +38,7 @@ from worker.services.ports import (
     Tracked,
 )
 
+_NOT_POLLED = {TrackEffect.UNCHANGED, TrackEffect.SUPERSEDED}
 _WAIT = text("SELECT set_config('lock_timeout', :lock_timeout, true)")
 
 
@@ -236,7 +237,7 @@ def _to_poll(stored: Sequence[Applied | TrackError]) -> dict[str, list[str]]:
     """The session ids to poll, by account."""
     ids: dict[str, list[str]] = defaultdict(list)
     for each in stored:
-        if isinstance(each, Applied) and each.effect is not TrackEffect.UNCHANGED:
+        if isinstance(each, Applied) and each.effect not in _NOT_POLLED:
             ids[each.account].append(each.session_id)
     return ids
 

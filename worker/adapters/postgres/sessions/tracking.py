@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, text, update
@@ -18,10 +18,17 @@ from worker.adapters.postgres.sessions.shop_objects import add_late_deliveries
 from worker.domain.deliveries import Route
 from worker.domain.errors import TrackError
 from worker.domain.session import Kind, PaymentSession
-from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest, apply_bulk_track
+from worker.domain.tracking import (
+    DEFAULT_ACCOUNT,
+    LATEST_FIRST_POLL,
+    TrackEffect,
+    TrackRequest,
+    apply_bulk_track,
+)
 from worker.services.ports import SessionUrls, UnavailableError
 
 _T = tables.payment_sessions
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _TYPES = {
     "session_id": "text",
     "account": "text",
@@ -32,10 +39,14 @@ _TYPES = {
     "shop_objects": "jsonb",
     "trace_parent": "text",
 }
+_COLUMNS = ", ".join(_TYPES)
+_ROW_TYPES = {**_TYPES, "first_poll_at": "timestamptz"}
 # In the order of the ids, as everything that locks many rows: two of these cannot deadlock.
 _INSERT = text(f"""
-    INSERT INTO payment_sessions ({", ".join(_TYPES)})
-    SELECT * FROM {recordset("rows", _TYPES)} ORDER BY session_id
+    INSERT INTO payment_sessions ({_COLUMNS}, next_poll_at)
+    SELECT {_COLUMNS}, GREATEST(now(),
+        LEAST(first_poll_at, now() + CAST(:latest AS interval)))
+    FROM {recordset("rows", _ROW_TYPES)} ORDER BY session_id
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
 """)  # noqa: S608 - constants of this module
@@ -147,6 +158,8 @@ class Tracking:
             "reference": request.reference,
             "shop_objects": request.shop_objects,
             "trace_parent": request.trace_parent,
+            # In the past: poll it now.
+            "first_poll_at": request.first_poll_at or _LONG_AGO,
         }
 
     async def _apply(
@@ -183,7 +196,13 @@ async def _insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -
     """Return which of the rows are new."""
     if not rows:
         return set()
-    return set((await connection.execute(_INSERT, {"rows": as_json(_TYPES, rows)})).scalars())
+    return set(
+        (
+            await connection.execute(
+                _INSERT, {"rows": as_json(_ROW_TYPES, rows), "latest": LATEST_FIRST_POLL}
+            )
+        ).scalars()
+    )
 
 
 async def _lock(
