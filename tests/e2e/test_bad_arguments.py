@@ -122,7 +122,7 @@ def test_a_task_of_celerys_own_is_kept_with_its_name_and_id(
     (kept,) = shop.query("SELECT * FROM refused_messages WHERE task_id = %s", task_id)
     assert (kept["task"], kept["field"]) == (name, "task")
     logged = [json.loads(line) for line in shop.logs().splitlines() if task_id in line]
-    assert [(line["event"], line["task"]) for line in logged] == [("task_unknown", name)]
+    assert [(line["event"], line["task"]) for line in logged] == [("message_refused", name)]
     assert CANARY not in json.dumps(task_events.all())
     assert CANARY not in shop.logs()
 

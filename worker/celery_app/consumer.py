@@ -152,6 +152,8 @@ def is_task_message(headers: Any, payload: Any) -> bool:  # noqa: ANN401 - anyth
     """Return whether it has the shape of a task message, of Celery's protocol 2 or 1."""
     if not isinstance(headers, dict) or "task" not in headers:
         headers = payload if isinstance(payload, dict) else {}
+    elif isinstance(payload, dict) and "args" not in payload:
+        return False
     if isinstance(payload, dict):
         payload = [payload.get("args", []), payload.get("kwargs", {}), None]
     return (
