@@ -121,7 +121,9 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
     stack.push_async_callback(klarna.aclose)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
     # Confirming writes no event: no route is needed.
-    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
+    tracked_payments = TrackedPayments(
+        PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
+    )
     return _Outside(
         engine=engine,
         klarna=klarna,
@@ -131,7 +133,7 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
         governor=open_governor(stack, engine, settings),
         sinks=[
             *open_streams(stack, settings),
-            *open_sinks(stack, settings, app, notes=notes, klarna=klarna),
+            *open_sinks(stack, settings, app, tracked_payments=tracked_payments, klarna=klarna),
         ],
     )
 

@@ -76,10 +76,12 @@ async def sink(
     for name, value in (environment | commerce_layer_environment(sandbox_url)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("EVENT_SINKS", NAME)
-    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
+    tracked_payments = TrackedPayments(
+        PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
+    )
     async with AsyncExitStack() as stack:
         system = commerce_layer(stack, parse(Settings))
-        yield CommerceLayerSink(system, notes, settle=timedelta(0))
+        yield CommerceLayerSink(system, tracked_payments, settle=timedelta(0))
 
 
 @pytest.fixture

@@ -75,14 +75,16 @@ async def sink(
     for name, value in (environment | payway_environment(sandbox_url)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("EVENT_SINKS", NAME)
-    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
+    tracked_payments = TrackedPayments(
+        PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
+    )
     klarna = HttpxKlarna(
         {"default": CREDENTIALS}, allowed_origins=[sandbox_url], timeout=timedelta(seconds=5)
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(klarna.aclose)
         system = payway(stack, parse(Settings))
-        yield PaywaySink(system, notes, klarna, settle=timedelta(0))
+        yield PaywaySink(system, tracked_payments, klarna, settle=timedelta(0))
 
 
 @pytest.fixture
