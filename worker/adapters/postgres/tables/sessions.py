@@ -1,4 +1,4 @@
-"""The tables; migrations make them, nothing else does."""
+"""Payment sessions, their status transitions, and accounts."""
 
 from __future__ import annotations
 
@@ -6,35 +6,20 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Double,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-_Time = TIMESTAMP(timezone=True)
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False, server_default=text("0"))
-
+from worker.adapters.postgres.literals import one_of
+from worker.adapters.postgres.tables.columns import Time, count, metadata, session_id
+from worker.domain.session import Kind, Outcome
 
 payment_sessions = Table(
     "payment_sessions",
@@ -45,49 +30,47 @@ payment_sessions = Table(
     Column("session_url", Text, nullable=False),
     Column("reference", Text),
     Column("status", Text),
-    Column("status_updated_at", _Time),
-    Column("status_observed_at", _Time),
-    Column("expires_at", _Time),
+    Column("status_updated_at", Time),
+    Column("status_observed_at", Time),
+    Column("expires_at", Time),
     Column("outcome", Text),
-    Column("finished_at", _Time),
+    Column("finished_at", Time),
     Column("guessed_outcome", Text),
-    Column("next_poll_at", _Time, server_default=func.now()),
-    # The wait that the policy alone would keep: what a read is worth goes by it.
+    Column("next_poll_at", Time, server_default=func.now()),
+    # The interval of the policy alone. The claim compares the time a session has waited with it.
     Column("ideal_interval_seconds", Double),
-    Column("nudged_at", _Time),
+    Column("nudged_at", Time),
     Column("lease_id", UUID(as_uuid=True)),
-    Column("lease_expires_at", _Time),
-    _count("poll_count"),
-    _count("consecutive_failures"),
-    Column("failing_since", _Time),
-    Column("last_polled_at", _Time),
-    Column("last_read_at", _Time),
+    Column("lease_expires_at", Time),
+    count("poll_count"),
+    count("consecutive_failures"),
+    Column("failing_since", Time),
+    Column("last_polled_at", Time),
+    Column("last_read_at", Time),
     Column("last_error", Text),
-    _count("not_found_count"),
-    Column("not_found_since", _Time),
-    _count("transition_count"),
-    _count("event_count"),
+    count("not_found_count"),
+    Column("not_found_since", Time),
+    count("transition_count"),
+    count("event_count"),
     Column("order_id", Text),
     Column("klarna_reference", Text),
     # By sink: {"commerce_layer": {"klarna_payment_id": …}, "payway": {…}}.
     Column("shop_objects", JSONB(none_as_null=True)),
     Column("authorization_token", LargeBinary),
-    Column("tracked_at", _Time, nullable=False, server_default=func.now()),
-    # The confirmation clock. The next warning is null where no order is waited for.
-    Column("authorization_expires_at", _Time),
-    Column("next_warning_at", _Time),
-    Column("authorization_lapsed_at", _Time),
-    Column("confirmed_at", _Time),
+    Column("tracked_at", Time, nullable=False, server_default=func.now()),
+    # The confirmation clock. `next_warning_at` is null where no order is awaited.
+    Column("authorization_expires_at", Time),
+    Column("next_warning_at", Time),
+    Column("authorization_lapsed_at", Time),
+    Column("confirmed_at", Time),
     Column("confirmed_order_id", Text),
-    # W3C's `traceparent` of the span that tracked it; null where nothing is traced.
+    # W3C `traceparent` of the span that tracked the session; null without tracing.
     Column("trace_parent", Text),
-    # When its latest polls were, the newest first: seconds after tracked_at, inverted (~) for one
-    # that failed. Null where releases before this column polled.
+    # The times of the latest polls, newest first: seconds after tracked_at, inverted (~) if the
+    # poll failed. Null if only releases before this column polled the session.
     Column("polled_seconds", ARRAY(Integer)),
-    CheckConstraint("kind IN ('hpp', 'kp')", name="kind"),
-    CheckConstraint(
-        "outcome IN ('completed', 'cancelled', 'disabled', 'expired', 'not_found')", name="outcome"
-    ),
+    CheckConstraint(f"kind IN {one_of(Kind)}", name="kind"),
+    CheckConstraint(f"outcome IN {one_of(Outcome)}", name="outcome"),
     CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_with_outcome"),
     CheckConstraint("(outcome IS NULL) = (next_poll_at IS NOT NULL)", name="open_has_next_poll"),
     CheckConstraint("(lease_id IS NULL) = (lease_expires_at IS NULL)", name="lease_has_an_end"),
@@ -118,7 +101,7 @@ Index(
     postgresql_where=payment_sessions.c.finished_at.is_not(None),
 )
 
-# How people look for one. Of these only the first holds open sessions too.
+# For searches by hand. Only the first of these indexes contains open sessions, too.
 for _name in ("reference", "order_id", "confirmed_order_id"):
     Index(
         f"ix_payment_sessions_{_name}",
@@ -149,136 +132,40 @@ Index(
     & payment_sessions.c.confirmed_at.is_(None),
 )
 
+status_transitions = Table(
+    "status_transitions",
+    metadata,
+    session_id(),
+    Column("sequence", Integer, nullable=False),
+    Column("from_status", Text),
+    Column("to_status", Text, nullable=False),
+    Column("occurred_at", Time, nullable=False),
+    Column("observed_at", Time, nullable=False),
+    # Null for a session's first transition, and for transitions older than this column.
+    Column("previous_read_at", Time),
+    UniqueConstraint("session_id", "sequence"),
+)
+Index("ix_status_transitions_observed_at", status_transitions.c.observed_at)
+
 accounts = Table(
     "accounts",
     metadata,
     Column("account", Text, primary_key=True),
     Column("version", Integer, nullable=False),
-    Column("paused_until", _Time),
-    _count("refusals"),
-    _count("throttles"),
-    Column("last_read_at", _Time),
-    # Reads that failed on the way, in a row; when they began, and when the account came back.
-    _count("failures"),
-    Column("failing_since", _Time),
-    Column("recovered_at", _Time),
-    # What a 429 left of the budget, and when; the limit that Klarna's answers name, per second.
+    Column("paused_until", Time),
+    count("refusals"),
+    count("throttles"),
+    Column("last_read_at", Time),
+    # Failed reads in a row, when they began, and when the account recovered.
+    count("failures"),
+    Column("failing_since", Time),
+    Column("recovered_at", Time),
+    # The share of the budget after a 429, and when it was cut; Klarna's limit in reads a second.
     Column("quota_share", Double, nullable=False, server_default=text("1")),
-    Column("quota_cut_at", _Time),
+    Column("quota_cut_at", Time),
     Column("read_limit", Double),
-    Column("read_limit_at", _Time),
-    # How many times as long as the policy wants every interval is, so that the load fits.
+    Column("read_limit_at", Time),
+    # The interval multiplier: every interval is this many times as long as the policy's.
     Column("stretch", Double, nullable=False, server_default=text("1")),
-    Column("stretched_at", _Time),
-)
-
-
-def _session_id() -> Column[str]:
-    return Column(
-        "session_id",
-        Text,
-        ForeignKey("payment_sessions.session_id", ondelete="CASCADE"),
-        nullable=False,
-    )
-
-
-status_transitions = Table(
-    "status_transitions",
-    metadata,
-    _session_id(),
-    Column("sequence", Integer, nullable=False),
-    Column("from_status", Text),
-    Column("to_status", Text, nullable=False),
-    Column("occurred_at", _Time, nullable=False),
-    Column("observed_at", _Time, nullable=False),
-    # Null for a session's first transition, and for what releases before this column recorded.
-    Column("previous_read_at", _Time),
-    UniqueConstraint("session_id", "sequence"),
-)
-Index("ix_status_transitions_observed_at", status_transitions.c.observed_at)
-
-outbox_messages = Table(
-    "outbox_messages",
-    metadata,
-    Column("event_id", UUID(as_uuid=True), primary_key=True),
-    _session_id(),
-    Column("sequence", Integer, nullable=False),
-    Column("event_type", Text, nullable=False),
-    Column("payload", JSONB, nullable=False),
-    Column("created_at", _Time, nullable=False, server_default=func.now()),
-    UniqueConstraint("session_id", "sequence"),
-)
-Index("ix_outbox_messages_created_at", outbox_messages.c.created_at)
-
-outbox_deliveries = Table(
-    "outbox_deliveries",
-    metadata,
-    Column(
-        "event_id",
-        UUID(as_uuid=True),
-        ForeignKey("outbox_messages.event_id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
-    Column("sink", Text, primary_key=True),
-    # The message's own, repeated: finding each session's oldest needs no join.
-    Column("session_id", Text, nullable=False),
-    Column("sequence", Integer, nullable=False),
-    _count("attempts"),
-    Column("next_attempt_at", _Time, nullable=False, server_default=func.now()),
-    Column("delivered_at", _Time),
-    Column("dead_at", _Time),
-    Column("last_error", Text),
-    # When trying began: with the message, or anew with a replay.
-    Column("due_since", _Time, nullable=False, server_default=func.now()),
-    CheckConstraint("delivered_at IS NULL OR dead_at IS NULL", name="one_end"),
-)
-_undelivered = outbox_deliveries.c.delivered_at.is_(None) & outbox_deliveries.c.dead_at.is_(None)
-Index(
-    "ix_outbox_deliveries_undelivered",
-    outbox_deliveries.c.session_id,
-    outbox_deliveries.c.sink,
-    outbox_deliveries.c.sequence,
-    postgresql_where=_undelivered,
-)
-Index(
-    "ix_outbox_deliveries_due", outbox_deliveries.c.next_attempt_at, postgresql_where=_undelivered
-)
-Index(
-    "ix_outbox_deliveries_due_by_sink",
-    outbox_deliveries.c.sink,
-    outbox_deliveries.c.next_attempt_at,
-    postgresql_where=_undelivered,
-)
-Index(
-    "ix_outbox_deliveries_dead",
-    outbox_deliveries.c.sink,
-    outbox_deliveries.c.dead_at,
-    postgresql_where=outbox_deliveries.c.dead_at.is_not(None),
-)
-Index(
-    "ix_outbox_deliveries_delivered",
-    outbox_deliveries.c.sink,
-    outbox_deliveries.c.delivered_at,
-    postgresql_where=outbox_deliveries.c.delivered_at.is_not(None),
-)
-
-webhook_endpoints = Table(
-    "webhook_endpoints",
-    metadata,
-    Column("sink", Text, primary_key=True),
-    # It answered 410 Gone: nothing is sent until a person enables it again.
-    Column("disabled_at", _Time),
-    Column("reason", Text),
-    # It asked for a pause.
-    Column("held_until", _Time),
-)
-
-stream_generations = Table(
-    "stream_generations",
-    metadata,
-    Column("stream", Text, primary_key=True),
-    Column("generation", Text, nullable=False),
-    # What was delivered from then until then is being sent again; null when all is done.
-    Column("resend_from", _Time),
-    Column("resend_until", _Time),
+    Column("stretched_at", Time),
 )
