@@ -11,7 +11,7 @@ depends_on = None
 
 _SIGNATURE = "track_payment_session(text, text, timestamptz, text, text, text)"
 
-# The task `payment_sessions.track` as a function, for the transaction of a shop on the same Postgres.
+# The task `payment_sessions.track` as a function, for the transactions of a shop on this Postgres.
 # The rules are those of worker/domain/tracking.py. An empty session_url stands for the documented
 # one, which only the worker knows; the previous release refuses to read it, and tries again.
 _TRACK = r"""
@@ -148,7 +148,7 @@ $$
 
 
 def upgrade() -> None:
-    """Add a function that tracks in the shop's transaction. No role has the right to call it yet."""
+    """Add a function that tracks in the shop's transaction; no role may call it yet."""
     op.execute(_TRACK)
     op.execute(_FIX_SEARCH_PATH)
     op.execute(f"REVOKE ALL ON FUNCTION {_SIGNATURE} FROM PUBLIC")

@@ -136,7 +136,7 @@ async def _bounded(
 
 
 def is_unavailable(error: sqlalchemy.exc.DBAPIError) -> bool:
-    """Whether the same work may succeed later, as it stands."""
+    """Whether the same work may succeed later, without a change."""
     state = getattr(error.orig, "sqlstate", None) or ""
     if state:
         return state in _NOT_MIGRATED_STATES or state[:2] not in _BUG_CLASSES

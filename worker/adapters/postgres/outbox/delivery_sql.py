@@ -59,7 +59,7 @@ DUE_SESSIONS = text(f"""
     WHERE NOT {_SINK_IS_UNAVAILABLE}
 """)  # noqa: S608 - constants of this module
 
-# `attempts` is the lease: whoever claimed the delivery again since then marks it instead.
+# `attempts` is the lease: a delivery that was claimed again since then is not marked.
 MARKED = {"event_id": "uuid", "sink": "text", "attempts": "integer"}
 MARK_DELIVERED = text(f"""
     WITH marked AS (

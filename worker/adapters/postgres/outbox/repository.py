@@ -111,7 +111,7 @@ class PostgresOutbox:
                     stream_sql.FIRST_GENERATION, {"stream": stream, "new": new}
                 )
                 return bool(marked.rowcount)
-            # First, so that a delivery marked meanwhile lies within the time that is redelivered.
+            # First, so that a delivery marked before this one lies in the time that is redelivered.
             await connection.execute(stream_sql.INVALIDATE_ATTEMPTS, {"sink": sink})
             marked = await connection.execute(stream_sql.RENEW_GENERATION, values)
             if not marked.rowcount:

@@ -75,7 +75,7 @@ _QUERIES = {
         HAVING count(m.event_id) <> s.event_count
             OR COALESCE(max(m.sequence), 0) <> s.event_count
     """,
-    "a missing order is told after its authorization, thrice at most, and its lapse once": """
+    "warnings of a missing order follow its authorization, three at most, then one lapse": """
         SELECT warned.session_id FROM (
             SELECT session_id, min(sequence) AS first, max(sequence) AS last,
                 count(*) FILTER (WHERE event_type = {expiring}) AS warnings,
@@ -89,7 +89,7 @@ _QUERIES = {
             AND m.event_type = {authorized} AND m.sequence < warned.first
         WHERE m.session_id IS NULL OR warnings > {warnings} OR lapses > 1 OR lapse < last
     """,
-    "a lapsed authorization was told as such": """
+    "a lapsed authorization has its event": """
         SELECT s.session_id FROM payment_sessions AS s
         WHERE s.authorization_lapsed_at IS NOT NULL AND NOT EXISTS (
             SELECT FROM outbox_messages AS m
@@ -97,7 +97,7 @@ _QUERIES = {
                 AND m.event_type = {lapsed}
         )
     """,
-    "nobody is warned of a confirmed order": """
+    "no warning follows a confirmed order": """
         SELECT session_id FROM payment_sessions
         JOIN outbox_messages USING (session_id)
         WHERE created_at > confirmed_at AND event_type IN ({expiring}, {lapsed})

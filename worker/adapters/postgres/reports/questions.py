@@ -15,9 +15,9 @@ from worker.domain.confirmation import WARNINGS
 from worker.domain.deliveries import PAYMENT_LATE_AFTER, PAYMENT_TYPES
 from worker.domain.session import AUTHORIZATION_LIFETIME
 
-# The `last_error` of a delivery that a person gave up. That is a decision, and no alarm.
+# The `last_error` of a delivery that a person gave up. It raises no alarm.
 DISCARDED = "discarded by hand"
-# What is longer ago is listed, but raises no alarm.
+# Anything older is listed, but raises no alarm.
 LAST_DAY = interval(timedelta(days=1))
 
 # --- due sessions

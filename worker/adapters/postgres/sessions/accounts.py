@@ -25,7 +25,7 @@ _STATES = text(f"""
     LEFT JOIN accounts AS a USING (account)
 """)  # noqa: S608 - constants of this module
 
-# A successful read also overwrites failures counted meanwhile, until the circuit breaker is open.
+# A successful read also overwrites failures counted since, until the circuit breaker is open.
 _SAVE = text(f"""
     INSERT INTO accounts (account, version, {", ".join(_SAVED)})
     VALUES (:account, 1, {", ".join(f":{name}" for name in _SAVED)})

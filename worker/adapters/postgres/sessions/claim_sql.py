@@ -110,16 +110,50 @@ _WITHIN_A_DOUBLING = """
 """
 
 
-def _claim(condition: str = "", returned: str = "") -> TextClause:
+_WANTED = f"""
+    capacity AS ({_CAPACITY}),
+    wanted AS (
+        SELECT GREATEST(
+                0, LEAST(sessions, tasks * :sessions_per_task, CAST(:room AS integer))
+            ) AS sessions
+        FROM capacity
+    )
+"""  # noqa: S608 - constants of this module
+# More are chosen than needed, because another claim may take some before they are locked.
+_CHOSEN = f"""
+    best AS (
+        SELECT * FROM (SELECT * FROM longest_due UNION SELECT * FROM others_due) AS considered
+        ORDER BY {_ORDER}
+        LIMIT (SELECT 2 * sessions + 100 FROM wanted)
+    ),
+    due AS (
+        SELECT session_id, best.lost_at, best.lateness_ratio, p.next_poll_at
+        FROM best
+        JOIN payment_sessions AS p USING (session_id, next_poll_at)
+        WHERE {_IS_CLAIMABLE}
+        ORDER BY {_ORDER}
+        LIMIT (SELECT sessions FROM wanted)
+        FOR UPDATE OF p SKIP LOCKED
+    ),
+    numbered AS (
+        SELECT
+            session_id, lateness_ratio,
+            row_number() OVER (ORDER BY {_ORDER}) - 1 AS number,
+            LEAST(
+                (SELECT tasks FROM capacity),
+                GREATEST(
+                    {claiming.TASKS_OF_ONE_SESSION},
+                    CEIL(SQRT(count(*) OVER () / {claiming.SESSIONS_PER_TASK_RATIO}::float))
+                )
+            ) AS tasks
+        FROM due
+    )
+"""  # noqa: S608 - constants of this module
+
+
+def _candidates(condition: str) -> str:
     some = f"(SELECT CASE WHEN sessions > 0 THEN {_LONGEST_DUE} ELSE 0 END FROM wanted)"  # noqa: S608
-    return text(f"""
-        WITH capacity AS ({_CAPACITY}),
-        wanted AS (
-            SELECT GREATEST(
-                    0, LEAST(sessions, tasks * :sessions_per_task, CAST(:room AS integer))
-                ) AS sessions
-            FROM capacity
-        ),
+    return f"""
         longest_due AS ({_considered(condition, limit=some)}),
         others_due AS (
             SELECT other.*
@@ -128,35 +162,13 @@ def _claim(condition: str = "", returned: str = "") -> TextClause:
                 {_considered(condition + _WITHIN_A_DOUBLING, limit=str(_SAMPLED))}
             ) AS other
             WHERE (SELECT count(*) FROM longest_due) = {_LONGEST_DUE}
-        ),
-        best AS (
-            SELECT * FROM (SELECT * FROM longest_due UNION SELECT * FROM others_due) AS considered
-            ORDER BY {_ORDER}
-            -- More than needed, because another claim may take some meanwhile.
-            LIMIT (SELECT 2 * sessions + 100 FROM wanted)
-        ),
-        due AS (
-            SELECT session_id, best.lost_at, best.lateness_ratio, p.next_poll_at
-            FROM best
-            JOIN payment_sessions AS p USING (session_id, next_poll_at)
-            WHERE {_IS_CLAIMABLE}
-            ORDER BY {_ORDER}
-            LIMIT (SELECT sessions FROM wanted)
-            FOR UPDATE OF p SKIP LOCKED
-        ),
-        numbered AS (
-            SELECT
-                session_id, lateness_ratio,
-                row_number() OVER (ORDER BY {_ORDER}) - 1 AS number,
-                LEAST(
-                    (SELECT tasks FROM capacity),
-                    GREATEST(
-                        {claiming.TASKS_OF_ONE_SESSION},
-                        CEIL(SQRT(count(*) OVER () / {claiming.SESSIONS_PER_TASK_RATIO}::float))
-                    )
-                ) AS tasks
-            FROM due
         )
+    """  # noqa: S608 - constants of this module
+
+
+def _claim(condition: str = "", returned: str = "") -> TextClause:
+    return text(f"""
+        WITH {_WANTED}, {_candidates(condition)}, {_CHOSEN}
         UPDATE payment_sessions AS p
         SET lease_id = (CAST(:lease_ids AS uuid[]))[
                 CAST(1 + numbered.number % CAST(numbered.tasks AS integer) AS integer)
@@ -165,7 +177,7 @@ def _claim(condition: str = "", returned: str = "") -> TextClause:
         FROM numbered
         WHERE p.session_id = numbered.session_id
         RETURNING p.session_id, p.lease_id, numbered.lateness_ratio{returned}
-    """)  # noqa: S608 - what it is given are the constants below
+    """)  # noqa: S608 - constants of this module
 
 
 CLAIM_DUE = _claim(returned=f", {ASYNC_COMMIT}")

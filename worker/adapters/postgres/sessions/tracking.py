@@ -101,7 +101,7 @@ class Tracking:
         """Insert or apply each request; a faulty one does not affect the others.
 
         Raises:
-            UnavailableError: a session was deleted meanwhile.
+            UnavailableError: a known session was deleted at the same time.
         """
         rows = [self._row(request) for request in requests]
         # If an id repeats in a batch, its first request inserts and the others find it known.
@@ -124,7 +124,7 @@ class Tracking:
             elif isinstance(row, TrackError):
                 results[index] = row
             else:
-                raise UnavailableError("postgres: a session was deleted meanwhile")
+                raise UnavailableError("postgres: a session was deleted at the same time")
         return [results[index] for index in range(len(rows))]
 
     def _row(self, request: TrackRequest) -> dict[str, Any] | TrackError:
