@@ -41,6 +41,7 @@ _CAPACITY = f"""
 _LONGEST_DUE = 2000
 _SAMPLED = 300
 _DOUBLINGS = 19
+_FIRST_LATENESS = interval(timedelta(milliseconds=250))
 
 _WAITED = "EXTRACT(epoch FROM statement_timestamp() - COALESCE(last_read_at, tracked_at))::float"
 _PLANNED = "EXTRACT(epoch FROM next_poll_at - COALESCE(last_read_at, tracked_at))::float"
@@ -103,10 +104,10 @@ def _considered(condition: str, *, limit: str) -> str:
     """  # noqa: S608 - constants of this module
 
 
-_WITHIN_A_DOUBLING = """
-    AND next_poll_at > statement_timestamp() - interval '250 ms' * 2 ^ doubling
+_WITHIN_A_DOUBLING = f"""
+    AND next_poll_at > statement_timestamp() - {_FIRST_LATENESS} * 2 ^ doubling
     AND next_poll_at <= statement_timestamp()
-        - interval '250 ms' * CASE WHEN doubling > 0 THEN 2 ^ (doubling - 1) ELSE 0 END
+        - {_FIRST_LATENESS} * CASE WHEN doubling > 0 THEN 2 ^ (doubling - 1) ELSE 0 END
 """
 
 
