@@ -1,4 +1,4 @@
-"""The stand-in as a subprocess on a free port, and what else a test needs to use it."""
+"""The mock Klarna server as a subprocess on a free port, with its client."""
 
 import socket
 import subprocess
@@ -33,10 +33,10 @@ class SandboxServer:
     """Runs `python -m devkit.sandbox` while the context is open.
 
     The child listens on a socket this process opened, so there is no race for the port, and it ends
-    when its standard input does: however this process dies, no stand-in is left behind. (The
+    when its standard input does: however this process dies, no mock server is left behind. (The
     kernel's parent-death signal would also fire when merely the starting thread ends.)
 
-    `requests_per_second` is the default account's limit, 0 for none. The default account answers to
+    `requests_per_second` is the default account's limit, 0 for none. Its credentials are
     `DEFAULT_USERNAME` and `DEFAULT_PASSWORD`.
     """
 
@@ -75,7 +75,7 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """The stand-in's origin, such as `http://127.0.0.1:40123`; stays after a restart."""
+        """The mock server's origin, such as `http://127.0.0.1:40123`; stays after a restart."""
         return f"{self._scheme}://127.0.0.1:{self._port}"
 
     @property
@@ -108,7 +108,7 @@ class SandboxServer:
         return self
 
     def stop(self) -> None:
-        """End the stand-in at once, with whatever it holds; it has nothing to save."""
+        """Stop the server at once; it has nothing to save."""
         child, self._child = self._child, None
         client, self._client = self._client, None
         if client is not None:
