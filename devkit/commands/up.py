@@ -15,8 +15,9 @@ import sqlalchemy.exc
 from cryptography.fernet import Fernet
 
 from config.settings import Settings, load
-from devkit.commands.processes import BIN, ProcessEndedError, Processes
+from devkit.commands.processes import ProcessEndedError, Processes
 from devkit.embedded import EmbeddedServerError, EmbeddedServers
+from devkit.processes import BIN
 from worker.adapters.postgres.error_messages import connection_fault, fault_line
 from worker.commands import migrating
 from worker.commands.output import console, fail

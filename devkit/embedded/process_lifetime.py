@@ -1,34 +1,14 @@
-"""What Python's library does not offer of the kernel: lifelines between processes (Linux)."""
+"""System calls that Python's library lacks: orphans, shared memory, liveness (Linux)."""
 
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 IPC_RMID = 0
-
-
-def end_with_parent(ending: signal.Signals) -> Callable[[], None] | None:
-    """What a child calls before its program: the kernel sends it `ending` when this thread ends.
-
-    Done after the change of account, which would undo it.
-    """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def arm() -> None:
-        prctl(PR_SET_PDEATHSIG, int(ending))
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arm
 
 
 def adopt_orphans() -> None:

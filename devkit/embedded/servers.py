@@ -27,7 +27,7 @@ from devkit.embedded.state import (
     take_lock,
 )
 from devkit.embedded.supervisor_process import GuardProcess
-from devkit.embedded.waiting import polls
+from devkit.waiting import polls
 
 ATTACH_SECONDS = 60.0
 LAST_BREATH_SECONDS = 20.0

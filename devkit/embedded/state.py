@@ -12,7 +12,7 @@ from pathlib import Path
 from devkit.embedded.account import is_reachable, server_account
 from devkit.embedded.contract import EmbeddedServerError, Running
 from devkit.embedded.process_lifetime import is_alive
-from devkit.embedded.waiting import polls
+from devkit.waiting import polls
 
 REMOVE_SECONDS = 10.0
 

@@ -8,7 +8,6 @@ import re
 import secrets
 import signal
 import socket
-import subprocess
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import ClassVar
 from devkit.embedded.account import identity
 from devkit.embedded.contract import EmbeddedServerError, ServerName
 from devkit.embedded.data_dir import Place
-from devkit.embedded.process_lifetime import children_of, end_with_parent, kill_adopted
-from devkit.embedded.waiting import polls
+from devkit.embedded.process_lifetime import children_of, kill_adopted
+from devkit.processes import ChildEndedError, ChildProcess
+from devkit.waiting import polls
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -53,7 +53,7 @@ class SupervisedServer(ABC):
         self.port = port or unused_port()
         self.log = place.logs / f"{self.name}.log"
         self._port_is_fixed = port is not None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
 
     @abstractmethod
     def prepare(self) -> None:
@@ -98,11 +98,7 @@ class SupervisedServer(ABC):
         """End it as its makers intend; kill it if that takes over 20 s."""
         if self._process is None:
             return
-        self._process.send_signal(self.stop_signal)
-        # A test may have frozen it.
-        self._process.send_signal(signal.SIGCONT)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_SECONDS)
+        self._process.stop(within=STOP_SECONDS)
         self.kill()
 
     def kill(self) -> None:
@@ -111,47 +107,39 @@ class SupervisedServer(ABC):
             return
         children = children_of(self._process.pid)
         self._process.kill()
-        self._process.wait()
         kill_adopted(children)
         self._process = None
 
     def unexpected_end(self) -> str | None:
         """One line about an end nobody asked for; None while all is well."""
-        if self._process is None or self._process.poll() is None:
+        if self._process is None or self._process.is_running:
             return None
-        code = self._process.returncode
+        code = self._process.process.returncode
         reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         log = self.log.read_text(errors="replace").splitlines()
         tail = log[-1] if log else "(none)"
         return f"{self.name} ended unexpectedly ({reason}); its last log line: {tail}"
 
     def _launch(self) -> None:
-        with self.log.open("ab") as log:
-            begin = log.tell()
-            self._process = subprocess.Popen(  # noqa: S603 - a program found by binaries.py, no shell
-                self.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder(),
-                env=clean_environment(),
-                start_new_session=True,
-                preexec_fn=end_with_parent(self.stop_signal),  # noqa: PLW1509 - one thread only
-                **identity(self.place.account),
-            )
-        self._wait_until_ready(self._process, begin)
-
-    def _wait_until_ready(self, process: subprocess.Popen[bytes], begin: int) -> None:
-        for _ in polls(START_SECONDS):
-            ended = process.poll() is not None
-            written = self.log.read_bytes()[begin:].decode(errors="replace")
-            if ended:
-                self._process = None
-                raise ServerExitedError(self.name, written)
-            if self.ready_sign in written:
-                return
-        self.kill()
-        raise EmbeddedServerError(f"{self.name} did not answer within {START_SECONDS:.0f} s")
+        self._process = ChildProcess(
+            self.command(),
+            log_file=self.log,
+            ready=self.ready_sign,
+            stop_signal=self.stop_signal,
+            ends_with_parent=True,
+            cwd=self.folder(),
+            env=clean_environment(),
+            **identity(self.place.account),
+        ).start()
+        try:
+            self._process.wait_until_ready(within=START_SECONDS)
+        except ChildEndedError as error:
+            self._process = None
+            raise ServerExitedError(self.name, error.output) from error
+        except TimeoutError as error:
+            self.kill()
+            message = f"{self.name} did not answer within {START_SECONDS:.0f} s"
+            raise EmbeddedServerError(message) from error
 
     def _make_way(self, error: ServerExitedError) -> None:
         """Prepare another attempt, or raise the error if none can help."""

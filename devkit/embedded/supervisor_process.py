@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from devkit.embedded.contract import (
     Action,
@@ -18,6 +18,7 @@ from devkit.embedded.contract import (
     Running,
     ServerName,
 )
+from devkit.processes import ChildProcess, pipe_of
 
 END_SECONDS = 60.0
 PROJECT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ class GuardProcess:
     def __init__(self, order: GuardOrder, *, lock: int) -> None:
         # Opened here, so that what it says can be read even when its folder is gone.
         self._log: BinaryIO = Path(order.state_dir, "guard.log").open("a+b")  # noqa: SIM115 - closed by end()
-        self._process = subprocess.Popen(
+        self._process = ChildProcess(
             [sys.executable, "-P", "-m", "devkit.embedded.supervisor"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -38,8 +39,7 @@ class GuardProcess:
             env=os.environ | {"PYTHONPATH": str(PROJECT)},
             cwd="/",
             pass_fds=[lock],
-            start_new_session=True,
-        )
+        ).start()
         self._tell(order.to_json())
 
     @property
@@ -66,7 +66,7 @@ class GuardProcess:
 
     def has_ended(self) -> bool:
         """Whether the guard is gone."""
-        return self._process.poll() is not None
+        return not self._process.is_running
 
     def why_it_ended(self) -> str:
         """One line; to be called once, when it has ended."""
@@ -78,41 +78,28 @@ class GuardProcess:
 
     def end(self) -> bool:
         """Have it end with its servers and wait for that; whether it ended in order."""
-        with suppress(BrokenPipeError):
-            self._stdin().close()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            # Its servers end with it, by the kernel.
-            self._process.kill()
-            self._process.wait()
-        self._stdout().close()
+        # If it has to be killed, the kernel ends its servers.
+        code = self._process.stop(within=END_SECONDS)
+        pipe_of(self._process.process.stdout).close()
         self._log.close()
-        return self._process.returncode >= 0
+        return code >= 0
 
     def _tell(self, line: str) -> None:
         with suppress(BrokenPipeError):
-            self._stdin().write(line + "\n")
-            self._stdin().flush()
+            stdin = pipe_of(self._process.process.stdin)
+            stdin.write(line + "\n")
+            stdin.flush()
 
     def _next_answer(self) -> Running:
-        line = self._stdout().readline()
+        line = pipe_of(self._process.process.stdout).readline()
         if line:
             return Running.from_json(line)
-        self._process.wait()
+        self._process.process.wait()
         raise EmbeddedServerError(self._silent_end())
 
     def _silent_end(self) -> str:
         self._log.seek(0)
         said = self._log.read().decode(errors="replace").split("\n")
         last = next((part for part in reversed(said) if part.strip()), "")
-        code = self._process.returncode
+        code = self._process.process.returncode
         return f"the guard of the embedded servers ended (exit code {code}) {last}".strip()
-
-    def _stdin(self) -> IO[str]:
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
-        return self._process.stdin
-
-    def _stdout(self) -> IO[str]:
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for
-        return self._process.stdout

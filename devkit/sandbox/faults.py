@@ -140,7 +140,7 @@ class Truncated(Delivery):
 
 
 class Oversized(Delivery):
-    """The correct JSON, padded with blanks to `size_bytes`; chunked unless the length is declared."""
+    """The correct JSON, padded with blanks to `size_bytes`; chunked unless `declared`."""
 
     kind: Literal["oversized"]
     size_bytes: int = Field(default=300 * 1024, ge=1)

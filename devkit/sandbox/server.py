@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from devkit.processes import ChildProcess
 from devkit.sandbox.accounts import (
     DEFAULT_PASSWORD,
     DEFAULT_REQUESTS_PER_SECOND,
@@ -59,7 +60,7 @@ class SandboxServer:
             "--keyfile": keyfile,
         }
         self._scheme = "http" if certfile is None else "https"
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: ChildProcess | None = None
         self._client: SandboxClient | None = None
 
     def __enter__(self) -> Self:
@@ -114,25 +115,12 @@ class SandboxServer:
         if client is not None:
             client.close()
         if child is not None:
-            _end(child)
+            child.stop(within=STOP_TIMEOUT_SECONDS)
 
-    def _spawn(self, listener_fd: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, listener_fd: int) -> ChildProcess:
         given = [(name, value) for name, value in self._options.items() if value is not None]
         options = [text for name, value in given for text in (name, str(value))]
         command = [sys.executable, "-m", "devkit.sandbox", "--listener-fd", str(listener_fd)]
-        return subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [*command, *options],
-            stdin=subprocess.PIPE,
-            pass_fds=[listener_fd],
-            start_new_session=True,  # Ctrl-C is for its parent, which then ends it in its order
-        )
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.stdin is not None:
-        child.stdin.close()
-    try:
-        child.wait(STOP_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+        return ChildProcess(
+            [*command, *options], stdin=subprocess.PIPE, pass_fds=[listener_fd]
+        ).start()

@@ -96,7 +96,7 @@ class Sandbox:
         return placed.grants.order_id if placed is session else 404
 
     def find(self, session_id: str, *, kind: str, account: str) -> ScriptedSession | None:
-        """Return what a read of this account finds now: None if unknown, of another account or expired.
+        """Return what a read by this account finds now; None if it finds nothing.
 
         Klarna docs, hosted payment page: one 404 stands for expired and for not found.
         """

@@ -22,8 +22,7 @@ from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
 from tests.support.placed_orders import tries_to_order
-from tests.support.processes import BIN, CeleryProcess
-from tests.support.programs import Program
+from tests.support.processes import BIN, CeleryProcess, Program
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django_shop"
 VISIBILITY_SECONDS = 2
@@ -103,8 +102,8 @@ class Shop:
         return Program(
             command,
             ready=ready,
-            folder=EXAMPLE,
-            environment=self._environment,
+            cwd=EXAMPLE,
+            env=self._environment,
             log_file=self.folder / f"{name}.log",
         )
 

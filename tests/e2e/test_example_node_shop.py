@@ -25,7 +25,7 @@ from tests.support.eventually import eventually
 from tests.support.flower import free_port, start_flower
 from tests.support.node_projects import NODE, ROOT, installed
 from tests.support.placed_orders import tries_to_order
-from tests.support.programs import Program
+from tests.support.processes import Program
 
 EXAMPLE = ROOT / "examples" / "node_shop"
 LOGIN = "shop:a-made-up-password"
@@ -43,8 +43,8 @@ class Shop:
         self.process = Program(
             [NODE, *script.split()[1:]],
             ready="the shop is open",
-            folder=EXAMPLE,
-            environment=given
+            cwd=EXAMPLE,
+            env=given
             | {
                 "PATH": os.environ["PATH"],
                 "SHOP_PORT": str(port),

@@ -20,7 +20,7 @@ from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.placed_orders import tries_to_order
-from tests.support.programs import Program
+from tests.support.processes import Program
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stream_consumer.py"
 STREAM = "payment-session-events"
@@ -42,8 +42,8 @@ class Shop:
         return Program(
             [sys.executable, EXAMPLE],
             ready="consuming",
-            folder=self._folder,
-            environment=given
+            cwd=self._folder,
+            env=given
             | {"CONSUMER": name, "STALE_SECONDS": "1", "SHOP_DATABASE": str(self._database)}
             | {"EVENT_STREAM": stream},
             log_file=self._folder / f"{name}.log",

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import yaml
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
 from tests.support.node_projects import MUST_RUN
+from tests.support.processes import Program
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "config" / "prometheus" / "rules.yml"
@@ -93,21 +93,13 @@ def prometheus(ports: Sequence[int], folder: Path) -> Iterator[Prometheus]:
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                program("prometheus"),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'prometheus'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
+    command = [
+        program("prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with Program(command, log_file=folder / "prometheus.log"):
         server = Prometheus(port)
         eventually(server.is_up, within=30, because="Prometheus has scraped every process")
         yield server
-    finally:
-        process.terminate()
-        process.wait(10)

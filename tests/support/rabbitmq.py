@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.flower import free_port
-from tests.support.programs import Program
+from tests.support.processes import Program
 from tests.support.system_packages import program_of
 
 # Not what is on PATH: that is Debian's wrapper, for root and for its own account alone.
@@ -27,8 +27,8 @@ class RabbitMq(Program):
         super().__init__(
             [SERVER],
             ready="Server startup complete",
-            folder=folder,
-            environment=_environment(folder, self.port, names_port),
+            cwd=folder,
+            env=_environment(folder, self.port, names_port),
             log_file=folder / "rabbitmq.log",
         )
 
@@ -61,8 +61,8 @@ def rabbitmq(folder: Path) -> Iterator[RabbitMq]:
     names = Program(
         [shutil.which("epmd") or "epmd", "-d", "-address", "127.0.0.1", "-port", str(names_port)],
         ready="epmd running",
-        folder=folder,
-        environment={"PATH": os.environ["PATH"]},
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
         log_file=folder / "epmd.log",
     )
     with ExitStack() as stack:

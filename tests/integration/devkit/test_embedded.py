@@ -27,7 +27,7 @@ from devkit.embedded.binaries import find_postgres, find_valkey
 from devkit.embedded.contract import Binary, ServerOrder
 from devkit.embedded.process_lifetime import is_alive
 from devkit.embedded.valkey import ValkeyServer
-from devkit.embedded.waiting import polls
+from devkit.waiting import polls
 
 PROJECT = Path(__file__).resolve().parents[3]
 IS_ROOT = os.geteuid() == 0
