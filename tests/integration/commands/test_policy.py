@@ -141,7 +141,7 @@ def test_nothing_recorded_is_nothing_to_go_by(
 
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        "No payment session was read that has reached its end: there is nothing to go by yet.\n"
+        "No recorded payment session has ended yet: there is nothing to fit to.\n"
     )
     assert not out.exists()
 
