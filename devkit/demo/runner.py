@@ -54,7 +54,7 @@ def run(*, keep: bool) -> int:
             with Environment() as environment:
                 console.print(
                     "A mock Klarna server has payment sessions; the worker polls them and sends "
-                    "events to a stream and a webhook.\nEach line is one session: what its "
+                    "events to a stream and a webhook.\nEach line names one session: what its "
                     "customer does or what fails at Klarna, then the statuses the worker saw.\n"
                     "Servers, mock Klarna server, beat and worker: started in "
                     f"{monotonic() - started:.1f} s."

@@ -43,7 +43,7 @@ class Story:
     last_read: float
 
 
-def follow(
+def stories_of(
     traces: Iterable[Trace], schedule: Schedule, *, timed: bool = True, late_by: float = 0
 ) -> Iterator[Story]:
     """Read each trace by the schedule from `late_by` seconds on; without Klarna's times if so."""

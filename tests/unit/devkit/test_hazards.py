@@ -15,7 +15,7 @@ from devkit.simulation.population import draw
 from devkit.simulation.sojourns import STAYED, Sojourns, sojourns_of_traces
 from devkit.simulation.traces import Trace
 from tests.support.builders import POLICY
-from tests.support.recorded import follow
+from tests.support.recorded import stories_of
 
 AGES = (0.0, 20.0, 60.0, 200.0, 600.0)
 # What the tests draw from: quick at first, then slower and slower.
@@ -114,7 +114,7 @@ def test_a_change_without_klarnas_time_is_spread_between_the_two_reads():
 def of_stories(traces: Sequence[Trace]) -> Sojourns:
     """The stays as the tests' policy shows them, with the gaps between the reads."""
     rows = []
-    for story in follow(traces, by_policy(POLICY)):
+    for story in stories_of(traces, by_policy(POLICY)):
         for before, after in zip(story.seen, story.seen[1:], strict=False):
             at = after.occurred - before.occurred
             last_read = (after.previous_read or 0.0) - before.occurred
