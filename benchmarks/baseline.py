@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from benchmarks.chain import BUSIEST
 from benchmarks.environment import Deployment, Servers
@@ -53,9 +52,14 @@ def _redbeat(deployment: Deployment, module: str) -> None:
 
 
 def _taskiq(deployment: Deployment, module: str) -> None:
-    environment, taskiq = deployment.environment(), BIN / "taskiq"
-    worker: list[str | Path] = [taskiq, "worker", f"{module}:broker", "--workers", "2", *TASKS]
-    scheduler = [taskiq, "scheduler", f"{module}:scheduler", "--update-interval=1"]
+    environment, taskiq = deployment.environment(), str(BIN / "taskiq")
+    worker = [taskiq, "worker", f"{module}:broker", "--workers", "2", *TASKS]
+    scheduler = [
+        taskiq,
+        "scheduler",
+        f"{module}:scheduler",
+        "--update-interval=1",
+    ]
     deployment.run("worker", worker, environment, ready="Listening started").wait_until_ready()
     deployment.run("beat", scheduler, environment, ready="Startup completed").wait_until_ready()
 

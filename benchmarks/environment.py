@@ -62,7 +62,7 @@ class Servers:
         self._folder = folder
         self._servers = self._stack.enter_context(EmbeddedServers(folder / "servers"))
         self._create("bench_template", template="template1")
-        migration = [BIN / "alembic", "upgrade", "head"]
+        migration = [str(BIN / "alembic"), "upgrade", "head"]
         environment = {**os.environ, "DATABASE_URL": self._url("bench_template")}
         subprocess.run(  # noqa: S603 - the project's own
             migration, env=environment, check=True, capture_output=True
@@ -223,7 +223,7 @@ class Deployment:
         for process in reversed(self._running):
             process.ask_to_end()
         for process in self._running:
-            process.stop(within=END_SECONDS)
+            process.wait_for_end(within=END_SECONDS)
             if process.process.stdout is not None:
                 process.process.stdout.close()
 

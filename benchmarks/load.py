@@ -83,7 +83,7 @@ def insert_sessions(
     prefix: str = "",
     background: int = 0,
 ) -> None:
-    """Insert `count` tracked sessions, due from `first` on (seconds since the epoch), `rate` a second.
+    """Insert `count` tracked sessions: `rate` a second from `first` (seconds since the epoch) on.
 
     With them, in no order, `background` others: due over the 40 minutes after the last of them.
     """

@@ -20,7 +20,7 @@ from devkit.simulation.baselines import by_policy
 from devkit.simulation.population import draw
 from tests.support.databases import Databases
 from tests.support.processes import BIN
-from tests.support.recorded import record
+from tests.support.recorded import record, stories_of
 from worker.adapters.policy_file import read_policy
 
 TRANSITIONS = 1_000_000

@@ -124,10 +124,7 @@ class ChildProcess:
     def stop(self, *, within: float = 30.0) -> int:
         """Ask it to end; kill it if it has not ended in that time. Return its exit code."""
         self.ask_to_end()
-        with suppress(subprocess.TimeoutExpired):
-            return self.process.wait(within)
-        self.kill()
-        return self.process.wait()
+        return self.wait_for_end(within=within)
 
     def ask_to_end(self) -> None:
         """Close its standard input if that is a pipe; else send `stop_signal`."""
@@ -138,6 +135,13 @@ class ChildProcess:
             self.signal(self._stop_signal)
             # A process that is suspended handles no other signal.
             self.signal(signal.SIGCONT)
+
+    def wait_for_end(self, *, within: float = 30.0) -> int:
+        """Wait for its end, kill it if it does not come in time, and return its exit code."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(within)
+        self.kill()
+        return self.process.wait()
 
     def kill(self) -> None:
         """End it and the children in its process group at once."""

@@ -22,11 +22,6 @@ class Program(ChildProcess):
             self.wait_until_ready()
         return self
 
-    def stop(self, *, within: float = 30) -> int:
-        """Ask it to end, and return its exit code."""
-        self.ask_to_end()
-        return self.wait_for_end(within=within)
-
     def wait_for_end(self, *, within: float = 30) -> int:
         """Return its exit code; it is killed, and the test fails, if it does not end in time."""
         try:
