@@ -68,7 +68,7 @@ def read_traces(path: Path) -> list[Trace]:
     """Return the traces in a file of JSON Lines; `-` is standard input.
 
     Raises:
-        JsonLinesError: the file cannot be read, is empty, or has a faulty line, which the message names.
+        JsonLinesError: the file cannot be read or is empty, or a line is faulty.
     """
     traces = list(_each_trace(path))
     if not traces:
