@@ -76,7 +76,7 @@ def sandbox_server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def sandbox(sandbox_server: SandboxServer) -> SandboxClient:
-    """The Klarna stand-in, as new."""
+    """The Klarna mock Klarna server, as new."""
     sandbox_server.client.reset()
     return sandbox_server.client
 

@@ -165,8 +165,8 @@ def _migrate() -> None:
         migrating.upgrade()
     except sqlalchemy.exc.DBAPIError as error:
         if isinstance(error, sqlalchemy.exc.OperationalError):
-            hint = "Remove DATABASE_URL from .env: then `up` starts its own Postgres."
-            fail(f"Postgres {connection_fault(error)} {hint}")
+            own = "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own."
+            fail(f"Postgres {connection_fault(error)} {own}")
         fault = fault_line(error)
         if fault is None:
             raise

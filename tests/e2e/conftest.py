@@ -22,7 +22,7 @@ def deployment(environment: dict[str, str], tmp_path: Path) -> Iterator[Deployme
 
 @pytest.fixture(scope="module")
 def klarna(sandbox_server: SandboxServer) -> SandboxClient:
-    """The Klarna stand-in, as new for the tests of a file: they keep to sessions of their own."""
+    """The mock Klarna server, reset for the tests of a file: each uses its own sessions."""
     sandbox_server.client.reset()
     return sandbox_server.client
 

@@ -47,7 +47,7 @@ OTHERS = {name: f"{name}-user" for name in ("refused", "forbidden", "throttled")
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[SandboxServer]:
-    """A stand-in of one account, down until a test starts it; its address stays the same."""
+    """A mock Klarna server of one account, down until a test starts it; its address stays."""
     server = SandboxServer().start()
     server.stop()
     yield server

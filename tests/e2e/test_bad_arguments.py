@@ -111,7 +111,7 @@ def test_a_bad_argument_fails_the_task_naming_the_field(
 @pytest.mark.parametrize(
     "url",
     [
-        # This one would reach the stand-in, were it asked.
+        # This one would reach the mock Klarna server, were it asked.
         "{localhost}/hpp/v1/sessions/bad-url",
         "https://api.klarna.com/hpp/v1/sessions/bad-url",
         "{klarna}@evil.example/hpp/v1/sessions/bad-url",

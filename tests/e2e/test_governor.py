@@ -1,6 +1,6 @@
 """Two workers and two beats under one account's quota, and while its reads fail.
 
-Counted by the stand-in, which enforces its limit.
+Counted by the mock Klarna server, which enforces its limit.
 """
 
 from __future__ import annotations

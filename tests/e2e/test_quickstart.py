@@ -1,4 +1,4 @@
-"""docs/quickstart.md, block by block, with the stand-in where the playground would be."""
+"""docs/quickstart.md, block by block, with the mock Klarna server where the playground would be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from devkit.sandbox.server import SandboxClient
 from tests.support.eventually import eventually
 from tests.support.processes import BIN
-from worker.cli import sandbox as serve_stand_in
+from worker.cli import sandbox as serve_mock
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()
@@ -22,8 +22,8 @@ PROGRAMS = dict(re.findall(r"^```python (\S+)\n(.*?)^```$", PAGE, re.MULTILINE |
 SET_UP, PLAYGROUND, STAND_IN, UP, CHECK, CREATE, TRACK, LOOK, PAY, NUDGE, SEE, CONFIRM = re.findall(
     r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 )
-# Where the page has the stand-in; the test's is elsewhere.
-WRITTEN = f"http://127.0.0.1:{inspect.signature(serve_stand_in).parameters['port'].default}"
+# Where the page has the mock Klarna server; the test's is elsewhere.
+WRITTEN = f"http://127.0.0.1:{inspect.signature(serve_mock).parameters['port'].default}"
 # What a newcomer's machine has; no setting of ours.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 PATIENT_SECONDS = 60

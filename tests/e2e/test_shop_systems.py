@@ -15,9 +15,9 @@ from tests.support.canaries import Canaries
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
-from tests.support.places import database_places, log_places, redis_places
 from tests.support.shop_systems import commerce_layer_environment, payway_environment
 from tests.support.task_events import TaskEvents
+from tests.support.text_locations import database_locations, log_locations, redis_locations
 
 # At the first read: when the next one comes is the polling policy's business.
 PAID = [{"after": 0, "status": "authorized"}]
@@ -205,13 +205,13 @@ def test_tokens_are_nowhere_but_in_the_requests(
     canaries.add("client secret", shop.environment["PAYWAY_CLIENT_SECRET"])
     assert canaries.named("access token")
     with redis.Redis.from_url(shop.environment["REDIS_URL"]) as server:
-        places = [
-            *redis_places(server),
-            *database_places(shop.environment["DATABASE_URL"]),
-            *log_places(folder),
+        locations = [
+            *redis_locations(server),
+            *database_locations(shop.environment["DATABASE_URL"]),
+            *log_locations(folder),
             ("task events", repr(task_events.all())),
         ]
-    found = {place: names for place, text in places if (names := canaries.found_in(text))}
+    found = {location: names for location, text in locations if (names := canaries.found_in(text))}
     assert found == {"Redis key payment-session-events": {"authorization token"}}
 
 

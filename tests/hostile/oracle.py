@@ -79,10 +79,10 @@ def check_answer(answer: Answer) -> None:
 
 
 def _check_error(error: ObservationError) -> None:
-    told = str(error)
-    assert told.isprintable()
-    assert told.isascii()
-    assert len(told) <= LONGEST_ERROR
+    text = str(error)
+    assert text.isprintable()
+    assert text.isascii()
+    assert len(text) <= LONGEST_ERROR
     if isinstance(error, RateLimitedError) and error.retry_after is not None:
         assert timedelta(0) <= error.retry_after <= timedelta(days=1)
 

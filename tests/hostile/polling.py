@@ -30,25 +30,25 @@ async def answer_each_line(origin: str, seconds: float) -> None:
         timeout=timedelta(seconds=seconds),
     )
     while line := await anyio.to_thread.run_sync(sys.stdin.readline):
-        told: Counter[str] = Counter()
+        outcomes: Counter[str] = Counter()
         _forget_peak()
         started = monotonic()
         async with anyio.create_task_group() as group:
             for number in range(int(line)):
-                group.start_soon(_poll, klarna, f"{origin}/{number}", told)
-        figures = {"told": told, "seconds": monotonic() - started, "peak_kib": _peak_kib()}
+                group.start_soon(_poll, klarna, f"{origin}/{number}", outcomes)
+        figures = {"outcomes": outcomes, "seconds": monotonic() - started, "peak_kib": _peak_kib()}
         sys.stdout.write(json.dumps(figures) + "\n")
         sys.stdout.flush()
     await klarna.aclose()
 
 
-async def _poll(klarna: HttpxKlarna, url: str, told: Counter[str]) -> None:
+async def _poll(klarna: HttpxKlarna, url: str, outcomes: Counter[str]) -> None:
     session = a_session(session_id=url.rpartition("/")[2], session_url=url)
     try:
         observation = await klarna.read(session)
-        told[observation.status] += 1
+        outcomes[observation.status] += 1
     except ObservationError as error:
-        told[error.label] += 1
+        outcomes[error.label] += 1
 
 
 # Not `ru_maxrss`: that begins with what the process needed before it became this program.

@@ -11,8 +11,8 @@ import httpx
 
 from devkit.processes import celery_command
 from tests.support.eventually import eventually
-from tests.support.places import Place
 from tests.support.processes import Program
+from tests.support.text_locations import Location
 
 _SORTED = {"order[0][column]": "0", "columns[0][data]": "name", "order[0][dir]": "asc"}
 
@@ -62,7 +62,7 @@ class Flower:
         self.text("/api/workers", refresh=1, workername=worker)
         return self.text(f"/worker/{worker}")
 
-    def places(self, worker: str) -> Iterator[Place]:
+    def locations(self, worker: str) -> Iterator[Location]:
         """Every page, and every answer of its API that reads."""
         yield "Flower's workers", self.text("/workers")
         yield "Flower's worker page", self.active(worker)
@@ -99,7 +99,7 @@ def free_port() -> int:
 
 @contextmanager
 def start_flower(environment: Mapping[str, str], port: int, log_file: Path) -> Iterator[None]:
-    """Run Flower meanwhile; its debug log goes to `log_file`."""
+    """Run Flower; its debug log goes to `log_file`."""
     options = ("--address=127.0.0.1", f"--port={port}", "--logging=debug")
     with Program(
         celery_command("worker", "flower", *options), log_file=log_file, env=dict(environment)

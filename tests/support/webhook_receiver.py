@@ -1,4 +1,4 @@
-"""A shop's webhook endpoint over real HTTP: it keeps what it is sent and answers as it is told."""
+"""A shop's webhook endpoint over real HTTP: keeps what it receives; responds as the test says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-ins of Commerce Layer and Payway: answers in the form that each documents."""
+"""The mock Klarna servers of Commerce Layer and Payway: answers in the form that each documents."""
 
 from __future__ import annotations
 

@@ -83,18 +83,18 @@ ANSWER_FIELDS = {
 }
 
 
-def with_something_wild(
+def with_something_invalid(
     fields: dict[str, st.SearchStrategy[object]],
 ) -> st.SearchStrategy[dict[str, object]]:
     """Objects of these fields: as they should be, with a few of them anything at all."""
     right = st.fixed_dictionaries({}, optional=fields)
-    wild = st.dictionaries(
+    invalid = st.dictionaries(
         st.sampled_from(sorted(fields)) | texts, documents | long_texts | texts, max_size=2
     )
-    return st.builds(lambda sound, odd: sound | odd, right, wild)
+    return st.builds(lambda sound, odd: sound | odd, right, invalid)
 
 
-answers_as_json = with_something_wild(ANSWER_FIELDS)
+answers_as_json = with_something_invalid(ANSWER_FIELDS)
 _ENCODINGS = ["utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7"]
 
 

@@ -18,7 +18,7 @@ from worker.celery_app.runtime import Runtime
 LEASE_SECONDS = 60
 
 
-class Scene:
+class InProcess:
     """`track` is the task a shop enqueues; `poll` is what beat and a worker do with a row."""
 
     def __init__(self, runtime: Runtime, stored: Stored, origin: str) -> None:
@@ -61,7 +61,7 @@ class Scene:
 
 
 @contextmanager
-def opened(environment: Mapping[str, str]) -> Iterator[Scene]:
+def opened(environment: Mapping[str, str]) -> Iterator[InProcess]:
     """The runtime of a worker with this environment, found by the tasks' own bodies."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         settings, app = deployed(environment, monkeypatch)
@@ -72,7 +72,7 @@ def opened(environment: Mapping[str, str]) -> Iterator[Scene]:
         runtime.start(open_worker(settings, app))
         stored = Stored(environment["DATABASE_URL"])
         try:
-            yield Scene(runtime, stored, environment["KLARNA_BASE_URL"])
+            yield InProcess(runtime, stored, environment["KLARNA_BASE_URL"])
         finally:
             stored.close()
             runtime.close()
