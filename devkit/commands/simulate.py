@@ -19,7 +19,7 @@ from worker.commands.output import WRONG_USAGE, fail, print_json, print_rows, sa
 from worker.domain.policy import PollPolicy
 
 
-def simulate(
+def simulate(  # one parameter for each option of the command
     *,
     traces: Path | None,
     policy: Path | None,

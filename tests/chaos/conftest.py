@@ -1,4 +1,4 @@
-"""Trials: a deployment with short waits, proxies before its servers, and figures kept of each."""
+"""Chaos experiments: a deployment with short waits, proxies before its servers, and figures."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
-    """Everybody's environment, with the waits that decide how long a recovery takes."""
+    """The environment, with the waits that decide how long a recovery takes."""
     return environment | FAULTS_WAITS
 
 
 @pytest.fixture
 def klarna(sandbox: SandboxClient) -> Iterator[SandboxClient]:
-    """The Klarna mock Klarna server without a rate limit: only a fault slows it."""
+    """The mock Klarna server without a rate limit: only a fault slows it."""
     sandbox.set_limiter(0)
     yield sandbox
     sandbox.set_limiter(DEFAULT_REQUESTS_PER_SECOND)
@@ -58,7 +58,7 @@ def deployment(
     environment: dict[str, str],
     tmp_path: Path,
     postgres: TcpProxy,  # noqa: ARG001 - it outlives the processes that it was given to
-    valkey: TcpProxy,  # noqa: ARG001 - likewise
+    valkey: TcpProxy,  # noqa: ARG001 - the proxy is in use
 ) -> Iterator[Deployment]:
     with deploy(environment, tmp_path) as deployed:
         yield deployed
@@ -75,7 +75,7 @@ def experiment(
 
 @pytest.fixture
 def judge(klarna: SandboxClient, request: pytest.FixtureRequest) -> Judge:
-    """Counts what a fault cost, for tests that bring it about by themselves."""
+    """Counts the cost of a fault, for tests that cause it themselves."""
 
     def count(deployment: Deployment, in_flight: list[str], *, since: datetime) -> None:
         experiment = request.node.stash[_EXPERIMENT] = Experiment(deployment, klarna)

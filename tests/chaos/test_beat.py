@@ -1,4 +1,4 @@
-"""Beat killed, beat in numbers, beat stopped: the schedule is in Postgres, not in beat."""
+"""Beat killed, several beats, beat stopped: the schedule is in Postgres, not in beat."""
 
 from __future__ import annotations
 

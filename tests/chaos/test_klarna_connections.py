@@ -1,4 +1,4 @@
-"""No connection to Klarna comes about: no address, no TLS, somebody else's certificate.
+"""No connection to Klarna: no address, no TLS, a foreign certificate.
 
 The name server is `tests/support/shims`: it answers for one name, in the worker's process only.
 """
@@ -106,7 +106,7 @@ def test_who_answers_in_klarnas_place_speaks_no_tls(
 
     way.proxy.lead_to(sandbox_server.url)
     wait_until_all_fail(experiment)
-    assert len(sandbox_server.client.requests()) == seen, "nobody was told the password"
+    assert len(sandbox_server.client.requests()) == seen, "the password was not sent"
 
     way.proxy.lead_to(way.server.url)
     experiment.fault_over()
@@ -125,7 +125,7 @@ def test_who_answers_in_klarnas_place_shows_another_certificate(
     with SandboxServer(certfile=certificate, keyfile=key) as impostor:
         way.proxy.lead_to(impostor.url)
         wait_until_all_fail(experiment)
-        assert impostor.client.requests() == [], "nobody was told the password"
+        assert impostor.client.requests() == [], "the password was not sent"
 
     way.proxy.lead_to(way.server.url)
     experiment.fault_over()

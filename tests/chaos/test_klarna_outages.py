@@ -1,4 +1,4 @@
-"""Klarna answers everybody the same wrong thing, for minutes: 503, 429, a 403 page."""
+"""Klarna returns the same error for every session, for minutes: 503, 429, a 403 page."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_klarna_limits_the_rate_far_below_what_is_due(experiment: Experiment):
 
 
 def recover(experiment: Experiment) -> None:
-    """Klarna is well again; whoever still waits for his backoff, comes due."""
+    """End the outage; sessions that wait for their backoff become due."""
     experiment.klarna.clear_faults()
     experiment.klarna.release()
     experiment.let_pass(LONGEST_WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""Klarna answers late, in drops, or after the worker was frozen past its leases."""
+"""Klarna responds late, byte by byte, or after the worker was suspended beyond its leases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to Postgres of which one end is gone and nobody was told."""
+"""Half-open connections to Postgres."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_a_worker_is_killed_after_its_deliveries_and_before_it_marks_them(
     experiment.fault_over()
     experiment.end()
     assert len(experiment.consumer.read()) > len(experiment.consumer.once()), (
-        "delivered twice, told once"
+        "delivered twice, processed once"
     )
 
 

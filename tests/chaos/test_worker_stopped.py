@@ -1,4 +1,4 @@
-"""A worker told to end, in every way there is: what it had in hand is finished or handed back."""
+"""A worker is asked to end, in every way: its polls are finished or released."""
 
 from __future__ import annotations
 

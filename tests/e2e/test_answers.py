@@ -110,8 +110,8 @@ def test_every_fault_is_survived_and_the_paid_session_is_completed(
     assert {name: outcomes[s] for name, s in sessions.items()} == dict.fromkeys(FAULTS, "completed")
     met = {fault["session_id"]: fault["hits"] for fault in klarna.faults()}
     assert {name: met[s] for name, s in sessions.items()} == dict.fromkeys(FAULTS, 2)
-    told = {name: [e["type"] for e in deployment.received_of(s)] for name, s in sessions.items()}
-    assert told == {name: ["payment_session.authorized"] for name in FAULTS}
+    events = {name: [e["type"] for e in deployment.received_of(s)] for name, s in sessions.items()}
+    assert events == {name: ["payment_session.authorized"] for name in FAULTS}
     assert not klarna.requests(session_id="elsewhere")
 
 

@@ -1,4 +1,4 @@
-"""An authorization without an order: told in time, once, until it is confirmed or lapsed."""
+"""An authorization without an order: one event in time, until it is confirmed or lapsed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def pay(
     return created["session_id"], created["authorization_token"]
 
 
-def told(shop: Deployment, session_id: str) -> list[tuple[str, int | None]]:
+def events_of(shop: Deployment, session_id: str) -> list[tuple[str, int | None]]:
     """The session's events in the stream: the type's last word, and the minutes left."""
     return [
         (event["type"].removeprefix("payment_session."), event["data"].get("minutes_left"))
@@ -58,11 +58,13 @@ def told(shop: Deployment, session_id: str) -> list[tuple[str, int | None]]:
     ]
 
 
-def wait_until_told(
+def wait_until_events_of(
     shop: Deployment, session_id: str, *events: tuple[str, int | None]
 ) -> list[tuple[str, int | None]]:
-    eventually(lambda: told(shop, session_id) == list(events), because=f"{events} are told")
-    return told(shop, session_id)
+    eventually(
+        lambda: events_of(shop, session_id) == list(events), because=f"{events} are delivered"
+    )
+    return events_of(shop, session_id)
 
 
 def let_pass(shop: Deployment, session_id: str, *, minutes: float) -> None:
@@ -87,9 +89,9 @@ def test_a_missing_order_is_told_with_20_10_and_5_minutes_left_and_when_it_is_to
     for minutes, minutes_left in ((5.5, 20), (10, 10), (5, 5)):
         let_pass(shop, session_id, minutes=minutes)
         expected.append(("authorization_expiring", minutes_left))
-        wait_until_told(shop, session_id, *expected)
+        wait_until_events_of(shop, session_id, *expected)
     let_pass(shop, session_id, minutes=5)
-    wait_until_told(shop, session_id, *expected, LAPSED)
+    wait_until_events_of(shop, session_id, *expected, LAPSED)
 
     first, *later = shop.received_of(session_id)
     assert first["data"]["authorization_token"] == token
@@ -105,26 +107,26 @@ def test_a_missing_order_is_told_with_20_10_and_5_minutes_left_and_when_it_is_to
     ("minutes_left", "event"),
     [(18.9, ("authorization_expiring", 19)), (3.9, ("authorization_expiring", 4)), (-5, LAPSED)],
 )
-def test_of_a_payment_that_is_seen_late_only_the_most_urgent_is_told(
+def test_of_a_payment_that_is_seen_late_only_the_most_urgent_is_events_of(
     shop: Deployment, klarna: SandboxClient, minutes_left: float, event: tuple[str, int | None]
 ):
     session_id, _ = pay(shop, klarna, minutes_left=minutes_left)
 
-    assert wait_until_told(shop, session_id, AUTHORIZED, event)
+    assert wait_until_events_of(shop, session_id, AUTHORIZED, event)
 
 
 def test_the_shops_confirmation_stops_the_clock(shop: Deployment, klarna: SandboxClient):
     session_id, _ = pay(shop, klarna, minutes_left=18.9)
-    wait_until_told(shop, session_id, AUTHORIZED, ("authorization_expiring", 19))
+    wait_until_events_of(shop, session_id, AUTHORIZED, ("authorization_expiring", 19))
 
     shop.send("payment_sessions.confirm_order", session_id, "order-17")
     shop.wait_for_confirmation(session_id, "order-17")
     let_pass(shop, session_id, minutes=30)
 
-    # Whoever is due after it is told: the confirmed one was passed by.
+    # The next one has its event: the confirmed one was left out.
     other, _ = pay(shop, klarna, minutes_left=-1)
-    wait_until_told(shop, other, AUTHORIZED, LAPSED)
-    assert told(shop, session_id) == [AUTHORIZED, ("authorization_expiring", 19)]
+    wait_until_events_of(shop, other, AUTHORIZED, LAPSED)
+    assert events_of(shop, session_id) == [AUTHORIZED, ("authorization_expiring", 19)]
 
 
 def test_a_session_whose_order_is_at_klarna_is_waited_for_by_nobody(
@@ -136,6 +138,6 @@ def test_a_session_whose_order_is_at_klarna_is_waited_for_by_nobody(
     )
 
     other, _ = pay(shop, klarna, minutes_left=-1)
-    wait_until_told(shop, other, AUTHORIZED, LAPSED)
-    assert told(shop, placed) == [AUTHORIZED, ("order_placed", None)]
-    assert told(shop, complete) == [("completed", None)]
+    wait_until_events_of(shop, other, AUTHORIZED, LAPSED)
+    assert events_of(shop, placed) == [AUTHORIZED, ("order_placed", None)]
+    assert events_of(shop, complete) == [("completed", None)]

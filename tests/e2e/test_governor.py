@@ -97,7 +97,7 @@ def test_twice_the_quota_is_offered_and_the_budget_is_used_without_a_429(
 def test_an_account_whose_reads_fail_is_probed_and_then_asked_more_and_more(
     governed: Deployment, sandbox: SandboxClient
 ):
-    """Probes instead of the crowd, told once; within seconds of the end all is polled again."""
+    """Probes instead of all sessions, one log event; at the end all are polled within seconds."""
     on_time = followed(governed, sandbox, 5, "default")
     failing = followed(governed, sandbox, 80, "busy")
     polled = "SELECT session_id FROM payment_sessions WHERE account = 'busy' AND {} > 0"

@@ -171,7 +171,7 @@ def test_an_address_that_sql_cannot_check_is_never_read_and_can_be_corrected(
         sql_shop.track(connection, session_id, session_url=evil)
         eventually(
             lambda: "origin_not_allowed" in str((shop.session(session_id) or {})["last_error"]),
-            because="it is told why nothing is read",
+            because="its error says why nothing is read",
         )
         assert klarna.requests(session_id=session_id) == []
         url = f"{klarna.url}/hpp/v1/sessions/{session_id}"

@@ -44,8 +44,8 @@ def test_the_page_leads_from_nothing_to_an_authorized_payment(
     for name, program in PROGRAMS.items():
         (temporary / name).write_text(program)
     with up(temporary):
-        told = run(temporary, CHECK)
-        assert all(line.startswith("ok ") for line in told.splitlines()), told
+        output = run(temporary, CHECK)
+        assert all(line.startswith("ok ") for line in output.splitlines()), output
         assert "Pay at http" in run(temporary, CREATE)
         run(temporary, TRACK)
         shown(temporary, LOOK, "WAITING", "quickstart-1")

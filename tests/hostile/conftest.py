@@ -1,4 +1,4 @@
-"""Hostile servers, and the worker's inside over real servers."""
+"""Hostile servers, and the worker's services over real servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.deployment import environment_of
 
 @pytest.fixture(scope="module")
 def klarna() -> Iterator[Listener]:
-    """What the deployment takes for Klarna: the one allowed origin."""
+    """The only allowed origin, as Klarna."""
     with Listener(say(answer(b'{"status": "WAITING"}'))) as listening:
         yield listening
 
@@ -42,7 +42,7 @@ def shared_in_process(hostile_environment: dict[str, str]) -> Iterator[InProcess
 
 @pytest.fixture
 def in_process(shared_in_process: InProcess, klarna: Listener) -> Iterator[InProcess]:
-    """The shared in_process, with nothing stored and nothing heard."""
+    """The shared services, with nothing stored and no request received."""
     shared_in_process.forget()
     klarna.heard()
     said = klarna.saying

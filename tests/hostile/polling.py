@@ -1,4 +1,4 @@
-"""A process that polls a hostile server many times at once and tells what it cost.
+"""A process that polls a hostile server many times at once and prints what that cost.
 
 Started by the tests: `python -m tests.hostile.polling ORIGIN SECONDS`. For each line on its
 standard input, a number of polls, it answers one JSON line.
@@ -51,14 +51,14 @@ async def _poll(klarna: HttpxKlarna, url: str, outcomes: Counter[str]) -> None:
         outcomes[error.label] += 1
 
 
-# Not `ru_maxrss`: that begins with what the process needed before it became this program.
+# Not `ru_maxrss`: that includes the process before it became this program.
 def _peak_kib() -> int:
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
 def _forget_peak() -> None:
-    """Linux, proc(5): the peak is counted anew."""
+    """Reset the peak; Linux, proc(5)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

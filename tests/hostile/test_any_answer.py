@@ -1,4 +1,4 @@
-"""Whatever Klarna answers: no crash, nothing harmful kept, no change but as DESIGN 5 says."""
+"""Any response of Klarna: no crash, nothing harmful stored, only the documented changes."""
 
 from __future__ import annotations
 

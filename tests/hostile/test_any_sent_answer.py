@@ -1,4 +1,4 @@
-"""Whatever bytes a server sends: the whole client, over TCP, ends in an answer or a typed error."""
+"""Any bytes of a server: the whole client, over TCP, returns a response or a typed error."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_any_bytes_from_the_server_are_an_answer_or_a_typed_error(
         listener.saying = say(said)
         started = time.monotonic()  # noqa: TID251 - how long a test took
         check_answer(read())
-        took = time.monotonic() - started  # noqa: TID251 - likewise
+        took = time.monotonic() - started  # noqa: TID251 - a duration is measured
         # Far above the deadline: a busy machine is slow, only a read without end is wrong.
         assert took < TIMEOUT.total_seconds() + 30
 

@@ -1,4 +1,4 @@
-"""Whatever text stands in the environment: settings that work, or faults that tell no secret."""
+"""Any text in the environment: valid settings, or errors that show no secret."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def check_faults(error: InvalidSettingsError) -> None:
 
 
 def check_that_they_work(settings: Settings) -> None:
-    """What a process does with them when it starts, short of connecting."""
+    """Do what a process does with them at its start, without connecting."""
     create_engine(settings.database_url.get_secret_value())
     Redis.from_url(settings.redis_url.get_secret_value())
     for account in settings.accounts.values():

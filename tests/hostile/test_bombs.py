@@ -1,4 +1,4 @@
-"""Fifty polls at once of answers made to exhaust the reader: typed errors, in bounds measured."""
+"""Fifty polls at once of responses that exhaust their reader: typed errors, within bounds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Polls = Callable[[int], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def polls(klarna: Listener) -> Iterator[Polls]:
-    """Polls so many times at once in a process of its own; returns its figures."""
+    """Poll so many times at once in a separate process; return its figures."""
     command = [sys.executable, "-m", "tests.hostile.polling", klarna.origin, str(TIMEOUT_SECONDS)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -41,7 +41,7 @@ def polls(klarna: Listener) -> Iterator[Polls]:
 
 @pytest.fixture(scope="module")
 def idle_kib(klarna: Listener, polls: Polls) -> int:
-    """What the process needs before anything hostile: one sound answer was read."""
+    """Return the memory of the process after one valid response."""
     klarna.saying = say(answer(b'{"status": "WAITING"}'))
     figures = polls(1)
     assert figures["outcomes"] == {"WAITING": 1}

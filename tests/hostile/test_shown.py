@@ -1,4 +1,4 @@
-"""What a terminal or a log shows of strings from outside: the characters, never their effect."""
+"""Terminals and logs show strings from outside without the effect of control characters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.builders import CANARY_TOKEN
 from tests.support.processes import BIN
 from worker.commands import reading
 
-# What rich writes itself to a terminal: colours and weights.
+# What rich itself writes to a terminal.
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -37,7 +37,7 @@ def shown_in_process(
 
 
 def store(in_process: InProcess, text: str) -> None:
-    """A row with the text wherever text can stand, and a transition and an event of its."""
+    """Store a session, a transition and an event with the text in every text column."""
     columns = dict.fromkeys(
         ("account", "session_url", "reference", "status", "order_id", "klarna_reference"), text
     )
@@ -127,16 +127,16 @@ def in_a_terminal(command: list[str], environment: dict[str, str]) -> str:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is one."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
 
 @contextmanager
 def logged_to(stream: io.StringIO) -> Iterator[None]:
-    """Log as a process does whose standard error is `stream`."""
+    """Configure logging to `stream`, as standard error."""
     root, before = logging.getLogger(), sys.stderr
     handlers, level = root.handlers, root.level
     sys.stderr = stream
@@ -150,7 +150,7 @@ def logged_to(stream: io.StringIO) -> Iterator[None]:
 
 
 def log_everywhere(text: str) -> int:
-    """Log the text in each place it may stand in; returns how many records that were."""
+    """Log the text in every part of a record; return how many records that were."""
     ours, foreign = structlog.get_logger("worker.hostile"), logging.getLogger("celery.hostile")
     ours.warning("poll_dropped", session_id=text, error=text, count=1)
     ours.warning("polls", ids=[text], known={text: text})

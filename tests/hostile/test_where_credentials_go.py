@@ -29,7 +29,7 @@ FULL_WIDTH = str.maketrans("0123456789", "".join(chr(0xFF10 + n) for n in range(
 
 @pytest.fixture(scope="module")
 def strangers() -> Iterator[list[Listener]]:
-    """Somebody else, on one port of each loopback address."""
+    """A foreign server, on one port of each loopback address."""
     with ExitStack() as stack:
         said = say(answer(b'{"status": "COMPLETED"}'))
         first = stack.enter_context(Listener(said))
@@ -40,13 +40,13 @@ def strangers() -> Iterator[list[Listener]]:
 
 @pytest.fixture
 def everybody(klarna: Listener, strangers: list[Listener]) -> list[Listener]:
-    """Each who listens, Klarna's mock Klarna server too."""
+    """Each who listens, the mock Klarna server too."""
     return [klarna, *strangers]
 
 
 @pytest.fixture(autouse=True)
 def _silence(everybody: list[Listener]) -> None:
-    """Nobody has heard anything yet; and all of this machine's own addresses may be reached."""
+    """No server has received a request yet; all addresses of this machine may be connected to."""
     from pytest_socket import socket_allow_hosts  # noqa: PLC0415 - patches sockets on import
 
     here = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::", "localhost"]  # noqa: S104 - spelled
@@ -170,7 +170,7 @@ def test_an_answer_that_asks_to_go_elsewhere_is_not_followed(
 def test_the_table_is_long_and_the_listeners_would_hear_what_it_leads_to(
     klarna: Listener, strangers: list[Listener], everybody: list[Listener]
 ):
-    """A client that checks nothing reaches them through many of these URLs."""
+    """Without checks, a client reaches them through many of these URLs."""
     assert len(TRICKY) >= 60
     with httpx.Client(timeout=2, trust_env=False, auth=("user", "secret")) as careless:
         for template in TRICKY.values():

@@ -117,7 +117,7 @@ def test_no_secret_and_nobodys_data_stand_where_they_do_not_belong(
     found = {name: canary.canaries.found_in(text) for name, text in locations}
 
     assert {name: leaked for name, leaked in found.items() if leaked and name not in GIVEN} == {}
-    _assert_the_run_is_told_of(canary, locations)
+    _assert_the_run_is_in(canary, locations)
     _assert_sinks_were_given_the_tokens(canary, found)
     _assert_columns_decrypt_to_the_tokens(canary)
 
@@ -155,10 +155,10 @@ def _be_refused(canary: CanaryDeployment, roles: Roles, folder: Path) -> Iterato
         process.stop()
 
 
-def _assert_the_run_is_told_of(canary: CanaryDeployment, locations: list[Location]) -> None:
+def _assert_the_run_is_in(canary: CanaryDeployment, locations: list[Location]) -> None:
     """Each place was read as it is: it names what was run. An empty one would prove nothing."""
     session_id = next(iter(canary.run.tokens))
-    told = {
+    expected_words = {
         "worker-0.log": session_id,
         "beat-1.log": "polls_sent",
         "flower.log": "payment_sessions.track",
@@ -181,7 +181,9 @@ def _assert_the_run_is_told_of(canary: CanaryDeployment, locations: list[Locatio
         GIVEN[1]: session_id,
     }
     texts = dict(locations)
-    assert {name for name, words in told.items() if words not in texts.get(name, "")} == set()
+    assert {
+        name for name, words in expected_words.items() if words not in texts.get(name, "")
+    } == set()
     assert any(session_id in text for name, text in locations if "task page" in name)
     assert any("celery" in text for name, text in locations if name.startswith("process"))
 

@@ -92,22 +92,22 @@ async def test_a_token_goes_before_its_hour_is_over_once_its_order_is_confirmed(
 ):
     """Where every sink has it: one that has not may be the one that locations the order."""
     key = environment["TOKEN_ENCRYPTION_KEYS"]
-    for name, delivered in (("told", True), ("untold", False), ("unconfirmed", True)):
+    for name, delivered in (("delivered", True), ("undelivered", False), ("unconfirmed", True)):
         add_authorized(stored, name, name, key=key, good_for=60, delivered=delivered)
 
     async with services() as opened:
-        await opened.confirmation.confirm_order("told", "order-1")
-        await opened.confirmation.confirm_order("untold", "order-2")
+        await opened.confirmation.confirm_order("delivered", "order-1")
+        await opened.confirmation.confirm_order("undelivered", "order-2")
         await opened.housekeeping.purge()
 
-    assert set(decrypted(stored, keys=[key])) == {"untold", "unconfirmed"}
+    assert set(decrypted(stored, keys=[key])) == {"undelivered", "unconfirmed"}
 
 
 @pytest.mark.anyio
 async def test_an_event_whose_token_is_spent_comes_all_the_same_without_it(
     services: OpenServices, stored: Stored, environment: dict[str, str], client: redis.Redis
 ):
-    """The shop is told late of an authorization, and by its time that it cannot be used."""
+    """The event of an authorization is late, and its time says that it cannot be used."""
     key = environment["TOKEN_ENCRYPTION_KEYS"]
     add_authorized(stored, "late", "the-token", key=key, good_for=-1, delivered=False)
     stored.rows("UPDATE payment_sessions SET finished_at = now() - interval '61 minutes'")

@@ -13,7 +13,7 @@ __all__ = ["BIN", "CeleryProcess", "Program"]
 
 
 class Program(ChildProcess):
-    """Ready once it is started; a test fails where it does not end in time."""
+    """A child process that `start` waits for; a test fails if it does not end in time."""
 
     def start(self, *, wait: bool = True) -> Self:
         """Start it, and wait until it says that it is ready."""

@@ -27,7 +27,7 @@ DASHBOARD = ROOT / "config" / "grafana" / "dashboards" / "payment-sessions.json"
 
 
 def program(name: str) -> str:
-    """Where it is. Without it the test is skipped and says so; under .ci/run it fails."""
+    """Return its path. Without it the test is skipped; under .ci/run it fails."""
     found = shutil.which(name)
     if found is None:
         refuse = pytest.fail if os.environ.get(MUST_RUN) else pytest.skip
@@ -58,19 +58,19 @@ class Prometheus:
         self._address = f"http://127.0.0.1:{port}"
 
     def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - its JSON
-        """What the API answers: its `data`."""
+        """Return the `data` of the API's response."""
         url = f"{self._address}{path}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - of this machine
             return json.load(answer)["data"]
 
     def result(self, expression: str) -> list[dict[str, Any]]:
-        """The series that a query answers now; a rate is over the last 20 seconds."""
+        """Return the series of a query now; a rate is over the last 20 seconds."""
         asked = expression.replace("$__rate_interval", "20s")
         found: list[dict[str, Any]] = self.ask("/api/v1/query", query=asked)["result"]
         return found
 
     def is_up(self) -> bool:
-        """Whether it answers, and each of its targets does."""
+        """Return whether it and each of its targets respond."""
         try:
             targets = self.ask("/api/v1/targets")["activeTargets"]
         except OSError:

@@ -1,4 +1,4 @@
-"""A real RabbitMQ of a test's own, from the system's package `rabbitmq-server`."""
+"""A real RabbitMQ for one test, from the system's package `rabbitmq-server`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.support.flower import free_port
 from tests.support.processes import Program
 from tests.support.system_packages import program_of
 
-# Not what is on PATH: that is Debian's wrapper, for root and for its own account alone.
+# Not what is on PATH: that is Debian's wrapper, for root and its own account only.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-# One scheduler: a test's broker has little to do, and the machine little to give.
+# One scheduler: the broker of a test needs little.
 ERLANG = "+S 1:1 +sbwt none"
 
 
 class RabbitMq(Program):
-    """A broker of one node; what it was given as persistent survives `kill` and `start`."""
+    """A broker of one node; persistent messages survive `kill` and `start`."""
 
     def __init__(self, folder: Path, *, names_port: int) -> None:
         self.port = free_port()
@@ -55,7 +55,7 @@ def _environment(folder: Path, port: int, names_port: int) -> dict[str, str]:
 
 @contextmanager
 def rabbitmq(folder: Path) -> Iterator[RabbitMq]:
-    """A started broker; nothing of it is left at the end."""
+    """Yield a started broker, which is stopped at the end."""
     program_of("rabbitmq-server", SERVER)
     names_port = free_port()
     names = Program(

@@ -179,7 +179,7 @@ def test_start_again_of_a_running_server_changes_nothing(servers: EmbeddedServer
 
 
 def test_an_ephemeral_end_leaves_neither_process_nor_folder(folder: Path):
-    """Not even where it was told to make its folder."""
+    """Not even in `ephemeral_within`."""
     with EmbeddedServers(ephemeral_within=folder) as servers:
         pids = servers.pids
         assert servers.state_dir.parent == folder
