@@ -31,7 +31,7 @@ def klarna(sandbox_server: SandboxServer) -> SandboxClient:
 def shared_environment(
     servers: tuple[str, str], databases: Databases, sandbox_server: SandboxServer
 ) -> Iterator[dict[str, str]]:
-    """What `environment` is to a test, for the tests of a file."""
+    """The fixture `environment`, for the tests of a file."""
     database_url = databases.create()
     with redis.Redis.from_url(servers[1]) as client:
         client.flushdb()

@@ -1,4 +1,4 @@
-"""What a shop sends wrongly fails with a word that names the field; and what it sends stays ours.
+"""Invalid arguments fail with an error that names the field, and are shown nowhere.
 
 Failures are looked at where an operator meets them: in the task events that Flower shows.
 """

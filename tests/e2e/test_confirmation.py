@@ -28,7 +28,7 @@ def worker_and_two_beats(
 
 @pytest.fixture
 def shop(worker_and_two_beats: Deployment) -> Iterator[Deployment]:
-    """The shared deployment; whatever a test did to it, the promises hold afterwards."""
+    """The shared deployment; after each test all invariants must hold."""
     yield worker_and_two_beats
     worker_and_two_beats.assert_invariants()
 
@@ -36,7 +36,7 @@ def shop(worker_and_two_beats: Deployment) -> Iterator[Deployment]:
 def pay(
     shop: Deployment, klarna: SandboxClient, *, minutes_left: float, **script: object
 ) -> tuple[str, str]:
-    """Track a session paid so long ago that its token has this left; returns its id and token."""
+    """Track a paid session whose token is valid for this long; return its id and token."""
     # The script's clock began with an opened page, ten minutes before the payment.
     created = klarna.create_session(
         **{
@@ -51,7 +51,7 @@ def pay(
 
 
 def events_of(shop: Deployment, session_id: str) -> list[tuple[str, int | None]]:
-    """The session's events in the stream: the type's last word, and the minutes left."""
+    """Return the session's events: the last part of the type, and the minutes left."""
     return [
         (event["type"].removeprefix("payment_session."), event["data"].get("minutes_left"))
         for event in shop.received_of(session_id)
@@ -68,7 +68,7 @@ def wait_until_events_of(
 
 
 def let_pass(shop: Deployment, session_id: str, *, minutes: float) -> None:
-    """As if the time had gone by for this authorization."""
+    """Shift the times of this authorization, as if time had passed."""
     shop.query(
         "UPDATE payment_sessions SET"
         " authorization_expires_at = authorization_expires_at - %s * interval '1 min',"
@@ -82,7 +82,7 @@ def let_pass(shop: Deployment, session_id: str, *, minutes: float) -> None:
 def test_a_missing_order_is_told_with_20_10_and_5_minutes_left_and_when_it_is_too_late(
     shop: Deployment, klarna: SandboxClient
 ):
-    """Two beats tick all the while: each event comes once."""
+    """With two beats, each event is sent once."""
     session_id, token = pay(shop, klarna, minutes_left=25)
     expected = [AUTHORIZED]
 

@@ -60,7 +60,7 @@ def _numbers(server: Prometheus, query: str) -> list[str]:
 
 
 def _drawn(server: Prometheus, wanted: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of the queries that answer numbers now."""
+    """Return the queries that have values now."""
     return [
         (title, query)
         for title, query in wanted

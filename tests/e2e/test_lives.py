@@ -80,7 +80,7 @@ def followed(
 
 @pytest.fixture
 def deployment(followed: Deployment) -> Iterator[Deployment]:
-    """The shared deployment; whatever a test did to it, the promises hold afterwards."""
+    """The shared deployment; after each test all invariants must hold."""
     yield followed
     followed.assert_invariants()
 

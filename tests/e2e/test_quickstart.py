@@ -1,4 +1,4 @@
-"""docs/quickstart.md, block by block, with the mock Klarna server where the playground would be."""
+"""docs/quickstart.md, block by block, with the mock Klarna server instead of the playground."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATIENT_SECONDS = 60
 def test_the_page_leads_from_nothing_to_an_authorized_payment(
     temporary: Path, sandbox: SandboxClient
 ):
-    """Setting up is what .ci/run begins with."""
+    """Setting up is a section of .ci/run."""
     assert os.access(ROOT / SET_UP.split()[0], os.X_OK)
     (temporary / ".venv").symlink_to(BIN.parent)
 
@@ -84,7 +84,7 @@ def up(folder: Path) -> Iterator[None]:
 
 
 def shown(folder: Path, block: str, *words: str) -> None:
-    """Run a block again, as a reader who is ahead of the worker does, until it shows this."""
+    """Run a block until it shows this, as a reader does."""
     eventually(
         lambda: not [word for word in words if word not in ask(folder, block).stdout],
         within=PATIENT_SECONDS,
@@ -93,7 +93,7 @@ def shown(folder: Path, block: str, *words: str) -> None:
 
 
 def run(folder: Path, block: str) -> str:
-    """Run a block in the second terminal; returns what it printed."""
+    """Run a block in the second terminal; return its output."""
     ran = ask(folder, block)
     assert ran.returncode == 0, f"{block}\n{ran.stdout}{ran.stderr}"
     return ran.stdout

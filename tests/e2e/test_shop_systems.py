@@ -1,4 +1,4 @@
-"""Payments that began at Commerce Layer or Payway: followed at Klarna, their orders placed once."""
+"""Payments from Commerce Layer or Payway: polled at Klarna, their orders placed once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def task_events(deployed: Deployment) -> Iterator[TaskEvents]:
 
 
 def begin(klarna: SandboxClient, shop: Deployment, system: str) -> CreatedSession:
-    """A checkout at a shop system, tracked by what the system answered, as it came."""
+    """A checkout at a shop system, tracked by the system's response as it came."""
     session = klarna.create_session(kind="kp", steps=PAID)
     track(klarna, shop, system, session)
     return session
@@ -149,7 +149,7 @@ def deliveries(shop: Deployment, session: CreatedSession, system: str, condition
 def test_a_payment_told_of_after_it_was_authorized_is_not_lost(
     shop: Deployment, klarna: SandboxClient, system: str
 ):
-    """Tracked by its id alone first: the order is placed once the shop says whose it is."""
+    """Tracked by its id alone first: the order is placed once the shop names its shop system."""
     session = klarna.create_session(kind="kp", steps=PAID)
     shop.track(session["session_id"], kind="kp")
     shop.wait_for_outcomes(session["session_id"])
@@ -161,7 +161,7 @@ def test_a_payment_told_of_after_it_was_authorized_is_not_lost(
 
 
 def test_other_payments_are_none_of_theirs(shop: Deployment, klarna: SandboxClient):
-    """No delivery waits, none dies."""
+    """No delivery is pending, none is dead-lettered."""
     hosted = klarna.create_session(kind="hpp", steps=[[0, "COMPLETED"]])
     shop.track(hosted["session_id"])
     shop.wait_for_outcomes(hosted["session_id"])
@@ -192,7 +192,7 @@ def test_tokens_are_nowhere_but_in_the_requests(
     task_events: TaskEvents,
     system: str,
 ):
-    """Neither the authorization token, but for the stream, nor what the system is asked with."""
+    """Neither the authorization token, except in the stream, nor the system's credentials."""
     session = begin(klarna, shop, system)
     wait_for_order(shop, session)
     shop.assert_invariants()

@@ -1,4 +1,4 @@
-"""A process with wrong settings says so in one line per fault and ends: no traceback, no secret."""
+"""A process with invalid settings prints one line per fault and ends: no traceback, no secret."""
 
 from __future__ import annotations
 
