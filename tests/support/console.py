@@ -11,7 +11,7 @@ import httpx
 
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
-from tests.support.processes import BIN
+from tests.support.processes import BIN, NO_ENV_FILE
 
 LOGIN = "operator:a-made-up-password"
 
@@ -24,7 +24,7 @@ def console(environment: Mapping[str, str], log_file: Path) -> Iterator[str]:
     with log_file.open("ab") as log:
         process = subprocess.Popen(
             [BIN / "session-worker", "console", f"--port={port}"],
-            env={"CONSOLE_BASIC_AUTH": LOGIN, **environment},
+            env={**NO_ENV_FILE, "CONSOLE_BASIC_AUTH": LOGIN, **environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -15,6 +15,8 @@ from tests.support.eventually import eventually
 
 _READY = {"worker": " ready.", "beat": "beat: Starting..."}
 BIN = Path(sys.executable).parent
+# Of an environment that no .env in the working directory may fill.
+NO_ENV_FILE = {"PYTHON_DOTENV_DISABLED": "1"}
 
 
 class CeleryProcess:
