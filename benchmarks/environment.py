@@ -63,7 +63,11 @@ class Servers:
         self._servers = self._stack.enter_context(EmbeddedServers(folder / "servers"))
         self._create("bench_template", template="template1")
         migration = [str(BIN / "alembic"), "upgrade", "head"]
-        environment = {**os.environ, "DATABASE_URL": self._url("bench_template")}
+        environment = {
+            **os.environ,
+            "PYTHON_DOTENV_DISABLED": "1",
+            "DATABASE_URL": self._url("bench_template"),
+        }
         subprocess.run(  # noqa: S603 - the project's own
             migration, env=environment, check=True, capture_output=True
         )
@@ -151,6 +155,8 @@ class Deployment:
         """Return a deployment's environment: the defaults, but no limit for the account."""
         return {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            # A deployment's .env in the working directory is not read.
+            "PYTHON_DOTENV_DISABLED": "1",
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "KLARNA_USERNAME": "benchmark",

@@ -56,7 +56,7 @@ def _fit(url: str) -> tuple[float, float, float]:
     begun = time.perf_counter()
     subprocess.run(  # noqa: S603 - the program of this project
         [BIN / "session-worker", "policy", "fit", "--out", out],
-        env={**os.environ, "DATABASE_URL": url},
+        env={**os.environ, "PYTHON_DOTENV_DISABLED": "1", "DATABASE_URL": url},
         check=True,
     )
     seconds = time.perf_counter() - begun

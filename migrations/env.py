@@ -7,6 +7,7 @@ import time
 from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, pool, text
 
+from config.env_file import load_env_files
 from config.settings import DatabaseSettings, load
 from worker.adapters.postgres.pgbouncer import is_pooled
 from worker.adapters.postgres.tables import metadata
@@ -70,6 +71,10 @@ def _print_sql() -> None:
     with context.begin_transaction():
         context.run_migrations()
 
+
+# Run as the `alembic` command; commands of ours have read it already.
+if context.config.cmd_opts is not None:
+    load_env_files()
 
 if context.is_offline_mode():
     _print_sql()

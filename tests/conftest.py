@@ -14,7 +14,10 @@ from tests.hostile.bombs import PEAK
 from tests.hostile.cases import PROPERTY
 from tests.support.databases import Databases, memory
 from tests.support.deployment import environment_of
+from tests.support.processes import NO_ENV_FILE
 
+# Nor a deployment's .env in the working directory.
+os.environ.update(NO_ENV_FILE)
 # No test reaches beyond this machine.
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import sqlalchemy.exc
 from cryptography.fernet import Fernet
 
+from config.secret_files import is_set
 from config.settings import Settings, load
 from devkit.commands.processes import ProcessEndedError, Processes
 from devkit.embedded import EmbeddedServerError, EmbeddedServers
@@ -36,6 +38,7 @@ def up(*, state: Path, flower_port: int, console_port: int) -> None:
         _refuse_a_taken_port("--flower-port", flower_port)
         _refuse_a_taken_port("--console-port", console_port)
         _create(state)
+        _refuse_a_second_one(stack, state)
         servers = _start_servers(stack, state)
         _fill_in("TOKEN_ENCRYPTION_KEYS", _kept(state / "token-key", _new_key))
         login = "flower:" + _kept(state / "flower-password", _new_password)
@@ -119,10 +122,19 @@ def _create(state: Path) -> None:
         fail(f"--state: cannot create {state}: {error.strerror}")
 
 
+def _refuse_a_second_one(stack: ExitStack, state: Path) -> None:
+    """Hold the folder while this runs: at its end another would delete what this one wrote."""
+    lock = stack.enter_context((state / "up.lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fail(f"--state: another `session-worker up` is running in {state}. Name another folder.")
+
+
 def _start_servers(stack: ExitStack, state: Path) -> EmbeddedServers | None:
     """Start the servers that have no URL in the environment, and set their URLs."""
-    postgres = not os.environ.get("DATABASE_URL")
-    valkey = not os.environ.get("REDIS_URL")
+    postgres = not is_set("DATABASE_URL", os.environ)
+    valkey = not is_set("REDIS_URL", os.environ)
     if not postgres and not valkey:
         return None
     try:
@@ -144,7 +156,7 @@ def _write_environment(stack: ExitStack, state: Path) -> None:
     stack.callback(file.unlink, missing_ok=True)
     file.touch(mode=0o600)
     file.chmod(0o600)
-    lines = (f"{name}='{os.environ[name]}'\n" for name in _SHARED)
+    lines = (f"{name}='{os.environ[name]}'\n" for name in _SHARED if name in os.environ)
     file.write_text("".join(lines))
 
 
@@ -156,7 +168,7 @@ def _make_flower_persistent(state: Path) -> None:
 
 def _fill_in(name: str, value: str) -> None:
     """Set a variable that is missing, or empty as in a copy of .env.example."""
-    if not os.environ.get(name):
+    if not is_set(name, os.environ):
         os.environ[name] = value
 
 

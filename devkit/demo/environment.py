@@ -95,6 +95,8 @@ def _environment(
     return {
         **inherited,
         **accounts,
+        # Nor from a deployment's .env in the working directory.
+        "PYTHON_DOTENV_DISABLED": "1",
         "DATABASE_URL": servers.database_url,
         "REDIS_URL": servers.redis_url,
         "KLARNA_USERNAME": DEFAULT_USERNAME,

@@ -18,7 +18,7 @@ from tests.support.databases import Databases
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
-from tests.support.processes import BIN
+from tests.support.processes import BIN, NO_ENV_FILE
 
 ROOT = Path(__file__).parents[2]
 LOGIN = ("operator", "a-made-up-password")
@@ -121,7 +121,7 @@ def _answers(anybody: httpx.Client) -> bool:
 @pytest.mark.parametrize("login", [None, "", "operator:"])
 def test_flower_does_not_start_without_a_login(redis_url: str, login: str | None):
     """An open Flower lets anybody shut down workers. Its environment has the broker alone."""
-    environment = {"PATH": os.environ["PATH"], "REDIS_URL": redis_url}
+    environment = {**NO_ENV_FILE, "PATH": os.environ["PATH"], "REDIS_URL": redis_url}
     ended = subprocess.run(
         [BIN / "celery", "-A", "worker", "flower", "--address=127.0.0.1", "--port=0"],
         cwd=ROOT,

@@ -10,7 +10,7 @@ import httpx
 
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
-from tests.support.processes import BIN, Program
+from tests.support.processes import BIN, NO_ENV_FILE, Program
 
 LOGIN = "operator:a-made-up-password"
 
@@ -23,7 +23,7 @@ def console(environment: Mapping[str, str], log_file: Path) -> Iterator[str]:
     with Program(
         [BIN / "session-worker", "console", f"--port={port}"],
         log_file=log_file,
-        env={"CONSOLE_BASIC_AUTH": LOGIN, **environment},
+        env={**NO_ENV_FILE, "CONSOLE_BASIC_AUTH": LOGIN, **environment},
     ) as process:
         eventually(lambda: _serves(origin, process), within=30, because="it serves")
         yield origin

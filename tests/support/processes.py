@@ -9,7 +9,10 @@ from typing import Self
 
 from devkit.processes import BIN, READY, ChildProcess, celery_command
 
-__all__ = ["BIN", "CeleryProcess", "Program"]
+__all__ = ["BIN", "NO_ENV_FILE", "CeleryProcess", "Program"]
+
+# Of an environment that no .env in the working directory may fill.
+NO_ENV_FILE = {"PYTHON_DOTENV_DISABLED": "1"}
 
 
 class Program(ChildProcess):

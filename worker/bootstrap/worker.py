@@ -31,6 +31,7 @@ from worker.bootstrap.shared import (
     open_streams,
     poll_policy,
     routes,
+    warn_of_misspelt_settings,
 )
 from worker.bootstrap.sinks import open_sinks
 from worker.bootstrap.telemetry import open_telemetry
@@ -84,6 +85,7 @@ async def open_worker(settings: Settings, app: Celery) -> AsyncIterator[WorkerSe
     Raises:
         InvalidSettingsError: a file that the settings name is not right.
     """
+    warn_of_misspelt_settings()
     async with AsyncExitStack() as stack:
         poll_limits = _poll_limits(settings)
         telemetry = open_telemetry(stack, settings)

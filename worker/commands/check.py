@@ -9,6 +9,7 @@ from config.settings import InvalidSettingsError, Settings, load, parse
 from worker.adapters.postgres.reports.events import EventReports
 from worker.adapters.postgres.reports.sessions import Reports, Row
 from worker.bootstrap.shared import poll_policy
+from worker.commands.checked_environment import check_spelling
 from worker.commands.checked_klarna import check_accounts
 from worker.commands.checked_postgres import check_postgres
 from worker.commands.checked_redis import check_broker, check_redis
@@ -25,12 +26,12 @@ def check(*, as_json: bool) -> int:
         settings = parse(Settings)
         policy = poll_policy(settings)
     except InvalidSettingsError as error:
-        print_findings(
-            [Finding("settings", fault=fault) for fault in error.faults], as_json=as_json
-        )
+        faults = [Finding("settings", fault=fault) for fault in error.faults]
+        print_findings([*faults, *check_spelling()], as_json=as_json)
         return WRONG_USAGE
     findings = [
         Finding("settings"),
+        *check_spelling(),
         Finding("polling", detail=f"by the policy {policy.name}"),
         *check_postgres(settings),
         *check_redis(settings),

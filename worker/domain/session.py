@@ -50,6 +50,11 @@ HPP_FINAL = {
     "DISABLED": Outcome.DISABLED,
 }
 _KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED}
+# Those that Klarna documents, and one of ours (KP_AUTHORIZED); it may send others.
+STATUSES = (
+    *("WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR", *_HPP_FINAL),
+    *(KP_INCOMPLETE, KP_COMPLETE, KP_AUTHORIZED),
+)
 
 
 def final_outcome(kind: Kind, status: str | None) -> Outcome | None:
