@@ -9,13 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.support.programs import Program
 
 from devkit.sandbox.server import SandboxClient
 from tests.support.command import Ran
 from tests.support.deployment import Deployment
 from tests.support.flower import free_port
 from tests.support.processes import BIN, NO_ENV_FILE
-from tests.support.programs import Program
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}

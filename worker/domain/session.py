@@ -52,7 +52,7 @@ HPP_FINAL = {
 _KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED}
 # Those that Klarna documents, and one of ours (KP_AUTHORIZED); it may send others.
 STATUSES = (
-    *("WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR", *_HPP_FINAL),
+    *("WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR", *HPP_FINAL),
     *(KP_INCOMPLETE, KP_COMPLETE, KP_AUTHORIZED),
 )
 
