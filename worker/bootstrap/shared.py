@@ -25,7 +25,7 @@ from worker.domain.policy import PollPolicy
 from worker.domain.quota import ReadQuotaConfig, usual_limit
 from worker.services.confirmation import ConfirmationService
 from worker.services.governor import RateGovernor
-from worker.services.ports import ClaimLimits
+from worker.services.sessions import ClaimLimits
 
 SESSIONS_PER_TASK = 50
 # Half of a worker's threads: one account that hangs leaves the others the other half.

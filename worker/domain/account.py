@@ -68,8 +68,8 @@ class AccountState:
     quota_cut_at: datetime | None = None
     read_limit: float | None = None
     read_limit_at: datetime | None = None
-    # Set by beat alone; every interval of the account is so many times as long.
-    stretch: float = 1.0
+    # Set by beat alone: every interval of the account is multiplied by it.
+    interval_multiplier: float = 1.0
 
     def is_paused(self, now: datetime) -> bool:
         """Whether no request may be sent for this account."""

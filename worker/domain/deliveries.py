@@ -86,11 +86,11 @@ class Refusal(StrEnum):
 
     RETRY = "retry"
     # It asks for a pause of all that is sent to it.
-    HOLD = "hold"
+    PAUSE = "pause"
     # It wants nothing more, until a person says otherwise.
     GONE = "gone"
     # It will never take this event.
-    FINAL = "final"
+    PERMANENT = "permanent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class RetryDecision:
     """What comes of it: the delivery's next try after `wait` (None: it is dead), and its sink's."""
 
     wait: timedelta | None
-    hold_sink: timedelta | None = None
+    pause_sink: timedelta | None = None
     disable_sink: bool = False
 
 
@@ -116,15 +116,15 @@ def retry_decision(failure: Failure, schedule: RetrySchedule, *, jitter: float) 
     """Return what a failed try means."""
     if failure.refusal is Refusal.GONE:
         return RetryDecision(wait=timedelta(0), disable_sink=True)
-    if failure.refusal is Refusal.FINAL:
+    if failure.refusal is Refusal.PERMANENT:
         return RetryDecision(wait=None)
     asked = min(failure.asked or timedelta(0), LONGEST_ASKED_WAIT)
     wait = max(delivery_backoff(failure.attempts, schedule, jitter=jitter), asked)
-    hold = asked if failure.refusal is Refusal.HOLD and asked else None
+    pause = asked if failure.refusal is Refusal.PAUSE and asked else None
     if schedule.gives_up_after is None:
-        return RetryDecision(wait=wait, hold_sink=hold)
+        return RetryDecision(wait=wait, pause_sink=pause)
     left = schedule.gives_up_after - failure.age
-    return RetryDecision(wait=min(wait, left) if left > timedelta(0) else None, hold_sink=hold)
+    return RetryDecision(wait=min(wait, left) if left > timedelta(0) else None, pause_sink=pause)
 
 
 def delivery_backoff(attempts: int, schedule: RetrySchedule, *, jitter: float) -> timedelta:

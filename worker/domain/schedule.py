@@ -43,21 +43,21 @@ def next_poll_at(
     final_read_at: datetime,
     jitter: float,
     limits: PollLimits,
-    stretch: float = 1.0,
+    interval_multiplier: float = 1.0,
 ) -> datetime:
     """Return when to read a payment session again that is `status` since `since`.
 
-    `stretch` lengthens the policy's interval, for an account whose load must fit its quota.
-    Whatever policy and stretch say: never later than `limits.max_interval` from now, nor so late
+    `interval_multiplier` lengthens the policy's interval if the account's load exceeds its budget.
+    Whatever policy and multiplier are: never later than `limits.max_interval` from now, nor so late
     that a token would have less than `LEFT_OF_TOKEN` to live, jitter included; and while
     `final_read_at` (expiry plus grace) lies ahead, never past it, so that a read falls there.
     """
     age = max((now - since).total_seconds(), 0.0)
-    wait = limits.policy.interval(status, age) * stretch
+    wait = limits.policy.interval(status, age) * interval_multiplier
     longest = min(limits.max_interval, LONGEST_INTERVAL)
     # Capped before it is spread: at the cap, too, not everybody comes at once.
-    room = min(longest * (JITTER_SHARE / (1 + JITTER_SHARE)), LONGEST_JITTER)
-    capped = timedelta(seconds=min(wait, (longest - room).total_seconds()))
+    spare = min(longest * (JITTER_SHARE / (1 + JITTER_SHARE)), LONGEST_JITTER)
+    capped = timedelta(seconds=min(wait, (longest - spare).total_seconds()))
     spread = min(capped * JITTER_SHARE, LONGEST_JITTER)
     at = now + min(capped + spread * (2 * jitter - 1), longest)
     return _not_past(final_read_at, at, now=now)

@@ -159,7 +159,7 @@ class _Context:
             final_read_at=final_read_at,
             jitter=self.jitter,
             limits=self.limits,
-            stretch=self.account.stretch,
+            interval_multiplier=self.account.interval_multiplier,
         )
         ideal = ideal_interval(status, since=since, now=self.now, limits=self.limits)
         after = replace(read, next_poll_at=at, ideal_interval_seconds=ideal)

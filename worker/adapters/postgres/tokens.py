@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.engine import transaction
-from worker.services.ports import DeliveryError, SpentToken
+from worker.services.errors import DeliveryError
+from worker.services.tokens import SpentToken
 
 BATCH = 500
 

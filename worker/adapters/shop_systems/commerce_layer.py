@@ -20,7 +20,7 @@ from worker.adapters.shop_systems.tracked_payments import TrackedPayments, final
 from worker.domain.confirmation import check_order_id
 from worker.domain.deliveries import COMMERCE_LAYER, ORDER
 from worker.domain.errors import InvalidArgumentError
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 MEDIA_TYPE = "application/vnd.api+json"
 # Its limit is 50 requests in 10 s, the shop's own included; an order takes three.
@@ -46,21 +46,21 @@ class CommerceLayerSink:
     in_flight = IN_FLIGHT
 
     def __init__(
-        self, system: ShopSystem, notes: TrackedPayments, *, settle: timedelta = SETTLE
+        self, system: ShopSystem, payments: TrackedPayments, *, settle: timedelta = SETTLE
     ) -> None:
         self._system = system
-        self._notes = notes
+        self._payments = payments
         self._settle = settle.total_seconds()
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
         """Place the order of an authorized payment, unless it is placed."""
         session_id = envelope["subject"]
-        _, objects = await self._notes.find(session_id, self.name)
+        _, objects = await self._payments.find(session_id, self.name)
         order = await self._order(objects)
         if not order.was_placed:
             _check_placeable(order)
             order = await self._place(order, objects, token_of(envelope))
-        await self._notes.confirm(session_id, order.order_id)
+        await self._payments.confirm(session_id, order.order_id)
 
     async def _order(self, objects: dict[str, str]) -> _Order:
         """The order as it is; asked for through its payment where the shop did not name it."""

@@ -13,7 +13,7 @@ import httpx
 from worker.adapters.http_client import asked_to_wait
 from worker.adapters.shop_systems.http import exchange
 from worker.domain.deliveries import Refusal
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 # Renewed so long before its end that no request under way carries a token that is over.
 _MARGIN_SECONDS = 60.0
@@ -107,7 +107,7 @@ class AccessTokens:
 
 
 def _waits(problem: str, seconds: float) -> DeliveryError:
-    return DeliveryError(problem, refusal=Refusal.HOLD, asked=timedelta(seconds=seconds))
+    return DeliveryError(problem, refusal=Refusal.PAUSE, asked=timedelta(seconds=seconds))
 
 
 def _granted(body: bytes) -> tuple[str, float] | None:

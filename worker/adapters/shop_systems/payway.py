@@ -18,7 +18,8 @@ from worker.domain.confirmation import check_order_id
 from worker.domain.deliveries import ORDER, PAYWAY
 from worker.domain.errors import InvalidArgumentError, ObservationError
 from worker.domain.session import KP_COMPLETE, PaymentSession
-from worker.services.ports import DeliveryError, Klarna
+from worker.services.errors import DeliveryError
+from worker.services.klarna import Klarna
 
 MEDIA_TYPE = "application/json"
 ACCESS_TOKEN = "/api/authorization/access_token"  # noqa: S105 - a path
@@ -38,25 +39,25 @@ class PaywaySink:
     def __init__(
         self,
         system: ShopSystem,
-        notes: TrackedPayments,
+        payments: TrackedPayments,
         klarna: Klarna,
         *,
         settle: timedelta = SETTLE,
     ) -> None:
         self._system = system
-        self._notes = notes
+        self._payments = payments
         self._klarna = klarna
         self._settle = settle.total_seconds()
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
         """Place the order of an authorized payment, unless it is placed."""
-        session, objects = await self._notes.find(envelope["subject"], self.name)
+        session, objects = await self._payments.find(envelope["subject"], self.name)
         handle = objects["klarna_payments_session_id"]
         order_id: str | None = None
         # Not known is no reason to wait: the token places one order at most.
         if not await self._is_placed(session):
             order_id = await self._place(session, handle, token_of(envelope))
-        await self._notes.confirm(session.session_id, order_id or handle)
+        await self._payments.confirm(session.session_id, order_id or handle)
 
     async def _place(self, session: PaymentSession, handle: str, token: str) -> str | None:
         asked = {"klarna_authorization_token": token, "klarna_payments_session_id": handle}

@@ -9,7 +9,9 @@ import structlog
 from worker.domain.deliveries import Refusal
 from worker.domain.errors import TrackError
 from worker.domain.session import PaymentSession
-from worker.services.ports import Confirmations, DeliveryError, SessionLookup, UnavailableError
+from worker.services.confirmation import Confirmations
+from worker.services.errors import DeliveryError, UnavailableError
+from worker.services.sessions import SessionLookup
 
 log = structlog.get_logger(__name__)
 
@@ -17,8 +19,8 @@ log = structlog.get_logger(__name__)
 class TrackedPayments:
     """What is known here of the payments that sinks place orders for."""
 
-    def __init__(self, followed: SessionLookup, confirmations: Confirmations) -> None:
-        self._followed = followed
+    def __init__(self, sessions: SessionLookup, confirmations: Confirmations) -> None:
+        self._sessions = sessions
         self._confirmations = confirmations
 
     async def find(self, session_id: str, sink: str) -> tuple[PaymentSession, dict[str, str]]:
@@ -28,7 +30,7 @@ class TrackedPayments:
             DeliveryError: there is nothing to find, or no database.
         """
         try:
-            session = await self._followed.find(session_id)
+            session = await self._sessions.find(session_id)
         except UnavailableError as error:
             raise DeliveryError(str(error)) from None
         objects = (session.shop_objects or {}).get(sink) if session else None
@@ -65,4 +67,4 @@ def token_of(envelope: dict[str, Any]) -> str:
 
 def final(problem: str) -> DeliveryError:
     """Return the error of a delivery that no further try can help."""
-    return DeliveryError(problem, refusal=Refusal.FINAL)
+    return DeliveryError(problem, refusal=Refusal.PERMANENT)

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.typing import EncodableT, FieldT
 
 from worker.domain.deliveries import INTERNAL
-from worker.services.ports import DeliveryError, UnavailableError
+from worker.services.errors import DeliveryError, UnavailableError
 
 _MARK = "generation:"
 # Entries stay so many seconds longer than they must: asking with each would be a round trip more.
@@ -58,7 +58,7 @@ class RedisStreamSink:
             self._asked_at = self._monotonic()
         return self._oldest_kept
 
-    async def generation(self) -> str | None:
+    async def epoch(self) -> str | None:
         """Return the mark on the stream, None where there is none.
 
         The mark is a consumer group that nobody reads by: it lives in the stream's own key, so it
@@ -67,12 +67,12 @@ class RedisStreamSink:
         marks = await self._marks()
         return marks[0].removeprefix(_MARK) if marks else None
 
-    async def set_generation(self, generation: str) -> None:
+    async def set_epoch(self, epoch: str) -> None:
         """Put the mark on the stream instead of any other; make the stream where there is none."""
         try:
             for mark in await self._marks():
                 await self._redis.xgroup_destroy(self.stream, mark)
-            await self._redis.xgroup_create(self.stream, f"{_MARK}{generation}", mkstream=True)
+            await self._redis.xgroup_create(self.stream, f"{_MARK}{epoch}", mkstream=True)
         except (RedisError, OSError) as error:
             raise UnavailableError(f"redis: {type(error).__name__}") from None
 

@@ -13,7 +13,7 @@ from worker.adapters.postgres.recordset import as_json, recordset
 from worker.adapters.postgres.sessions.record_sql import ASYNC_COMMIT
 from worker.domain.deliveries import RetryDecision
 from worker.services.batching import Batcher
-from worker.services.ports import Delivery
+from worker.services.outbox import Delivery
 
 _SINK_WAITS = """
     EXISTS (
@@ -114,12 +114,12 @@ _HOLD = text("""
     WHERE e.held_until IS NULL OR e.held_until < EXCLUDED.held_until
 """)
 
-_GENERATION = text("SELECT generation FROM stream_generations WHERE stream = :stream")
-_FIRST_GENERATION = text("""
+_EPOCH = text("SELECT generation FROM stream_generations WHERE stream = :stream")
+_FIRST_EPOCH = text("""
     INSERT INTO stream_generations (stream, generation) VALUES (:stream, :new)
     ON CONFLICT (stream) DO NOTHING
 """)
-_RENEW_GENERATION = text("""
+_RENEW_EPOCH = text("""
     UPDATE stream_generations
     SET generation = :new,
         resend_from = statement_timestamp() - :since,
@@ -155,7 +155,7 @@ _ALL_SENT_AGAIN = text("""
 
 
 class PostgresOutbox:
-    """Implements the port `Outbox`."""
+    """Implements the ports of `services.outbox`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -202,17 +202,17 @@ class PostgresOutbox:
             more = {(row.event_id, row.sink) for row in rows if row.has_more}
         return [(each.event_id, each.sink) in more for each in deliveries]
 
-    async def mark_failed(self, delivery: Delivery, *, error: str, fate: RetryDecision) -> None:
+    async def mark_failed(self, delivery: Delivery, *, error: str, decision: RetryDecision) -> None:
         """Note the error and what comes of it, for the delivery and for its sink."""
         async with transaction(self._engine) as connection:
-            values = _key(delivery) | {"error": error, "wait": fate.wait}
+            values = _key(delivery) | {"error": error, "wait": decision.wait}
             marked = await connection.execute(_MARK_FAILED, values)
             if not marked.rowcount:
                 return
-            if fate.disable_sink:
+            if decision.disable_sink:
                 await connection.execute(_DISABLE, {"sink": delivery.sink, "error": error})
-            if fate.hold_sink is not None:
-                values = {"sink": delivery.sink, "hold": fate.hold_sink}
+            if decision.pause_sink is not None:
+                values = {"sink": delivery.sink, "hold": decision.pause_sink}
                 await connection.execute(_HOLD, values)
 
     async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
@@ -225,28 +225,28 @@ class PostgresOutbox:
             rows = await connection.execute(_DUE_SESSIONS, values)
             return list(rows.scalars())
 
-    async def generation(self, stream: str) -> str | None:
-        """Return the generation mark that the stream was last given."""
+    async def epoch(self, stream: str) -> str | None:
+        """Return the epoch that was last written to the stream."""
         async with one_statement(self._engine) as connection:
-            found = await connection.execute(_GENERATION, {"stream": stream})
-            generation: str | None = found.scalar_one_or_none()
-            return generation
+            found = await connection.execute(_EPOCH, {"stream": stream})
+            epoch: str | None = found.scalar_one_or_none()
+            return epoch
 
-    async def renew_generation(
+    async def renew_epoch(
         self, stream: str, sink: str, *, old: str | None, new: str, since: timedelta
     ) -> bool:
-        """Set the mark from `old` to `new`; what was delivered within `since` is to be sent again.
+        """Change the epoch from `old` to `new`; deliveries of the last `since` are to be repeated.
 
         Returns whether this call did it: another process may have been first.
         """
         values = {"stream": stream, "old": old, "new": new, "since": since}
         async with transaction(self._engine) as connection:
             if old is None:
-                marked = await connection.execute(_FIRST_GENERATION, {"stream": stream, "new": new})
+                marked = await connection.execute(_FIRST_EPOCH, {"stream": stream, "new": new})
                 return bool(marked.rowcount)
             # First, so that what is marked meanwhile is marked before the time that is sent again.
             await connection.execute(_DELIVER_ANEW, {"sink": sink})
-            marked = await connection.execute(_RENEW_GENERATION, values)
+            marked = await connection.execute(_RENEW_EPOCH, values)
             if not marked.rowcount:
                 await connection.rollback()
             return bool(marked.rowcount)

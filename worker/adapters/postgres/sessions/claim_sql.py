@@ -53,7 +53,7 @@ def _now(condition: str, **spans: str) -> str:
 # Who was never read, or nudged, is worth most; a session that is nearly over counts double. Old
 # tokens get no more than their waiting gives them: under a lasting overload most of what waits is
 # as old, and would take the budget from who pays just now (benchmarks/governor.py).
-_STRAIN = f"""
+_LATENESS_RATIO = f"""
     CASE
         WHEN nudged_at > COALESCE(last_polled_at, '-infinity') THEN 'Infinity'::float
         WHEN last_read_at IS NULL AND consecutive_failures = 0 THEN 'Infinity'::float
@@ -75,14 +75,14 @@ _IS_CLAIMABLE = """
 """
 _ORDER = """
     CASE WHEN CAST(:urgent_first AS boolean) THEN lost_at END NULLS LAST,
-    strain DESC,
+    lateness_ratio DESC,
     next_poll_at
 """
 
 
 def _looked_at(condition: str, *, limit: str) -> str:
     return f"""
-        SELECT session_id, next_poll_at, {_STRAIN} AS strain, {_LOST_AT} AS lost_at
+        SELECT session_id, next_poll_at, {_LATENESS_RATIO} AS lateness_ratio, {_LOST_AT} AS lost_at
         FROM payment_sessions
         WHERE account = :account AND {_IS_CLAIMABLE} {condition}
         ORDER BY next_poll_at
@@ -103,7 +103,7 @@ def _claim(condition: str = "", answered: str = "") -> TextClause:
         WITH capacity AS ({_CAPACITY}),
         wanted AS (
             SELECT GREATEST(
-                    0, LEAST(sessions, tasks * :sessions_per_task, CAST(:room AS integer))
+                    0, LEAST(sessions, tasks * :sessions_per_task, CAST(:available AS integer))
                 ) AS sessions
             FROM capacity
         ),
@@ -123,7 +123,7 @@ def _claim(condition: str = "", answered: str = "") -> TextClause:
             LIMIT (SELECT 2 * sessions + 100 FROM wanted)
         ),
         due AS (
-            SELECT session_id, best.lost_at, best.strain, p.next_poll_at
+            SELECT session_id, best.lost_at, best.lateness_ratio, p.next_poll_at
             FROM best
             JOIN payment_sessions AS p USING (session_id, next_poll_at)
             WHERE {_IS_CLAIMABLE}
@@ -133,7 +133,7 @@ def _claim(condition: str = "", answered: str = "") -> TextClause:
         ),
         numbered AS (
             SELECT
-                session_id, strain,
+                session_id, lateness_ratio,
                 row_number() OVER (ORDER BY {_ORDER}) - 1 AS place,
                 LEAST(
                     (SELECT tasks FROM capacity),
@@ -148,7 +148,7 @@ def _claim(condition: str = "", answered: str = "") -> TextClause:
             lease_expires_at = statement_timestamp() + :lease
         FROM numbered
         WHERE p.session_id = numbered.session_id
-        RETURNING p.session_id, p.lease_id, numbered.strain{answered}
+        RETURNING p.session_id, p.lease_id, numbered.lateness_ratio{answered}
     """)  # noqa: S608 - what it is given are the constants below
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from worker.adapters.postgres import tables
 from worker.adapters.postgres.outbox.rows import WRITE_MESSAGES
 from worker.adapters.postgres.recordset import recordset
-from worker.adapters.postgres.sessions.rows import ACCOUNT_FIELDS, RECORDED_COLUMNS
+from worker.adapters.postgres.sessions.rows import ACCOUNT_COLUMNS, RECORDED_COLUMNS
 
 # By name: a prepared statement that says `*` fails once the table has got another column.
 _SESSION = ", ".join(
@@ -16,7 +16,9 @@ _SESSION = ", ".join(
     if column.name != "polled_seconds"  # for people only, and the longest of all
 )
 
-ACCOUNT_STATE = ", ".join(f"a.{name} AS account_{name}" for name in ACCOUNT_FIELDS)
+ACCOUNT_STATE = ", ".join(
+    f"a.{column} AS account_{name}" for name, column in ACCOUNT_COLUMNS.items()
+)
 _WITH_ACCOUNT = f"""
     SELECT s.*, clock_timestamp() AS loaded_at, {ACCOUNT_STATE}
     FROM {{source}} AS s

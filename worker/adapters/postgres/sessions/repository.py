@@ -28,15 +28,15 @@ from worker.domain.deliveries import Route
 from worker.domain.errors import TrackError
 from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
 from worker.services.batching import Batcher
-from worker.services.ports import (
+from worker.services.sessions import (
     ClaimLimits,
     LeasedSession,
     PollTask,
     Recorded,
     SessionUrls,
-    TokenCipher,
     Tracked,
 )
+from worker.services.tokens import TokenCipher
 
 _WAIT = text("SELECT set_config('lock_timeout', :lock_timeout, true)")
 
@@ -91,7 +91,7 @@ class PostgresSessions:
                     account,
                     tasks=math.ceil(len(session_ids) / limits.sessions_per_task),
                     limits=limits,
-                    room=None,
+                    available=None,
                     urgent_first=False,
                     session_ids=session_ids,
                 )
@@ -107,11 +107,11 @@ class PostgresSessions:
         *,
         tasks: int,
         limits: ClaimLimits,
-        room: int | None = None,
+        available: int | None = None,
         urgent_first: bool = False,
     ) -> list[PollTask]:
         """Lease the account's due sessions to at most `tasks` tasks, most valuable first."""
-        values = {"room": room, "urgent_first": urgent_first}
+        values = {"available": available, "urgent_first": urgent_first}
         async with one_statement(self._engine) as connection:
             return await _claim(
                 connection,
@@ -267,7 +267,7 @@ async def _claim(
             account=account,
             lease_id=lease_id,
             session_ids=tuple(row.session_id for row in rows),
-            strain=min(row.strain for row in rows),
+            lateness_ratio=min(row.lateness_ratio for row in rows),
         )
         for lease_id, rows in by_lease.items()
     ]
