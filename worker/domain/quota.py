@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from worker.domain.account import AccountState
@@ -25,10 +25,11 @@ PROBES = 1.0
 LARGEST_INTERVAL_MULTIPLIER = 16.0
 # Below the lateness that sessions have anyway, so that the budget never waits for due sessions.
 MULTIPLY_BELOW = 0.9
-# The largest change in one step; steps are at least a second apart. It grows slowly, so that only a
+# The largest change in one step; steps are this far apart. It grows slowly, so that only a
 # lasting load counts. Until then the most valuable sessions are still read first.
 MULTIPLIER_UP = 1.02
 MULTIPLIER_DOWN = 1.1
+MULTIPLIER_STEP_EVERY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,11 @@ from typing import Protocol
 import structlog
 
 from worker.domain.account import AccountState, Breaker
-from worker.domain.quota import ReadQuotaConfig, next_interval_multiplier
+from worker.domain.quota import (
+    MULTIPLIER_STEP_EVERY,
+    ReadQuotaConfig,
+    next_interval_multiplier,
+)
 from worker.services.errors import UnavailableError
 from worker.services.meter import AccountFigures
 
@@ -19,7 +23,6 @@ log = structlog.get_logger(__name__)
 
 # A worker that sends a first poll uses account states of this age at most.
 STATES_KEPT_SECONDS = 1.0
-STEP_SECONDS = 1.0
 # An interval multiplier is written, and logged, once it has changed by these factors.
 WRITTEN_FROM = 1.01
 LOGGED_FROM = 1.25
@@ -166,7 +169,7 @@ class RateGovernor:
         Raises:
             UnavailableError: the database is away.
         """
-        if self._monotonic() - self._stepped_at < STEP_SECONDS:
+        if self._monotonic() - self._stepped_at < MULTIPLIER_STEP_EVERY.total_seconds():
             return
         self._stepped_at = self._monotonic()
         for account in self._quota_configs:

@@ -13,18 +13,13 @@ from typing import TypeVar
 from worker.adapters.telemetry.metrics import BeatMetrics, Children, Metrics, WorkerMetrics
 from worker.domain.account import Breaker
 from worker.domain.decision import ANOMALIES, Finding
-from worker.domain.session import Outcome
+from worker.domain.session import STATUSES, Outcome
 from worker.domain.tracking import TrackEffect
 from worker.services.meter import AccountFigures, Backlog, Meter, SinkFigures, Waiting
 
 OTHER = "other"
 Figures = TypeVar("Figures", Waiting, SinkFigures)
 _HEALTHY = (Finding.CHANGED, Finding.UNCHANGED, Finding.FINISHED)
-# docs.klarna.com, hosted payment page, "tracking session status"; KP's; and one of ours.
-STATUSES = frozenset(
-    {"WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR"}
-    | {"COMPLETED", "CANCELLED", "DISABLED", "incomplete", "complete", "authorized"}
-)
 
 
 class PrometheusMeter(Meter):

@@ -182,7 +182,7 @@ class PostgresSessions:
             may_repeat=not decision.account.is_paused(decision.decided_at),
             cipher=self._cipher,
         )
-        if decision.is_quiet:
+        if decision.is_unchanged:
             recorded = await self._unchanged.add(row)
         else:
             recorded = await self._loud.add(_WithChanges(row, decision))
