@@ -16,7 +16,7 @@ from worker.domain.session import NOTHING_SAID, ReadQuota
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
 # A healthy read is stored at most this often: all polls of the account share the row.
-READ_NOTED_EVERY = timedelta(seconds=30)
+READ_STORED_EVERY = timedelta(seconds=30)
 
 # The breaker opens after this many waves of failed reads, over at least this time, without an
 # answer in between.
@@ -111,11 +111,11 @@ class AccountState:
 
     def read(self, now: datetime, said: ReadQuota = NOTHING_SAID) -> AccountState:
         """Return the state after a healthy read; the same object if nothing needs to be stored."""
-        state = _noted(self.answered(now), said.limit, now)
+        state = _with_limit(self.answered(now), said.limit, now)
         if said.remaining == 0:
             state = _cut(state, now, CAREFUL_CUT_TO)
-        noted = self.last_read_at is not None and now - self.last_read_at < READ_NOTED_EVERY
-        return self if state is self and noted else replace(state, last_read_at=now)
+        stored = self.last_read_at is not None and now - self.last_read_at < READ_STORED_EVERY
+        return self if state is self and stored else replace(state, last_read_at=now)
 
     def answered(self, now: datetime) -> AccountState:
         """Return the state after an answer to valid credentials; the same object if it was healthy.
@@ -175,7 +175,7 @@ def _cut(state: AccountState, now: datetime, to: float) -> AccountState:
     return replace(state, quota_share=left, quota_cut_at=now)
 
 
-def _noted(state: AccountState, limit: float | None, now: datetime) -> AccountState:
+def _with_limit(state: AccountState, limit: float | None, now: datetime) -> AccountState:
     """Store a changed limit of an answer: a lower one at once, a higher one after a while."""
     known, known_at = state.read_limit, state.read_limit_at
     if limit == known:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.confirmation import WARNINGS, first_warning_at
 from worker.domain.events import Event, EventType, build_event
+from worker.domain.schedule import PollLimits
 from worker.domain.session import (
     AUTHORIZATION_LIFETIME,
     KP_COMPLETE,
@@ -23,21 +24,20 @@ def end(
     *,
     now: datetime,
     occurred_at: datetime | None,
-    max_lifetime: timedelta,
-    confirmation_expected: bool,
+    limits: PollLimits,
 ) -> tuple[PaymentSession, tuple[Event, ...]]:
     """Return `after` ended as `outcome`, and its events.
 
     `before` is the session before this answer. `occurred_at` is None for outcomes that Klarna does
-    not report. `confirmation_expected`: the shop confirms its orders, so the confirmation clock
-    runs. A guessed outcome that is reached a second time has no events.
+    not report. A guessed outcome that is reached a second time has no events.
     """
     confirmed = outcome.is_guess and outcome is after.guessed_outcome
     types = () if confirmed else events_of(after, outcome)
-    time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=max_lifetime)
-    expires_at = None
+    expires_at = warning_at = None
     if EventType.AUTHORIZED in types:
         expires_at = _authorization_expires_at(before, after, now=now)
+        if limits.confirmation_expected:
+            warning_at = first_warning_at(after, expires_at)
     done = replace(
         after,
         outcome=outcome,
@@ -45,10 +45,9 @@ def end(
         next_poll_at=None,
         event_count=after.event_count + len(types),
         authorization_expires_at=expires_at,
-        next_warning_at=(
-            first_warning_at(after, expires_at) if expires_at and confirmation_expected else None
-        ),
+        next_warning_at=warning_at,
     )
+    time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=limits.max_lifetime)
     events = tuple(
         build_event(
             event_type,

@@ -59,7 +59,7 @@ class Event:
         }
 
 
-def build_event(
+def build_event(  # everything that an event may say
     event_type: EventType,
     session: PaymentSession,
     *,

@@ -35,7 +35,7 @@ class PollLimits:
     confirmation_expected: bool = True
 
 
-def next_poll_at(
+def next_poll_at(  # a pure decision takes all that it depends on
     status: str,
     *,
     since: datetime,

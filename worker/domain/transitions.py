@@ -175,8 +175,8 @@ class _Context:
             case Verdict.PAUSE_ACCOUNT:
                 return self._wait_for(failed, self.account.refused(self.now))
             case Verdict.SLOW_ACCOUNT:
-                asked = error.retry_after if isinstance(error, RateLimitedError) else None
-                return self._wait_for(failed, self.account.throttled(self.now, asked))
+                retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
+                return self._wait_for(failed, self.account.throttled(self.now, retry_after))
             case Verdict.NOT_FOUND:
                 return self._after_not_found(failed)
             case Verdict.RETRY:  # pragma: no branch - mypy knows that there is no other
@@ -276,8 +276,7 @@ class _Context:
             outcome,
             now=self.now,
             occurred_at=occurred_at,
-            max_lifetime=self.limits.max_lifetime,
-            confirmation_expected=self.limits.confirmation_expected,
+            limits=self.limits,
         )
         return self._decision(done, finding, transition=transition, events=events, account=account)
 

@@ -35,7 +35,7 @@ def report_poll(
         log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
     if decision.finding in ANOMALIES:
         _log_anomaly(decision.finding, ids)
-    if recorded.account_noted:
+    if recorded.account_recorded:
         _log_account(decision, error)
     _count(meter, answer, decision)
 

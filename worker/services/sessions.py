@@ -62,11 +62,11 @@ class LeasedSession:
 class Recorded:
     """A decision that was written; `nudged`: the lease was kept, poll again at once.
 
-    `account_noted`: the account's row was written, too. It is not where another poll was first.
+    `account_recorded`: the account's row was written, too. It is not where another poll was first.
     """
 
     nudged: bool
-    account_noted: bool = field(default=False, compare=False)
+    account_recorded: bool = field(default=False, compare=False)
 
 
 class SessionUrls(Protocol):

@@ -186,7 +186,7 @@ class PostgresSessions:
             recorded = await self._unchanged.add(row)
         else:
             recorded = await self._loud.add(_WithChanges(row, decision))
-        return replace(recorded, account_noted=True) if recorded and noted else recorded
+        return replace(recorded, account_recorded=True) if recorded and noted else recorded
 
     async def _record_with_changes(self, told: list[_WithChanges]) -> list[Recorded | None]:
         if len({each.row["session_id"] for each in told}) < len(told):
