@@ -1,4 +1,4 @@
-"""Real servers for every test that asks: embedded ones, or those that the environment names."""
+"""Real servers for the tests: embedded ones, or those of the environment."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def sandbox_server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def sandbox(sandbox_server: SandboxServer) -> SandboxClient:
-    """The Klarna stand-in, as new."""
+    """The mock Klarna server, reset."""
     sandbox_server.client.reset()
     return sandbox_server.client
 

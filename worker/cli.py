@@ -72,7 +72,7 @@ def demo(
     from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
     runner = devkit("demo.runner", extras="console,embedded,sandbox")
-    raise SystemExit(runner.play(keep=keep))
+    raise SystemExit(runner.run(keep=keep))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""bin/demo as a newcomer runs it: right, in time, and gone without a trace."""
+"""bin/demo as a newcomer runs it: correct, in time, and nothing is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os
 
 
 def _left_over(folder: Path) -> list[str]:
-    """Processes that were started with this folder as their temporary one."""
+    """Return the processes that were started with this temporary folder."""
     left = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -58,7 +58,7 @@ def test_ctrl_c_stops_and_removes_everything(temporary: Path):
             stderr=subprocess.STDOUT,
         ) as demo,
     ):
-        eventually(lambda: "WAITING" in out.read_text(), within=60, because="the demo plays")
+        eventually(lambda: "WAITING" in out.read_text(), within=60, because="the demo runs")
         demo.send_signal(signal.SIGINT)
         code = demo.wait(30)
 
@@ -127,7 +127,7 @@ def test_up_with_a_postgres_that_is_not_there_says_so_in_one_line(temporary: Pat
     )
 
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
-    assert ran.stderr.startswith("Postgres is not there: is it up, ")
+    assert ran.stderr.startswith("Postgres refuses the connection: is it running, ")
     assert "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own." in ran.stderr
     assert "canary" not in ran.stdout + ran.stderr
 

@@ -1,4 +1,4 @@
-"""A process with wrong settings says so in one line per fault and ends: no traceback, no secret."""
+"""A process with invalid settings prints one line per fault and ends: no traceback, no secret."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_broken_policy_ends_a_process_with_its_file_line_and_field(
 
 @pytest.mark.parametrize("role", ["worker", "beat", "check"])
 def test_requests_out_of_the_policys_range_end_a_process(environment: dict[str, str], role: str):
-    """A range is told that the policy was calibrated for."""
+    """The message has the range that the policy was calibrated for."""
     ended = _start(role, environment | {"POLL_REQUESTS_PER_SESSION": "3"})
 
     assert ended.returncode == 2

@@ -26,12 +26,12 @@ def open_sinks(
     settings: Settings,
     app: Celery,
     *,
-    payments: TrackedPayments,
+    tracked_payments: TrackedPayments,
     klarna: Klarna,
 ) -> list[Sink]:
     """Build the sinks of EVENT_SINKS except the stream, which beat has, too.
 
-    `payments` and `klarna` are for the sinks that place orders.
+    `tracked_payments` and `klarna` are for those that place orders.
     """
     sinks: list[Sink] = []
     if "celery" in settings.event_sinks:
@@ -41,9 +41,9 @@ def open_sinks(
     if "webhook" in settings.event_sinks:
         sinks.extend(_webhooks(stack, settings))
     if COMMERCE_LAYER in settings.event_sinks:
-        sinks.append(CommerceLayerSink(commerce_layer(stack, settings), payments))
+        sinks.append(CommerceLayerSink(commerce_layer(stack, settings), tracked_payments))
     if PAYWAY in settings.event_sinks:
-        sinks.append(PaywaySink(payway(stack, settings), payments, klarna))
+        sinks.append(PaywaySink(payway(stack, settings), tracked_payments, klarna))
     return sinks
 
 

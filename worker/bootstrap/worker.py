@@ -121,7 +121,7 @@ def _open_adapters(stack: AsyncExitStack, settings: Settings, app: Celery) -> _A
     stack.push_async_callback(klarna.aclose)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
     # Confirming writes no event: no route is needed.
-    payments = TrackedPayments(
+    tracked_payments = TrackedPayments(
         PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
     )
     return _Adapters(
@@ -133,7 +133,7 @@ def _open_adapters(stack: AsyncExitStack, settings: Settings, app: Celery) -> _A
         governor=open_governor(stack, engine, settings),
         sinks=[
             *open_streams(stack, settings),
-            *open_sinks(stack, settings, app, payments=payments, klarna=klarna),
+            *open_sinks(stack, settings, app, tracked_payments=tracked_payments, klarna=klarna),
         ],
     )
 

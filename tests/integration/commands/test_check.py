@@ -71,7 +71,10 @@ def test_nothing_is_wrong_with_a_right_deployment(faults: Faults):
     [
         ({"login": "app:canary-wrong"}, ("refuses the user or the password in DATABASE_URL",)),
         ({"path": "/nothing"}, ("has no database of that name: create it",)),
-        ({"place": "127.0.0.1:9"}, ("is not there: is it up", "port in DATABASE_URL")),
+        (
+            {"place": "127.0.0.1:9"},
+            ("refuses the connection: is it running", "in DATABASE_URL"),
+        ),
         ({"place": "no-such-host.invalid:5432"}, ("cannot be found: correct the host's name",)),
     ],
     ids=["password", "database", "port", "host"],
