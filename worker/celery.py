@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import Any
 
 from celery import Celery, signals
 from kombu.transport import TRANSPORT_ALIASES
 
 from config import logconfig
+from config.env_file import load_env_files
+from config.secret_files import fill_in_flower_secrets
 from worker.celery_app.flower import refuse_open_flower, show_session_ids
+
+# Before Celery and Flower read the environment.
+load_env_files()
+_FLOWER_FAULTS = fill_in_flower_secrets(os.environ)
 
 # Not `broker_transport`: with it kombu no longer sees by the URL that `rediss` is TLS.
 TRANSPORT_ALIASES |= dict.fromkeys(
@@ -24,7 +32,9 @@ app.steps["worker"] |= {f"{_STEPS}:RuntimeStep", f"{_STEPS}:LivenessStep"}
 app.steps["consumer"].add(f"{_STEPS}:EventFlushStep")
 
 # Sent when the command has read its options and is about to import the tasks.
-signals.import_modules.connect(refuse_open_flower)
+signals.import_modules.connect(
+    partial(refuse_open_flower, faults=_FLOWER_FAULTS), weak=False, dispatch_uid="flower"
+)
 signals.import_modules.connect(show_session_ids)
 
 

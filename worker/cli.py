@@ -15,9 +15,9 @@ from typing import Annotated
 
 import typer
 from cryptography.fernet import Fernet
-from dotenv import load_dotenv
 
 from config import logconfig
+from config.env_file import load_env_files
 from worker.commands.events_app import events
 from worker.commands.policy_app import policy
 
@@ -72,7 +72,7 @@ def demo(
     from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
 
     runner = devkit("demo.runner", extras="console,embedded,sandbox")
-    raise SystemExit(runner.play(keep=keep))
+    raise SystemExit(runner.run(keep=keep))
 
 
 @app.command()
@@ -370,9 +370,8 @@ def main() -> None:
         # What Python makes of bytes that are no text; no id is written so, and no query takes it.
         sys.stderr.write("An argument is not UTF-8.\n")
         sys.exit(2)
-    load_dotenv(".env")
-    # Not for `up` itself: a file that a killed one left behind names servers that are gone.
-    if sys.argv[1:2] != ["up"]:
-        load_dotenv(".local/environment")
+    # The demo is nobody's deployment. What a killed `up` left behind names servers that are gone.
+    if sys.argv[1:2] != ["demo"]:
+        load_env_files(up=sys.argv[1:2] != ["up"])
     logconfig.configure("WARNING")
     app()

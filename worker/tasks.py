@@ -13,7 +13,7 @@ from worker.celery_app.redaction import sound_ids
 from worker.celery_app.runtime import worker_runtime as runtime
 from worker.domain.errors import TrackError
 from worker.domain.refused_messages import RefusalReason, reason_of
-from worker.services.ports import UnavailableError
+from worker.services.errors import UnavailableError
 from worker.services.refused_messages import ReceivedMessage
 from worker.services.track import Sent
 

@@ -116,29 +116,29 @@ def _consume_the_stream(deployment: Deployment, folder: Path) -> None:
         redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server,
         _running([sys.executable, "consume.py"], folder, _environment(deployment)) as log,
     ):
-        _eventually_told(log, times=1)
+        _eventually_printed(log, times=1)
         eventually(lambda: server.xpending(stream, "shop")["pending"] == 0)
         server.delete(stream)
-        _eventually_told(log, times=2)
+        _eventually_printed(log, times=2)
         eventually(lambda: server.xpending(stream, "shop")["pending"] == 0)
 
 
 def _receive_tasks(deployment: Deployment, folder: Path) -> None:
     command = [str(BIN / "celery"), "-A", "shop_tasks", "worker", "--pool", "solo"]
     with _running(command, folder, _environment(deployment)) as log:
-        _eventually_told(log, times=1)
+        _eventually_printed(log, times=1)
 
 
-def _eventually_told(log: Path, *, times: int) -> None:
-    told = [
+def _eventually_printed(log: Path, *, times: int) -> None:
+    lines = [
         f"payment_session.authorized {FROM_PYTHON[0]} None\n",
         f"payment_session.authorized {FROM_PYTHON[1]} order-18\n",
         f"payment_session.authorized {FROM_ELSEWHERE} order-19\n",
     ]
     eventually(
-        lambda: all(log.read_text().count(line) >= times for line in told),
+        lambda: all(log.read_text().count(line) >= times for line in lines),
         within=30,
-        because=f"each event was told {times} times, see {log}",
+        because=f"each event was printed {times} times, see {log}",
     )
 
 

@@ -32,7 +32,7 @@ class Services:
         self.housekeeping = worker.housekeeping
         self.confirmation = worker.confirmation
         self.refused = worker.refused
-        self.progress = worker.progress
+        self.liveness = worker.liveness
         self.dispatch = dispatch
         self.streams = streams
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -10,10 +11,13 @@ import anyio.to_thread
 from celery import Celery
 from kombu.exceptions import BatchPublishError, OperationalError
 
-from worker.services.ports import PollTask, UnavailableError
+from worker.services.errors import UnavailableError
+from worker.services.heartbeat import QueueLook
+from worker.services.sessions import PollTask
 
 POLL_TASK = "payment_sessions.poll"
 RELAY_TASK = "payment_sessions.relay"
+RETRY_REFUSED_TASK = "payment_sessions.retry_refused"
 TRACKS_QUEUE = "payment-sessions"
 POLLS_QUEUE = "payment-sessions-polls"
 EVENTS_QUEUE = "payment-sessions-events"
@@ -51,6 +55,15 @@ class CeleryPublisher:
         message = (list(session_ids),)
         await self._in_thread(lambda: self._send(RELAY_TASK, EVENTS_QUEUE, [message]))
 
+    async def send_refused(self, refused_ids: Sequence[int]) -> None:
+        """Send one task that retries these refused messages."""
+        message = (list(refused_ids),)
+        await self._in_thread(lambda: self._send(RETRY_REFUSED_TASK, EVENTS_QUEUE, [message]))
+
+    async def heads(self) -> list[QueueLook]:
+        """Return what waits in each queue, and a hash of its next message."""
+        return await self._in_thread(self._look)
+
     async def waiting(self) -> dict[str, int]:
         """Return how many messages wait in the queues `tracks`, `polls` and `events`."""
         return await self._in_thread(self._count_waiting)
@@ -77,6 +90,18 @@ class CeleryPublisher:
                 "events": _depth(channel, EVENTS_QUEUE),
             }
 
+    def _look(self) -> list[QueueLook]:
+        with self._app.pool.acquire(block=True) as connection:
+            channel = connection.default_channel
+            return [
+                QueueLook(
+                    queue=queue,
+                    waiting=_depth(channel, queue),
+                    next_message_hash=_next_message_hash(channel, queue),
+                )
+                for queue in (TRACKS_QUEUE, POLLS_QUEUE, EVENTS_QUEUE)
+            ]
+
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         try:
             with anyio.fail_after(PUBLISH_TIMEOUT_SECONDS):
@@ -91,3 +116,14 @@ def _depth(channel: Any, queue: str) -> int:  # noqa: ANN401 - kombu is untyped
     # Declared as Celery declares it, so that it may not exist yet.
     declared = channel.queue_declare(queue, durable=True, auto_delete=False, exclusive=False)
     return int(declared.message_count)
+
+
+def _next_message_hash(channel: Any, queue: str) -> bytes | None:  # noqa: ANN401 - kombu is untyped
+    """Return a hash of the next message in Redis; RabbitMQ shows none without delivering it."""
+    if not hasattr(channel, "priority_steps"):
+        return None
+    for step in channel.priority_steps:
+        name = f"{queue}{channel.sep}{step}" if step else queue
+        if (message := channel.client.lindex(name, -1)) is not None:
+            return hashlib.sha256(message).digest()
+    return None

@@ -1,4 +1,4 @@
-"""Secrets at rest: Fernet, with key rotation by a list of keys; keyed hashes to find them by."""
+"""Encrypts stored secrets with Fernet, rotated by a list of keys; keyed hashes find them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from worker.services.ports import TokenUnreadableError
+from worker.services.errors import TokenUnreadableError
 
 
 class FernetTokenCipher:
-    """The first key encrypts, every key decrypts."""
+    """Implements the port `TokenCipher`: the first key encrypts, every key decrypts."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys])

@@ -1,4 +1,4 @@
-"""Builds the sinks that the settings name, for bootstrap; closing them is left to its stack."""
+"""Builds the sinks that the settings name; the caller's stack closes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from worker.adapters.sinks.celery_task import CeleryTaskSink
 from worker.adapters.sinks.webhook import WebhookEndpoint, WebhookSink
 from worker.bootstrap.shop_systems import commerce_layer, payway
 from worker.domain.deliveries import COMMERCE_LAYER, PAYWAY
-from worker.services.ports import Klarna, Sink
+from worker.services.klarna import Klarna
+from worker.services.sinks import Sink
 
 
 def open_sinks(
@@ -25,12 +26,12 @@ def open_sinks(
     settings: Settings,
     app: Celery,
     *,
-    notes: TrackedPayments,
+    tracked_payments: TrackedPayments,
     klarna: Klarna,
 ) -> list[Sink]:
-    """Build the sinks of EVENT_SINKS but the stream, which beat has, too.
+    """Build the sinks of EVENT_SINKS except the stream, which beat has, too.
 
-    `notes` and `klarna` are for those that place orders.
+    `tracked_payments` and `klarna` are for those that place orders.
     """
     sinks: list[Sink] = []
     if "celery" in settings.event_sinks:
@@ -40,9 +41,9 @@ def open_sinks(
     if "webhook" in settings.event_sinks:
         sinks.extend(_webhooks(stack, settings))
     if COMMERCE_LAYER in settings.event_sinks:
-        sinks.append(CommerceLayerSink(commerce_layer(stack, settings), notes))
+        sinks.append(CommerceLayerSink(commerce_layer(stack, settings), tracked_payments))
     if PAYWAY in settings.event_sinks:
-        sinks.append(PaywaySink(payway(stack, settings), notes, klarna))
+        sinks.append(PaywaySink(payway(stack, settings), tracked_payments, klarna))
     return sinks
 
 

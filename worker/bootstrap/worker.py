@@ -1,4 +1,4 @@
-"""Builds what a worker needs: the shops' messages, polls, deliveries, housekeeping."""
+"""Builds what a worker needs: tracking, polling, delivery, housekeeping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from celery import Celery
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from config.settings import Settings
+from config.settings import OWN_QUEUES, Settings
 from worker.adapters import clock
 from worker.adapters.celery_publisher import CeleryPublisher
 from worker.adapters.crypto import FernetTokenCipher
@@ -29,42 +29,47 @@ from worker.bootstrap.shared import (
     confirmation_service,
     open_engine,
     open_governor,
+    open_heartbeat,
     open_streams,
     poll_policy,
     routes,
+    warn_of_misspelt_settings,
 )
 from worker.bootstrap.sinks import open_sinks
 from worker.bootstrap.telemetry import open_telemetry
 from worker.domain.schedule import PollLimits
 from worker.services.confirmation import ConfirmationService
 from worker.services.governor import RateGovernor
+from worker.services.heartbeat import HeartbeatService
 from worker.services.housekeeping import HousekeepingService
 from worker.services.liveness import LivenessService
-from worker.services.poll import PollService
-from worker.services.ports import Sink
+from worker.services.poll import PollEnvironment, PollService
 from worker.services.refused_messages import RefusedMessagesService
 from worker.services.relay import RelayService
+from worker.services.sinks import Sink
 from worker.services.tracing import Telemetry
-from worker.services.track import TrackService
+from worker.services.track import TrackEnvironment, TrackService
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerServices:
-    """What a worker does, wired."""
+    """A worker's services."""
 
     track: TrackService
     poll: PollService
     relay: RelayService
     housekeeping: HousekeepingService
     confirmation: ConfirmationService
-    progress: LivenessService
+    liveness: LivenessService
     refused: RefusedMessagesService
+    heartbeat: HeartbeatService
 
     def stop(self) -> None:
-        """Take on nothing new; safe in a signal handler."""
+        """Start nothing new; safe in a signal handler."""
         self.poll.stop()
         self.track.stop()
         self.confirmation.stop()
+        self.refused.stop()
 
 
 # Worker's services, task, envelope and when the message came; returns whether it was not overtaken.
@@ -72,8 +77,8 @@ TakeInAgain = Callable[[WorkerServices, str, str, datetime], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Outside:
-    """The adapters, built once a process."""
+class _Adapters:
+    """Built once a process."""
 
     engine: AsyncEngine
     klarna: HttpxKlarna
@@ -93,58 +98,66 @@ async def open_worker(
     `take_in_again` takes in a message that was refused at first.
 
     Raises:
-        InvalidSettingsError: a file that the settings name is not right.
+        InvalidSettingsError: a file that the settings name is invalid.
     """
+    warn_of_misspelt_settings()
     async with AsyncExitStack() as stack:
         poll_limits = _poll_limits(settings)
         telemetry = open_telemetry(stack, settings)
-        outside = _open_outside(stack, settings, app)
+        adapters = _open_adapters(stack, settings, app)
         relay = RelayService(
-            PostgresOutbox(outside.engine),
-            outside.cipher,
-            outside.sinks,
+            PostgresOutbox(adapters.engine),
+            adapters.cipher,
+            adapters.sinks,
             chance=random.random,
             telemetry=telemetry,
         )
         stack.push_async_callback(relay.close)
-        poll = _poll_service(outside, relay, settings, poll_limits, telemetry)
+        poll = _poll_service(adapters, relay, settings, poll_limits, telemetry)
         stack.push_async_callback(poll.close)
 
         async def take_in(task: str, envelope: str, received_at: datetime) -> bool:
             return await take_in_again(services, task, envelope, received_at)
 
         services = WorkerServices(
-            track=_track_service(outside, settings, telemetry),
+            track=_track_service(adapters, settings, telemetry),
             poll=poll,
             relay=relay,
             housekeeping=HousekeepingService(
-                outside.sessions,
-                PostgresTokens(outside.engine),
-                PostgresPurge(outside.engine, sinks=relay.sinks),
+                adapters.sessions,
+                PostgresTokens(adapters.engine),
+                PostgresPurge(adapters.engine, sinks=relay.sinks),
+                PostgresRefusedMessages(adapters.engine),
                 limits=poll_limits,
                 retention=timedelta(days=settings.retention_days),
                 meter=telemetry.meter,
             ),
-            confirmation=confirmation_service(outside.engine, settings),
-            progress=LivenessService(outside.publisher),
+            confirmation=confirmation_service(adapters.engine, settings),
+            liveness=LivenessService(adapters.publisher),
             refused=RefusedMessagesService(
-                PostgresRefusedMessages(outside.engine),
-                outside.cipher,
+                PostgresRefusedMessages(adapters.engine),
+                adapters.cipher,
                 take_in,
                 meter=telemetry.meter,
+                monotonic=clock.monotonic,
+            ),
+            heartbeat=open_heartbeat(
+                stack, adapters.engine, settings, role="worker", queues=OWN_QUEUES
             ),
         )
         yield services
 
 
-def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Outside:
+def _open_adapters(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Adapters:
     engine = open_engine(stack, settings)
     klarna = open_klarna(settings)
     stack.push_async_callback(klarna.aclose)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
     # Confirming writes no event: no route is needed.
-    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
-    return _Outside(
+    tracked_payments = TrackedPayments(
+        PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
+    )
+    return _Adapters(
         engine=engine,
         klarna=klarna,
         cipher=cipher,
@@ -153,48 +166,52 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
         governor=open_governor(stack, engine, settings),
         sinks=[
             *open_streams(stack, settings),
-            *open_sinks(stack, settings, app, notes=notes, klarna=klarna),
+            *open_sinks(stack, settings, app, tracked_payments=tracked_payments, klarna=klarna),
         ],
     )
 
 
-def _track_service(outside: _Outside, settings: Settings, telemetry: Telemetry) -> TrackService:
+def _track_service(adapters: _Adapters, settings: Settings, telemetry: Telemetry) -> TrackService:
     return TrackService(
-        outside.sessions,
-        outside.publisher,
-        outside.governor,
-        base_urls={name: account.base_url for name, account in settings.accounts.items()},
-        allowed_origins=settings.klarna_allowed_origins,
-        limits=claim_limits(settings),
-        max_lifetime=settings.poll_max_lifetime_seconds,
-        now=clock.now,
-        monotonic=clock.monotonic,
+        adapters.sessions,
+        adapters.publisher,
+        adapters.governor,
+        environment=TrackEnvironment(
+            base_urls={name: account.base_url for name, account in settings.accounts.items()},
+            allowed_origins=settings.klarna_allowed_origins,
+            limits=claim_limits(settings),
+            max_lifetime=settings.poll_max_lifetime_seconds,
+            now=clock.now,
+            monotonic=clock.monotonic,
+        ),
         telemetry=telemetry,
     )
 
 
 def _poll_service(
-    outside: _Outside,
+    adapters: _Adapters,
     relay: RelayService,
     settings: Settings,
     limits: PollLimits,
     telemetry: Telemetry,
 ) -> PollService:
     return PollService(
-        outside.sessions,
-        outside.klarna,
+        adapters.sessions,
+        adapters.klarna,
         relay,
-        outside.governor,
-        limits=limits,
-        lease=settings.poll_lease_seconds,
-        monotonic=clock.monotonic,
-        chance=random.random,
+        adapters.governor,
+        environment=PollEnvironment(
+            limits=limits,
+            lease=settings.poll_lease_seconds,
+            monotonic=clock.monotonic,
+            chance=random.random,
+        ),
         telemetry=telemetry,
     )
 
 
 def open_klarna(settings: Settings) -> HttpxKlarna:
-    """Return a client for every configured account; whoever asks closes it."""
+    """Return a client for all configured accounts; the caller closes it."""
     proxy = settings.klarna_proxy_url
     return HttpxKlarna(
         {

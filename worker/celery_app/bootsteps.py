@@ -46,7 +46,7 @@ def _stop_polling(**_: object) -> None:
 
 
 class LivenessStep(bootsteps.StartStopStep):
-    """Touches PROGRESS_FILE while the worker receives tasks, or none waits."""
+    """Notes progress while the worker receives tasks, or none waits: heartbeat, PROGRESS_FILE."""
 
     requires: ClassVar[set[Any]] = {RuntimeStep}
 
@@ -56,11 +56,10 @@ class LivenessStep(bootsteps.StartStopStep):
         self._file: LivenessFile | None = None
 
     def start(self, worker: Any) -> None:  # noqa: ANN401 - bootsteps' signature
-        """Start to check, where PROGRESS_FILE is set."""
-        if (path := load(Settings).progress_file) is not None:
-            self._received.start()
-            self._file = LivenessFile(path, worker.pool, self._is_live)
-            self._file.start()
+        """Start to check."""
+        self._received.start()
+        self._file = LivenessFile(load(Settings).progress_file, worker.pool, self._is_live)
+        self._file.start()
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002, ANN401 - bootsteps' signature
         """Stop to check."""
@@ -71,7 +70,11 @@ class LivenessStep(bootsteps.StartStopStep):
     terminate = stop
 
     def _is_live(self) -> bool:
-        return worker_runtime.call(worker_runtime.services.progress.look, self._received.count)
+        services = worker_runtime.services
+        is_live = worker_runtime.call(services.liveness.refresh, self._received.count)
+        if is_live:
+            services.heartbeat.progressed()
+        return is_live
 
 
 class EventFlushStep(bootsteps.StartStopStep):

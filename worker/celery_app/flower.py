@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,18 +18,18 @@ TASK_COLUMNS = "name,args,state,received,runtime,uuid"
 _OAUTH = ("oauth2_key", "oauth2_secret", "oauth2_redirect_uri")
 
 
-def refuse_open_flower(**_: object) -> None:
+def refuse_open_flower(*, faults: Sequence[str] = (), **_: object) -> None:
     """End the Flower command where no login is set; other commands go on.
 
     Called when Flower has read its options, whatever their source. Flower's own variable
     FLOWER_UNAUTHENTICATED_API allows it without a login, such as behind a proxy that asks for one.
+    `faults` are those of its secrets' files.
     """
     options = _flower_options()
     if options is None:
         return
-    faults = list(_faults(options, os.environ))
-    if faults:
-        sys.stderr.write("Wrong settings:\n" + "".join(f"  {fault}\n" for fault in faults))
+    if found := list(faults) or list(_faults(options, os.environ)):
+        sys.stderr.write("Wrong settings:\n" + "".join(f"  {fault}\n" for fault in found))
         raise SystemExit(2)
 
 

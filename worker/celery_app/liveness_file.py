@@ -30,14 +30,14 @@ def touch(file: Path | None) -> None:
 
 
 class LivenessFile:
-    """Touches the file while `is_live` says so.
+    """Touches the file, where one is set, while `is_live` says so.
 
     It is called in a task thread of `pool`: when no thread becomes free, the file ages.
     """
 
     def __init__(
         self,
-        file: Path,
+        file: Path | None,
         pool: Any,  # noqa: ANN401 - Celery is untyped
         is_live: Callable[[], bool],
         *,

@@ -9,6 +9,7 @@ from config.settings import InvalidSettingsError, Settings, load, parse
 from worker.adapters.postgres.reports.events import EventReports
 from worker.adapters.postgres.reports.sessions import Reports, Row
 from worker.bootstrap.shared import poll_policy
+from worker.commands.checked_environment import check_spelling
 from worker.commands.checked_klarna import check_accounts
 from worker.commands.checked_postgres import check_postgres
 from worker.commands.checked_redis import check_broker, check_redis
@@ -25,12 +26,12 @@ def check(*, as_json: bool) -> int:
         settings = parse(Settings)
         policy = poll_policy(settings)
     except InvalidSettingsError as error:
-        print_findings(
-            [Finding("settings", fault=fault) for fault in error.faults], as_json=as_json
-        )
+        faults = [Finding("settings", fault=fault) for fault in error.faults]
+        print_findings([*faults, *check_spelling()], as_json=as_json)
         return WRONG_USAGE
     findings = [
         Finding("settings"),
+        *check_spelling(),
         Finding("polling", detail=f"by the policy {policy.name}"),
         *check_postgres(settings),
         *check_redis(settings),
@@ -79,8 +80,8 @@ def _progress(opened: Reports, late: timedelta) -> Iterator[Finding]:
     accounts = {row["account"]: row for row in opened.accounts()}
     for row in overdue:
         waited = f"{row['oldest_seconds']:.0f} s"
-        account = accounts.get(row["account"], {"stretch": 1, "budget_share": 1})
-        governed = account["stretch"] > 1 or account["budget_share"] < 1
+        account = accounts.get(row["account"], {"interval_multiplier": 1, "budget_share": 1})
+        governed = account["interval_multiplier"] > 1 or account["budget_share"] < 1
         why = "its quota pays for no more" if governed else "are beat and a worker up?"
         yield Finding(
             f"polls of {row['account']}",
@@ -107,9 +108,11 @@ def _governed(accounts: Iterable[Row]) -> Iterator[Finding]:
                 f"account {row['account']}",
                 fault=f"its reads fail since {since}: it is probed until Klarna answers",
             )
-        elif row["stretch"] > 1 or row["budget_share"] < 1:
+        elif row["interval_multiplier"] > 1 or row["budget_share"] < 1:
             share = f"{row['budget_share']:.0%} of its budget"
-            detail = f"has {share}, and every interval is {row['stretch']:g} times as long"
+            detail = (
+                f"has {share}, and every interval is {row['interval_multiplier']:g} times as long"
+            )
             yield Finding(f"account {row['account']}", detail=detail)
 
 

@@ -9,7 +9,7 @@ import anyio
 from config.settings import Settings
 from worker.bootstrap.shop_systems import commerce_layer, payway
 from worker.domain.deliveries import COMMERCE_LAYER, PAYWAY
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 _SYSTEMS = {COMMERCE_LAYER: commerce_layer, PAYWAY: payway}
 

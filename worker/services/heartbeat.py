@@ -11,7 +11,7 @@ from uuid import UUID
 import anyio
 import structlog
 
-from worker.services.ports import UnavailableError
+from worker.services.errors import UnavailableError
 
 log = structlog.get_logger(__name__)
 

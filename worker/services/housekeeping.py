@@ -1,8 +1,9 @@
-"""What is done now and then: giving up sessions that could never be read, purging old ones."""
+"""Periodic cleanup: gives up unreadable sessions, erases spent tokens, purges old sessions."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Protocol
 
 import structlog
 
@@ -10,15 +11,35 @@ from worker.domain.decision import Decision
 from worker.domain.schedule import PollLimits
 from worker.domain.session import Outcome
 from worker.domain.transitions import give_up
+from worker.services.errors import UnavailableError
 from worker.services.meter import Meter
-from worker.services.ports import Purge, Sessions, Tokens
+from worker.services.sessions import Sessions
+from worker.services.tokens import Tokens
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-# A run ends within a shutdown's patience, in four seconds (docs/scaling.md); the next one, ten
-# minutes later, goes on: 14 million sessions a day, more than ten million followed ones end.
+# A run takes four seconds (docs/scaling.md), so a shutdown can wait for it. Runs are ten minutes
+# apart: 14 million sessions a day, more than end when ten million are tracked.
 BATCHES_PER_RUN = 200
+
+
+class Purge(Protocol):
+    """Deleting what is not needed any more. Raises UnavailableError."""
+
+    async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
+        """Delete finished sessions without undelivered messages; returns how many.
+
+        Dead-lettered messages, and those for a sink that is disabled or not configured, count as
+        delivered.
+        """
+
+
+class IntakePurge(Protocol):
+    """Deleting refused messages and early confirmations. Raises UnavailableError."""
+
+    async def purge(self, *, older_than: timedelta, limit: int) -> int:
+        """Delete arguments after 72 hours, rows after `older_than`; returns how many rows."""
 
 
 class HousekeepingService:
@@ -29,6 +50,7 @@ class HousekeepingService:
         sessions: Sessions,
         tokens: Tokens,
         purge: Purge,
+        refused: IntakePurge,
         *,
         limits: PollLimits,
         retention: timedelta,
@@ -37,12 +59,13 @@ class HousekeepingService:
         self._sessions = sessions
         self._tokens = tokens
         self._purge = purge
+        self._refused = refused
         self._limits = limits
         self._retention = retention
         self._meter = meter
 
     async def purge(self) -> int:
-        """End what is over unread, erase spent tokens, delete old finished sessions, in batches.
+        """Give up unreadable sessions, erase spent tokens, delete what is old, in batches.
 
         Returns how many sessions were deleted.
         """
@@ -55,10 +78,19 @@ class HousekeepingService:
             if not deleted:
                 break
         log.info("payment_sessions_purged", count=total)
+        await self._purge_refused()
         return total
 
+    async def _purge_refused(self) -> None:
+        """A table or a right that is missing yet must not keep sessions from being purged."""
+        try:
+            while await self._refused.purge(older_than=self._retention, limit=BATCH):
+                pass
+        except UnavailableError as error:
+            log.warning("refused_messages_not_purged", error=str(error))
+
     async def _erase_tokens(self) -> None:
-        """A token is good for an hour; kept longer it could only leak."""
+        """A token is valid for an hour; keeping it longer is only a risk."""
         while spent := await self._tokens.erase_spent(limit=BATCH):
             undelivered = [token.session_id for token in spent if token.undelivered]
             late = len(undelivered)
@@ -68,7 +100,7 @@ class HousekeepingService:
                 log.warning("token_expired_undelivered", session_id=session_id)
 
     async def _give_up(self) -> None:
-        """A paused account keeps its sessions from being read, but not for ever."""
+        """Sessions of a paused account are not read; end those that are long over."""
         while batch := await self._sessions.overdue_ends(
             max_lifetime=self._limits.max_lifetime, limit=BATCH
         ):

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -20,6 +21,7 @@ from worker.domain.refused_messages import (
     next_try_at,
     reason_of,
 )
+from worker.services.retrying import MESSAGE_HELD_SECONDS, retry_until
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +126,7 @@ TakeIn = Callable[[str, str, datetime], Awaitable[bool]]
 
 
 class RefusedMessagesService:
-    """`take_in` is what the task of a message does."""
+    """`take_in` is what the task of a message does; `monotonic` returns seconds."""
 
     def __init__(
         self,
@@ -133,11 +135,18 @@ class RefusedMessagesService:
         take_in: TakeIn,
         *,
         meter: Meter,
+        monotonic: Callable[[], float],
     ) -> None:
+        self._monotonic = monotonic
+        self._stopping = False
         self._messages = messages
         self._cipher = cipher
         self._take_in = take_in
         self._meter = meter
+
+    def stop(self) -> None:
+        """Wait no longer for an unavailable database: the messages go back to their queue."""
+        self._stopping = True
 
     async def keep(self, message: ReceivedMessage, reason: RefusalReason) -> None:
         """Keep a message that is not taken in; to be acknowledged afterwards.
@@ -145,23 +154,14 @@ class RefusedMessagesService:
         Raises:
             UnavailableError: the database is away: the message must stay with the broker.
         """
-        fits = len(message.envelope) <= LARGEST_BODY
-        kept = await self._messages.keep(
-            KeptMessage(
-                task=message.task,
-                task_id=message.task_id,
-                body_hash=hashlib.sha256(message.body).digest(),
-                session_id=message.session_id,
-                reference=message.reference,
-                arguments=self._cipher.encrypt(message.envelope) if fits else None,
-                argument_hashes=[
-                    self._cipher.hashes(each)[0] for each in sorted(id_like(message.decoded))
-                ]
-                if fits
-                else [],
+        kept = await retry_until(
+            self._monotonic() + MESSAGE_HELD_SECONDS,
+            partial(self._keep, message, reason),
+            monotonic=self._monotonic,
+            stopping=lambda: self._stopping,
+            on_retry=lambda error: log.warning(
+                "refused_message_retrying", task_id=message.task_id, error=str(error)
             ),
-            reason,
-            first_wait=SHORTEST_WAIT if reason.heals and fits else None,
         )
         self._meter.message_refused(message.task, reason.field, kept=kept)
         log.warning(
@@ -172,6 +172,23 @@ class RefusedMessagesService:
             field=reason.field,
             reason=reason.reason,
             kept=kept,
+        )
+
+    async def _keep(self, message: ReceivedMessage, reason: RefusalReason) -> bool:
+        fits = len(message.envelope) <= LARGEST_BODY
+        ids = sorted(id_like(message.decoded)) if fits else []
+        return await self._messages.keep(
+            KeptMessage(
+                task=message.task,
+                task_id=message.task_id,
+                body_hash=hashlib.sha256(message.body).digest(),
+                session_id=message.session_id,
+                reference=message.reference,
+                arguments=self._cipher.encrypt(message.envelope) if fits else None,
+                argument_hashes=[self._cipher.hashes(each)[0] for each in ids],
+            ),
+            reason,
+            first_wait=SHORTEST_WAIT if reason.heals and fits else None,
         )
 
     def drop_unreadable(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Starts to track payment sessions, and polls those that are tracked already."""
+"""Starts tracking payment sessions, and nudges those already tracked."""
 
 from __future__ import annotations
 
@@ -15,23 +15,17 @@ from worker.domain.session import Kind, ShopObjects
 from worker.domain.track_arguments import TrackArguments, check_arguments, leave_out_wrong
 from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url
 from worker.services.batching import Batcher
+from worker.services.errors import UnavailableError, UnstorableTextError
 from worker.services.governor import RateGovernor
-from worker.services.ports import (
-    ClaimLimits,
-    PollTask,
-    Publisher,
-    Sessions,
-    SessionUrls,
-    UnavailableError,
-    UnstorableTextError,
-)
-from worker.services.retrying import Patience
+from worker.services.publisher import Publisher
+from worker.services.retrying import MESSAGE_HELD_SECONDS, retry_until
+from worker.services.sessions import ClaimLimits, PollTask, Sessions, SessionUrls
 from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
 
-# How long the first of a burst waits for others to share its statements. Meanwhile it occupies one
-# of the worker's 64 threads.
+# How long the first message of a burst waits for more to join its batch; it holds one of the
+# worker's 64 threads meanwhile.
 LINGER_SECONDS = 0.025
 
 
@@ -48,8 +42,23 @@ class Sent:
     asked_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackEnvironment:
+    """What tracking depends on; `now` is this process's time, `monotonic` returns seconds.
+
+    `base_urls` maps each configured account to where its sessions are read.
+    """
+
+    base_urls: Mapping[str, str]
+    allowed_origins: Collection[str]
+    limits: ClaimLimits
+    max_lifetime: timedelta
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+
+
 class TrackService:
-    """`base_urls` maps each configured account to where its sessions are read."""
+    """Call `stop` before the end."""
 
     def __init__(
         self,
@@ -57,32 +66,28 @@ class TrackService:
         publisher: Publisher,
         governor: RateGovernor,
         *,
-        base_urls: Mapping[str, str],
-        allowed_origins: Collection[str],
-        limits: ClaimLimits,
-        max_lifetime: timedelta,
-        now: Callable[[], datetime],
-        monotonic: Callable[[], float],
+        environment: TrackEnvironment,
         telemetry: Telemetry,
     ) -> None:
-        self._max_lifetime = max_lifetime
-        self._now = now
+        self._max_lifetime = environment.max_lifetime
+        self._now = environment.now
         self._sessions = sessions
         self._publisher = publisher
         self._governor = governor
-        self._accounts = frozenset(base_urls)
-        self._session_urls = documented_urls(base_urls)
-        self._allowed_origins = allowed_origins
-        self._limits = limits
-        # Sessions tracked in a burst share statements, and their first polls share a task.
-        self._together = Batcher(self._track_together, linger_seconds=LINGER_SECONDS)
-        self._patience = Patience(monotonic)
+        self._accounts = frozenset(environment.base_urls)
+        self._session_urls = documented_urls(environment.base_urls)
+        self._allowed_origins = environment.allowed_origins
+        self._limits = environment.limits
+        self._monotonic = environment.monotonic
+        # The messages of a burst share statements, and their first polls share tasks.
+        self._batches = Batcher(self._track_batch, linger_seconds=LINGER_SECONDS)
+        self._stopping = False
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
 
     def stop(self) -> None:
-        """Wait no longer for an unavailable database: the messages go back to their queue."""
-        self._patience.stop()
+        """Stop waiting for the database: the messages go back to their queue."""
+        self._stopping = True
 
     async def track(
         self,
@@ -111,12 +116,12 @@ class TrackService:
         ) as span:
             request = replace(request, trace_parent=span.trace_parent)
             try:
-                effect = await self._stored(request)
+                effect = await self._store(request)
             except UnstorableTextError:
                 if request.reference is None:
                     raise
                 self._leave_out(request.session_id, "reference", "cannot be stored")
-                effect = await self._stored(replace(request, reference=None))
+                effect = await self._store(replace(request, reference=None))
             if isinstance(effect, TrackError):
                 raise effect
             span.note(effect=effect)
@@ -137,14 +142,19 @@ class TrackService:
         self._meter.argument_left_out(field)
         log.warning("argument_left_out", session_id=session_id, field=field, reason=problem)
 
-    async def _stored(self, request: TrackRequest) -> TrackEffect | TrackError:
-        return await self._patience.until_done(
-            partial(self._together.add, request),
-            waits="track_retrying",
-            session_id=request.session_id,
+    async def _store(self, request: TrackRequest) -> TrackEffect | TrackError:
+        def on_retry(error: Exception) -> None:
+            log.warning("track_retrying", session_id=request.session_id, error=str(error))
+
+        return await retry_until(
+            self._monotonic() + MESSAGE_HELD_SECONDS,
+            partial(self._batches.add, request),
+            monotonic=self._monotonic,
+            stopping=lambda: self._stopping,
+            on_retry=on_retry,
         )
 
-    async def _track_together(self, requests: list[TrackRequest]) -> list[TrackEffect | TrackError]:
+    async def _track_batch(self, requests: list[TrackRequest]) -> list[TrackEffect | TrackError]:
         tracked = await self._sessions.track(requests, self._session_urls, self._limits)
         sent = await self._send(tracked.polls)
         unsent = {name for poll in tracked.polls for name in poll.session_ids} - sent
@@ -153,16 +163,16 @@ class TrackService:
         return tracked.effects
 
     async def _send(self, polls: list[PollTask]) -> set[str]:
-        """Send the polls that the accounts' budgets allow; return which. Beat claims the others."""
-        paid = [
-            replace(poll, session_ids=poll.session_ids[:pays])
+        """Send what the accounts' budgets allow; returns which. Beat claims the others."""
+        acquired = [
+            replace(poll, session_ids=poll.session_ids[:count])
             for poll in polls
-            if (pays := await self._governor.take(poll.account, len(poll.session_ids)))
+            if (count := await self._governor.acquire(poll.account, len(poll.session_ids)))
         ]
-        sent = {name for poll in paid for name in poll.session_ids}
+        sent = {name for poll in acquired for name in poll.session_ids}
         try:
-            if paid:
-                await self._publisher.send_polls(paid)
+            if acquired:
+                await self._publisher.send_polls(acquired)
         except UnavailableError as error:
             log.warning("first_polls_not_sent", session_ids=sorted(sent), error=str(error))
             return set()
@@ -172,14 +182,14 @@ class TrackService:
         try:
             await self._sessions.release(session_ids, lease_ids)
         except UnavailableError as error:
-            # They are stored, and due when their leases have run out.
-            log.warning("first_polls_not_sent", session_ids=sorted(session_ids), error=str(error))
+            # They are stored, and due when their leases expire.
+            log.warning("lease_release_failed", session_ids=sorted(session_ids), error=str(error))
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:
-    """Return a function that returns a session's documented URL.
+    """Return the documented URLs of the configured accounts' sessions.
 
-    It raises InvalidArgumentError for an account that is not configured.
+    The returned function raises InvalidArgumentError for any other account.
     """
 
     def documented_url(account: str, kind: Kind, session_id: str) -> str:

@@ -18,7 +18,7 @@ from celery.worker.request import Request
 from config.settings import Settings, parse
 from devkit.sandbox.server import SandboxClient
 from tests.support.databases import Databases
-from tests.support.processes import BIN
+from tests.support.processes import BIN, NO_ENV_FILE
 from tests.support.queues import polls, taken
 from tests.support.stored import Stored
 from worker.bootstrap.worker import open_worker
@@ -111,7 +111,7 @@ def test_the_tasks_that_shops_may_send_are_published():
 def test_the_app_can_be_imported_and_shown_with_nothing_but_a_broker(redis_url: str):
     report = subprocess.run(
         [BIN / "celery", "-A", "worker", "report"],
-        env={"PATH": os.environ["PATH"], "REDIS_URL": redis_url},
+        env={**NO_ENV_FILE, "PATH": os.environ["PATH"], "REDIS_URL": redis_url},
         capture_output=True,
         text=True,
         timeout=60,
@@ -126,7 +126,7 @@ def test_the_app_can_be_imported_and_shown_with_nothing_but_a_broker(redis_url: 
 def test_without_a_broker_the_app_says_what_is_missing():
     report = subprocess.run(
         [BIN / "celery", "-A", "worker", "report"],
-        env={"PATH": os.environ["PATH"]},
+        env={**NO_ENV_FILE, "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=60,

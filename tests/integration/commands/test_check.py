@@ -14,6 +14,7 @@ from psycopg import sql
 
 from devkit.embedded import EmbeddedServers
 from devkit.sandbox.server import SandboxClient
+from tests.support.command import session_worker
 from tests.support.databases import Databases
 from tests.support.roles import Roles
 from tests.support.stored import Stored
@@ -61,6 +62,39 @@ def only(found: list[str], *words: str) -> None:
 
 def test_nothing_is_wrong_with_a_right_deployment(faults: Faults):
     assert faults() == []
+
+
+# --- settings
+
+
+def test_misspelt_settings_are_warned_with_what_was_meant(environment: dict[str, str]):
+    """A warning is no fault: another program may read them."""
+    wrong = {"EVENT_SINK": "canary", "POLL_REQUEST_PER_SESSION": "20", "OTEL_SERVICE_NAME": "x"}
+
+    told = session_worker(environment | wrong, "check")
+    as_json = session_worker(environment | wrong, "check", "--json").json()
+
+    warnings = [line for line in told.out.splitlines() if not line.startswith("ok ")]
+    assert (told.code, len(warnings)) == (0, 2)
+    assert warnings[0].startswith("warn  settings: EVENT_SINK is no setting")
+    assert warnings[0].endswith("did you mean EVENT_SINKS?")
+    assert warnings[1].endswith("did you mean POLL_REQUESTS_PER_SESSION?")
+    assert [f["ok"] for f in as_json["findings"] if f["warning"]] == [True, True]
+    assert as_json["ok"] is True
+
+
+def test_a_misspelt_part_of_an_account_is_a_fault_in_our_words(environment: dict[str, str]):
+    wrong = {"KLARNA_ACCOUNTS__NORDIC_USERNAME": "canary", "EVENT_SINK": "canary"}
+
+    told = session_worker(environment | wrong, "check")
+
+    assert told.code == 2
+    assert (
+        "fault settings: KLARNA_ACCOUNTS__NORDIC_USERNAME: is no setting: did you mean "
+        "KLARNA_ACCOUNTS__NORDIC__USERNAME?"
+    ) in told.out
+    assert "did you mean EVENT_SINKS?" in told.out
+    assert "canary" not in told.out + told.err
 
 
 # --- Postgres

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.support.stored import Stored
 from worker.adapters.postgres.reports.backlog import PostgresBacklog
 from worker.services.backlog_monitor import BacklogMonitor
+from worker.services.errors import UnavailableError
 from worker.services.meter import Backlog, Meter, SinkFigures, Waiting
-from worker.services.ports import UnavailableError
 
 pytestmark = pytest.mark.anyio
 
@@ -165,7 +165,7 @@ async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_told():
 
     with anyio.fail_after(10):
         while not meter.event.is_set():
-            watch.look()
+            await watch.refresh()
             await anyio.lowlevel.checkpoint()
     await watch.close()
 
@@ -184,7 +184,7 @@ async def test_what_was_seen_is_told_for_a_minute_without_another_look():
     async def look(at: float) -> int:
         nonlocal now
         now = at
-        watch.look()
+        await watch.refresh()
         await watch.close()
         return meter.forgotten
 
@@ -192,20 +192,16 @@ async def test_what_was_seen_is_told_for_a_minute_without_another_look():
     assert meter.lapsed == [3]
 
 
-async def test_there_is_one_look_at_a_time_and_only_now_and_then():
-    """A slow one is not asked twice; a quick one not again at once."""
-    now = 0.0
+async def test_there_is_one_read_at_a_time():
+    """A refresh does not wait for a slow read, and starts no second one."""
     meter = Seen()
     backlog = FakeBacklog(Backlog(lapsed=1), Backlog(lapsed=2))
-    watch = BacklogMonitor(backlog, FakeGovernor(), meter=meter, monotonic=lambda: now)
-    watch.look()
-    now = 100.0
-    watch.look()
+    watch = BacklogMonitor(backlog, FakeGovernor(), meter=meter, monotonic=lambda: 0.0)
+    await watch.refresh()
+    await watch.refresh()
     backlog.go.set()
     with anyio.fail_after(10):
         await meter.event.wait()
-    now = 4.0
-    watch.look()
     await watch.close()
 
     assert meter.lapsed == [1]

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.support.stored import Stored
+from worker.adapters import clock
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.refused import repository
 from worker.adapters.postgres.refused.repository import PostgresRefusedMessages
@@ -76,7 +77,10 @@ def service(
     *results: bool | Exception,
 ) -> tuple[RefusedMessagesService, Shop]:
     shop = Shop(*results)
-    return RefusedMessagesService(messages, cipher, shop.take_in, meter=meter), shop
+    refused = RefusedMessagesService(
+        messages, cipher, shop.take_in, meter=meter, monotonic=clock.monotonic
+    )
+    return refused, shop
 
 
 def row(stored: Stored) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Orders at Payway, for every answer it has and for those that never came, at the stand-in."""
+"""Orders at Payway, for every response and for none, at the mock Klarna server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from worker.bootstrap.shop_systems import payway
 from worker.domain.deliveries import Refusal
 from worker.domain.session import Kind
 from worker.domain.tracking import TrackRequest
-from worker.services.ports import ClaimLimits, DeliveryError
+from worker.services.errors import DeliveryError
+from worker.services.sessions import ClaimLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -75,14 +76,16 @@ async def sink(
     for name, value in (environment | payway_environment(sandbox_url)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("EVENT_SINKS", NAME)
-    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
+    tracked_payments = TrackedPayments(
+        PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
+    )
     klarna = HttpxKlarna(
         {"default": CREDENTIALS}, allowed_origins=[sandbox_url], timeout=timedelta(seconds=5)
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(klarna.aclose)
         system = payway(stack, parse(Settings))
-        yield PaywaySink(system, notes, klarna, settle=timedelta(0))
+        yield PaywaySink(system, tracked_payments, klarna, settle=timedelta(0))
 
 
 @pytest.fixture
@@ -135,7 +138,7 @@ async def test_an_order_is_placed_with_token_handle_and_reference(
 async def test_the_access_token_is_asked_for_with_a_form(
     sink: PaywaySink, buy: Buy, sandbox: SandboxClient
 ):
-    """Grant and scope are those of the settings: the stand-in refuses others."""
+    """Grant and scope are those of the settings: the mock Klarna server refuses others."""
     for _ in range(2):
         await sink.deliver((await buy()).event)
 
@@ -160,7 +163,7 @@ async def test_redelivered_it_places_nothing_again(
 async def test_an_order_whose_answer_was_lost_is_found_at_klarna(
     sink: PaywaySink, buy: Buy, sandbox: SandboxClient, fault: str
 ):
-    """The stand-in places it, and the answer does not arrive; no second one is asked for."""
+    """The mock Klarna server places it, and the response is lost; none is placed again."""
     purchase = await buy()
     sandbox.add_fault(fault, account=NAME, **ORDERS)
 
@@ -224,7 +227,7 @@ async def test_a_refusal_is_given_up_with_its_message(
 
     error = await refused(sink, purchase.event)
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
     assert "HTTP 400 Account update failed: " in str(error)
 
 
@@ -247,13 +250,13 @@ async def test_without_its_token_an_order_is_given_up(sink: PaywaySink, buy: Buy
 
     error = await refused(sink, authorized_event(purchase.session, token=False))
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
 
 
 async def test_a_session_tracked_without_a_purchase_is_none_of_its(sink: PaywaySink, buy: Buy):
     event = (await buy()).event | {"subject": "somebody-elses"}
 
-    assert (await refused(sink, event)).refusal is Refusal.FINAL
+    assert (await refused(sink, event)).refusal is Refusal.PERMANENT
 
 
 async def test_an_access_token_that_ran_out_early_is_renewed_once(
@@ -276,14 +279,14 @@ async def test_refused_credentials_name_their_settings(
 
     error = await refused(sink, purchase.event)
 
-    assert error.refusal is Refusal.HOLD
+    assert error.refusal is Refusal.PAUSE
     assert "PAYWAY_CLIENT_ID" in str(error)
 
 
 @pytest.mark.parametrize(
     ("fault", "refusal", "asked_seconds"),
     [
-        ({"kind": "status", "code": 429, "retry_after": "7"}, Refusal.HOLD, 7),
+        ({"kind": "status", "code": 429, "retry_after": "7"}, Refusal.PAUSE, 7),
         ({"kind": "status", "code": 403}, Refusal.RETRY, 60),
         ({"kind": "status", "code": 500}, Refusal.RETRY, None),
         ({"kind": "redirect", "location": "http://127.0.0.1:1/"}, Refusal.RETRY, None),

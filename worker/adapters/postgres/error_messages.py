@@ -1,4 +1,4 @@
-"""What a person is told of a database that does not answer as it should: one line, no secret."""
+"""Error messages for people, one line each, about a database that cannot be used; no secrets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _FAULTS = {
     "25006": _NOT_ALLOWED,
     "57014": "Postgres took too long to answer: try again, or ask for less.",
 }
-# What Postgres and libpq say where no connection comes about: it has no SQLSTATE then. Their words
-# are looked for and never shown, as they name hosts and users.
+# Failed connections have no SQLSTATE, so these words are searched for in the message of Postgres or
+# libpq. The message is never shown, because it names hosts and users.
 _UNREACHABLE = {
     "password authentication failed": "refuses the user or the password in DATABASE_URL: correct "
     "them; special characters of a password must be escaped",
@@ -40,18 +40,18 @@ _NO_DATABASE = "has no database of that name: create it, or correct the name in 
 
 
 def connection_fault(error: sqlalchemy.exc.DBAPIError) -> str:
-    """Return why Postgres cannot be used, and what to do; never what it said itself."""
-    said = str(error.orig)
-    if 'database "' in said and "does not exist" in said:
+    """Return why the connection to Postgres failed, and what to do."""
+    message = str(error.orig)
+    if 'database "' in message and "does not exist" in message:
         return _NO_DATABASE
     for words, fault in _UNREACHABLE.items():
-        if words in said:
+        if words in message:
             return fault
     return "cannot be reached: is DATABASE_URL right?"
 
 
 def fault_line(error: sqlalchemy.exc.DBAPIError) -> str | None:
-    """Return what is wrong and what to do; None where the fault is this program's own."""
+    """Return what is wrong and what to do, or None for a bug of this program."""
     fault = _FAULTS.get(getattr(error.orig, "sqlstate", None) or "")
     if fault is None and isinstance(error, sqlalchemy.exc.OperationalError):
         return "DATABASE_URL: Postgres cannot be reached; see `session-worker check`."

@@ -13,18 +13,13 @@ from typing import TypeVar
 from worker.adapters.telemetry.metrics import BeatMetrics, Children, Metrics, WorkerMetrics
 from worker.domain.account import Breaker
 from worker.domain.decision import ANOMALIES, Finding
-from worker.domain.session import Outcome
+from worker.domain.session import STATUSES, Outcome
 from worker.domain.tracking import TrackEffect
 from worker.services.meter import AccountFigures, Backlog, Meter, SinkFigures, Waiting
 
 OTHER = "other"
 Figures = TypeVar("Figures", Waiting, SinkFigures)
 _HEALTHY = (Finding.CHANGED, Finding.UNCHANGED, Finding.FINISHED)
-# docs.klarna.com, hosted payment page, "tracking session status"; KP's; and one of ours.
-STATUSES = frozenset(
-    {"WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR"}
-    | {"COMPLETED", "CANCELLED", "DISABLED", "incomplete", "complete", "authorized"}
-)
 
 
 class PrometheusMeter(Meter):
@@ -61,11 +56,11 @@ class WorkerMeter(PrometheusMeter):
         """A shop's message was taken in."""
         self._metrics.tracked[effect,].inc()
 
-    def asked(self, account: str, *, lag_seconds: float) -> None:
+    def request_started(self, account: str, *, lag_seconds: float) -> None:
         """A request leaves, so long after it was due."""
         self._metrics.lag[self._account(account),].observe(lag_seconds)
 
-    def answered(self, account: str, outcome: str, *, seconds: float) -> None:
+    def request_finished(self, account: str, outcome: str, *, seconds: float) -> None:
         """Klarna answered, or not."""
         self._metrics.requests[self._account(account), outcome].observe(seconds)
 
@@ -73,7 +68,7 @@ class WorkerMeter(PrometheusMeter):
         """A poll was recorded."""
         self._metrics.polls[self._account(account), result].inc()
 
-    def changed(self, account: str, status: str, *, delay_seconds: float | None) -> None:
+    def status_changed(self, account: str, status: str, *, delay_seconds: float | None) -> None:
         """A status change was recorded."""
         known = status if status in STATUSES else OTHER
         self._metrics.changes[self._account(account), known].inc()
@@ -161,7 +156,7 @@ class BeatMeter(PrometheusMeter):
         for account, now in figures.items():
             self._metrics.budget[account,].set(now.budget)
             self._metrics.share[account,].set(now.share)
-            self._metrics.stretch[account,].set(now.stretch)
+            self._metrics.stretch[account,].set(now.interval_multiplier)
             self._metrics.paused[account,].set(now.paused)
             for state in Breaker:
                 self._metrics.breaker[account, state].set(state == now.breaker)

@@ -84,6 +84,10 @@ _DELETE_OLD = text("""
         FOR UPDATE SKIP LOCKED
     )
 """)
+_DELETE_EARLY = text("""
+    DELETE FROM early_confirmations
+    WHERE received_at < statement_timestamp() - CAST(:older_than AS interval)
+""")
 
 
 class PostgresRefusedMessages:
@@ -167,10 +171,14 @@ class PostgresRefusedMessages:
             )
 
     async def purge(self, *, older_than: timedelta, limit: int) -> int:
-        """Delete arguments after 72 hours and rows after `older_than`; returns how many rows."""
+        """Delete arguments after 72 hours, rows after `older_than`; returns how many rows.
+
+        Confirmations whose session nobody tracked are among them.
+        """
         async with transaction(self._engine) as connection:
             await connection.execute(_DELETE_ARGUMENTS, {"kept": ARGUMENTS_KEPT, "limit": limit})
             deleted = await connection.execute(
                 _DELETE_OLD, {"older_than": older_than, "limit": limit}
             )
+            await connection.execute(_DELETE_EARLY, {"older_than": older_than})
             return deleted.rowcount

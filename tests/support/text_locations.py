@@ -1,4 +1,4 @@
-"""Every place a running deployment leaves text in, by name, as an intruder would read it."""
+"""The texts that a running deployment stores or shows, by location."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import redis
 from psycopg import sql
 
-Place = tuple[str, str]
+from devkit.demo.secret_scan import value_of
+
+Location = tuple[str, str]
 
 
-def redis_places(client: redis.Redis) -> Iterator[Place]:
+def redis_locations(client: redis.Redis) -> Iterator[Location]:
     """Every key with its value; the bodies of task messages decoded as well."""
     for key in client.scan_iter():
-        yield f"Redis key {key.decode()}", "\n".join([repr(key), *_texts(_value(client, key))])
+        yield f"Redis key {key.decode()}", "\n".join([repr(key), *_texts(value_of(client, key))])
 
 
-def database_places(url: str) -> Iterator[Place]:
+def database_locations(url: str) -> Iterator[Location]:
     """Every row of every table as text, and the statements that connections ran last."""
     with psycopg.connect(url) as connection:
         tables = connection.execute(
@@ -37,14 +38,14 @@ def database_places(url: str) -> Iterator[Place]:
         yield "pg_stat_activity", "\n".join(text or "" for (text,) in statements)
 
 
-def log_places(folder: Path) -> Iterator[Place]:
-    """What every process wrote, to whichever of its two outputs."""
+def log_locations(folder: Path) -> Iterator[Location]:
+    """The output of every process."""
     for file in sorted(folder.glob("*.log")):
         yield file.name, file.read_text(errors="replace")
 
 
-def command_lines() -> Iterator[Place]:
-    """The arguments of every process on this machine: anybody can list them."""
+def command_lines() -> Iterator[Location]:
+    """The arguments of every process on this machine, which any user can list."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             shown = (folder / "cmdline").read_bytes()
@@ -52,18 +53,6 @@ def command_lines() -> Iterator[Place]:
             continue  # it ended meanwhile
         if shown:
             yield f"process {folder.name}", shown.replace(b"\0", b" ").decode(errors="replace")
-
-
-def _value(client: Any, key: bytes) -> object:  # noqa: ANN401 - redis-py is of two minds
-    readers = {
-        b"string": lambda: client.get(key),
-        b"list": lambda: client.lrange(key, 0, -1),
-        b"hash": lambda: client.hgetall(key),
-        b"set": lambda: client.smembers(key),
-        b"zset": lambda: client.zrange(key, 0, -1),
-        b"stream": lambda: client.xrange(key),
-    }
-    return readers[client.type(key)]()
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -14,11 +14,11 @@ from tests.support.wired import deployed
 from worker.bootstrap.worker import open_worker
 from worker.celery_app.runtime import Runtime
 
-# Whatever these tests ask ends long before.
+# Longer than any poll of these tests.
 LEASE_SECONDS = 60
 
 
-class Scene:
+class InProcess:
     """`track` is the task a shop enqueues; `poll` is what beat and a worker do with a row."""
 
     def __init__(self, runtime: Runtime, stored: Stored, origin: str) -> None:
@@ -33,13 +33,13 @@ class Scene:
         tasks.track.run(*given, **named)
 
     def insert(self, session_id: str = "", **columns: object) -> str:
-        """Put a row into Postgres as a shop may, with nothing checked; returns its id."""
+        """Insert an unchecked row, as a shop may; return its id."""
         session_id = session_id or uuid4().hex
         url = f"{self.origin}/hpp/v1/sessions/{session_id}"
         return self.stored.add_session(session_id, **({"session_url": url} | columns))
 
     def poll(self, *session_ids: str) -> list[dict[str, Any]]:
-        """Lease these sessions and poll them in one task; returns their rows."""
+        """Lease these sessions and poll them in one task; return their rows."""
         lease_id = uuid4()
         self.stored.rows(
             "UPDATE payment_sessions SET lease_id = %s,"
@@ -55,14 +55,14 @@ class Scene:
         return rows
 
     def forget(self) -> None:
-        """Empty the tables: what one test did to an account is nothing to the next."""
+        """Empty the tables, so that tests do not affect each other."""
         for table in ("payment_sessions", "accounts"):
             self.stored.rows(f"DELETE FROM {table}")  # noqa: S608 - one of the two
 
 
 @contextmanager
-def opened(environment: Mapping[str, str]) -> Iterator[Scene]:
-    """The runtime of a worker with this environment, found by the tasks' own bodies."""
+def opened(environment: Mapping[str, str]) -> Iterator[InProcess]:
+    """Yield the services of a worker with this environment; the bodies of tasks use them."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         settings, app = deployed(environment, monkeypatch)
         from worker import tasks  # noqa: PLC0415 - as above
@@ -72,7 +72,7 @@ def opened(environment: Mapping[str, str]) -> Iterator[Scene]:
         runtime.start(open_worker(settings, app))
         stored = Stored(environment["DATABASE_URL"])
         try:
-            yield Scene(runtime, stored, environment["KLARNA_BASE_URL"])
+            yield InProcess(runtime, stored, environment["KLARNA_BASE_URL"])
         finally:
             stored.close()
             runtime.close()

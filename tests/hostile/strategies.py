@@ -1,4 +1,4 @@
-"""Whatever may come from outside, as hypothesis strategies: any size, any type, nearly right."""
+"""Hypothesis strategies for input from outside: any size, any type, almost valid."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.support.builders import (
 from worker.domain.account import AccountState
 from worker.domain.session import Outcome
 
-# Latin, Greek and the like, control characters, bidirectional marks, lone surrogates: without
-# what a table of all of Unicode would cost to build.
+# Letters, control characters, bidirectional marks, lone surrogates: a few, because a table of
+# all of Unicode is slow to build.
 CHARACTERS = "aZ09 .:-+T/\\\"'[]{}%$;\n\r\t\x00\x1b\x7f\x9b\u00e9\u0430\u202e\u2028\ud800\U0001f600"
 texts = st.text(st.sampled_from(CHARACTERS), max_size=20)
 # Far beyond any bound, at the cost of one small draw.
@@ -83,18 +83,18 @@ ANSWER_FIELDS = {
 }
 
 
-def with_something_wild(
+def with_something_invalid(
     fields: dict[str, st.SearchStrategy[object]],
 ) -> st.SearchStrategy[dict[str, object]]:
-    """Objects of these fields: as they should be, with a few of them anything at all."""
+    """Return objects of these fields, of which a few have an arbitrary value."""
     right = st.fixed_dictionaries({}, optional=fields)
-    wild = st.dictionaries(
+    invalid = st.dictionaries(
         st.sampled_from(sorted(fields)) | texts, documents | long_texts | texts, max_size=2
     )
-    return st.builds(lambda sound, odd: sound | odd, right, wild)
+    return st.builds(lambda sound, odd: sound | odd, right, invalid)
 
 
-answers_as_json = with_something_wild(ANSWER_FIELDS)
+answers_as_json = with_something_invalid(ANSWER_FIELDS)
 _ENCODINGS = ["utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7"]
 
 
@@ -137,7 +137,7 @@ numbers = st.one_of(
     st.floats().map(str),
     st.sampled_from(["1e400", "9" * 5_000, "1_0", " 7 ", "+7", "0x10", "\u0661", "-0", "5;w=1"]),
 )
-# Sound parts in any combination, and numbers far outside: what date parsers crash on.
+# Valid parts in any combination, and numbers out of range: what date parsers crash on.
 _parts = st.sampled_from(
     [
         *("Wed,", "21", "Oct", "2026", "07:28:00", "GMT", "-0000", "+9999", "-99999999999999999"),

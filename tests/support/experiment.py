@@ -1,4 +1,4 @@
-"""A trial by fault: payment sessions put in flight, a fault, and then what it cost, in figures."""
+"""A chaos experiment: payment sessions in flight, a fault, and its cost in figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DUE_COLUMNS = {
     "accounts": ("paused_until", "last_read_at", "failing_since", "recovered_at", "quota_cut_at"),
     "outbox_deliveries": ("next_attempt_at",),
 }
-# What somebody has in hand, or will claim with beat's next tick.
+# Leased, or due at beat's next tick.
 _WORK_AT_HAND = """
     SELECT s.session_id FROM payment_sessions AS s LEFT JOIN accounts AS a USING (account)
     WHERE s.outcome IS NULL AND (
@@ -36,17 +36,17 @@ _WORK_AT_HAND = """
 
 
 class Judge(Protocol):
-    """Counts what a fault cost the sessions that were in flight; `since` is the fault's end."""
+    """Counts the cost of a fault for the sessions in flight; `since` is the end of the fault."""
 
     def __call__(self, deployment: Deployment, in_flight: list[str], *, since: datetime) -> None:
         """Fail unless every figure is at its target."""
 
 
-class Trial:
+class Experiment:
     """One fault in one deployment.
 
-    `overrides` are what the processes get instead of the environment, such as a proxy's address:
-    the test itself looks past the proxy.
+    `overrides` are environment variables of the processes alone, such as a proxy's address: the
+    test itself does not use the proxy.
     """
 
     def __init__(self, deployment: Deployment, klarna: SandboxClient) -> None:
@@ -77,16 +77,16 @@ class Trial:
         return started
 
     def create(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
-        """Make sessions at Klarna that will be paid at the end at the latest; returns their ids."""
+        """Create sessions at Klarna, to be paid at the end at the latest; return their ids."""
         created = self.klarna.create_sessions([script] * count)
         ids = [session["session_id"] for session in created]
         self.expected |= dict.fromkeys(ids, "completed")
         return ids
 
     def put_in_flight(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
-        """Follow new sessions until the reply to each one's request is held; returns their ids.
+        """Track new sessions until the response to each one's request is held; return their ids.
 
-        Every other reply says COMPLETED already: the fault meets a paid session that is not told.
+        Every second response is COMPLETED: the fault hits a paid session without an event.
         """
         ids = self.create(count, **script)
         for session_id in ids[::2]:
@@ -99,8 +99,8 @@ class Trial:
         self._in_flight += count
         return ids
 
-    def follow(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
-        """Follow new sessions until each was read once; returns their ids."""
+    def track(self, count: int = LEAST_IN_FLIGHT, **script: Any) -> list[str]:  # noqa: ANN401 - ScriptFields
+        """Track new sessions until each was read once; return their ids."""
         ids = self.create(count, **script)
         self.deployment.insert(*ids, account=str(script.get("account", "default")))
         self.wait_for_polls(*ids)
@@ -123,23 +123,23 @@ class Trial:
     # --- time
 
     def outage(self, seconds: float) -> None:
-        """Let a fault last; that no process ends of it is looked at all the while."""
+        """Let a fault last; fail if it ends a process."""
         until = time.monotonic() + seconds  # noqa: TID251 - the fault's own length
         eventually(
-            lambda: self._all_run() and time.monotonic() > until,  # noqa: TID251 - likewise
+            lambda: self._all_run() and time.monotonic() > until,  # noqa: TID251 - a deadline
             within=seconds + 5,
             because="the fault has lasted",
         )
 
     def let_pass(self, seconds: float) -> None:
-        """Bring what is due later so much nearer, as if the time had gone by."""
+        """Shift all stored times, as if the time had passed."""
         span = f"interval '{seconds} seconds'"
         for table, columns in _DUE_COLUMNS.items():
             shifted = ", ".join(f"{column} = {column} - {span}" for column in columns)
             self.deployment.query(f"UPDATE {table} SET {shifted}")  # noqa: S608 - constants
 
     def live_through(self, minutes: float, *, step: float = 30) -> None:
-        """Let minutes go by, in steps: in each, everything that comes due is polled."""
+        """Let minutes pass, in steps: in each, everything that becomes due is polled."""
         for _ in range(int(minutes * 60 / step)):
             self.let_pass(step)
             eventually(
@@ -154,12 +154,12 @@ class Trial:
     # --- after it
 
     def fault_over(self) -> None:
-        """Start the recovery clock: every session not finished is owed a poll, tracked or not."""
+        """Start the recovery time: every unfinished session needs a poll, tracked or not."""
         self._over_at = time.monotonic()  # noqa: TID251 - a recovery time is measured
         self._polled_before = dict.fromkeys(self.expected, 0) | self._polls(*self.expected)
 
     def end(self, *, within: float = 45, target_seconds: float | None = None) -> Figures:
-        """Let everything be paid, and wait for it; fails unless every figure is at its target."""
+        """Let everything be paid, and wait; fail unless every figure is at its target."""
         assert self._over_at is not None, "no fault was over"
         recovery = self._recovery(within)
         self.klarna.clear_faults()
@@ -176,9 +176,9 @@ class Trial:
         within: float = 45,
         target_seconds: float | None = None,
     ) -> Figures:
-        """Wait for the ends and count; fails unless every figure is at its target.
+        """Wait for the outcomes and count; fail unless every figure is at its target.
 
-        Without another one, the target is the lease and a margin.
+        The default target is the lease and a margin.
         """
         unfinished = self._wait_for_ends(within)
         broken = self.deployment.broken_promises(self.consumer.read, within=within)
@@ -214,7 +214,7 @@ class Trial:
         return time.monotonic() - self._over_at  # noqa: TID251 - a recovery time is measured
 
     def _wait_for_ends(self, within: float) -> list[str]:
-        """Wait until each session ended as expected and is told; returns those that did not."""
+        """Wait until each session has its expected outcome; return those that do not."""
         try:
             eventually(lambda: not self._unfinished(), within=within)
         except AssertionError:

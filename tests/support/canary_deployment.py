@@ -1,4 +1,4 @@
-"""A deployment in which every secret is a canary, and what it lives through."""
+"""A deployment in which every secret is a canary, and everything it does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.support.canary_run import ACCOUNTS, TIMEOUT_SECONDS, CanaryRun
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.flower import Flower
-from tests.support.places import Place
 from tests.support.roles import Roles
 from tests.support.stored import Stored
 from tests.support.task_events import TaskEvents
+from tests.support.text_locations import Location
 from tests.support.tokens import add_authorized
 from tests.support.webhook_receiver import a_secret
 
@@ -33,7 +33,7 @@ UNDECRYPTABLE = "encrypted-with-another-key"
 def secret_environment(
     environment: Mapping[str, str], canaries: Canaries, roles: Roles, run: CanaryRun
 ) -> dict[str, str]:
-    """The environment with a canary for every secret in it, known to the stand-in too."""
+    """The environment with a canary for every secret in it, known to the mock Klarna server too."""
     keys = [Fernet.generate_key().decode() for _ in range(2)]
     for number, key in enumerate(keys):
         canaries.add(f"encryption key {number}", key)
@@ -67,8 +67,8 @@ def secret_environment(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """`stored` and `owner_url` see the database as its owner does, who sees all."""
+class CanaryDeployment:
+    """`stored` and `owner_url` use the role that owns the database."""
 
     deployed: Deployment
     run: CanaryRun
@@ -78,8 +78,8 @@ class Scene:
     watching: Flower
     client: redis.Redis
 
-    def play(self) -> list[Place]:
-        """Live through everything; returns what was shown meanwhile, and by whom."""
+    def exercise(self) -> list[Location]:
+        """Run every path; return the texts that were shown, by location."""
         self.deployed.start_all("worker", "beat")
         worker = self.watching.wait_until_it_sees_a_worker()
         with TaskEvents(self.deployed.shop) as events:
@@ -96,16 +96,16 @@ class Scene:
                 read_id=read,
             )
             send_unreadable(self.deployed.shop, self.canaries)
-            places = self._shown_while_active(worker, read)
+            locations = self._shown_while_active(worker, read)
             ends = [events.end_of(task_id)["type"] for task_id in mistakes]
             assert set(ends) == {"task-failed"}
-            self._wait_until_all_is_over(failing)
-            places += self.watching.places(worker)
-            places.append(("task events", json.dumps(events.all())))
-        return places
+            self._wait_for_the_end(failing)
+            locations += self.watching.locations(worker)
+            locations.append(("task events", json.dumps(events.all())))
+        return locations
 
     def _poll_that_fails(self) -> str:
-        """A session whose record is a fault of ours: the token is in every frame above it."""
+        """A session whose record crashes: the token is in every frame of the traceback."""
         session_id = self.run.create("a traceback")
         self.stored.rows(
             "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
@@ -134,7 +134,7 @@ class Scene:
         )
         return session_id
 
-    def _shown_while_active(self, worker: str, session_id: str) -> list[Place]:
+    def _shown_while_active(self, worker: str, session_id: str) -> list[Location]:
         """Flower's worker page while a task holds a create answer with personal data in it."""
         answer = {
             "session_id": session_id,
@@ -157,8 +157,8 @@ class Scene:
             )
         return [("Flower's worker page with tasks on it", shown)]
 
-    def _wait_until_all_is_over(self, failing: str) -> None:
-        for word in ("poll_failed", "delivery_failed", UNDECRYPTABLE):
+    def _wait_for_the_end(self, failing: str) -> None:
+        for word in ("poll_crashed", "delivery_failed", UNDECRYPTABLE):
             eventually(lambda word=word: word in self.deployed.logs(), because=f"{word} is logged")
         self.stored.rows("DROP TRIGGER fail ON payment_sessions")
         self.stored.run_out(failing)
@@ -174,7 +174,7 @@ class Scene:
 
 @contextmanager
 def _row_held(url: str, session_id: str) -> Iterator[None]:
-    """Nobody can change the session's row meanwhile."""
+    """Lock the session's row."""
     with psycopg.connect(url) as connection:
         connection.execute(
             "SELECT FROM payment_sessions WHERE session_id = %s FOR UPDATE", [session_id]

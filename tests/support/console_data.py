@@ -1,4 +1,4 @@
-"""A shop's afternoon in a database: every kind of session that the console has to show."""
+"""Every kind of session that the console shows, in a database."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ CANARY = "canary-of-a-token"
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """Two events that a sink gave up: one is whole, one's token is erased."""
+class ConsoleData:
+    """Two dead-lettered events: one complete, one whose token is erased."""
 
     dead: UUID
     tokenless: UUID
 
 
-def set_scene(stored: Stored, *, told: str = INJECTED) -> Scene:
-    """Fill an empty, migrated database; `told` is what others wrote into it."""
+def add_console_data(stored: Stored, *, shown_text: str = INJECTED) -> ConsoleData:
+    """Fill an empty, migrated database; `shown_text` is text of others in it."""
     stored.add_account("default", last_read_at="now")
     stored.add_account("nordic", paused_for=240, refusals=3)
     stored.add_account("us", stretch=1.4, quota_share=0.6, quota_cut_at="now", read_limit=200)
@@ -43,8 +43,8 @@ def set_scene(stored: Stored, *, told: str = INJECTED) -> Scene:
     stored.add("webhook_endpoints", sink=GONE, disabled_at="now", reason="HTTP 410 Gone")
     stored.add("webhook_endpoints", sink=HELD, held_until="tomorrow")
     _long(stored)
-    stored.add_session(FAILED, due_in=150, last_error=f"503 {told}", reference=told)
-    return Scene(tokenless=_dead(stored, told), dead=_cancelled(stored))
+    stored.add_session(FAILED, due_in=150, last_error=f"503 {shown_text}", reference=shown_text)
+    return ConsoleData(tokenless=_dead(stored, shown_text), dead=_cancelled(stored))
 
 
 def _finish(stored: Stored, session_id: str, seconds_ago: float, **columns: object) -> None:
@@ -61,7 +61,7 @@ def _finish(stored: Stored, session_id: str, seconds_ago: float, **columns: obje
 
 
 def _shift(stored: Stored, session_id: str, columns: Sequence[str], seconds_ago: float) -> None:
-    """At one moment, all of them."""
+    """Set all of these columns to one moment."""
     changes = ", ".join(f"{column} = statement_timestamp() - moved.by" for column in columns)
     stored.rows(
         f"UPDATE payment_sessions SET {changes}"  # noqa: S608 - ours
@@ -101,7 +101,7 @@ def _poll_times(stored: Stored, session_id: str, *seconds: int) -> None:
 
 
 def _paid(stored: Stored) -> None:
-    """Paid after twelve minutes, with a detour; told to both sinks, the second try of one."""
+    """Paid after twelve minutes; delivered to both sinks, to one at its second attempt."""
     _finish(
         stored,
         PAID,
@@ -140,7 +140,7 @@ def _paid(stored: Stored) -> None:
 
 
 def _lapsed(stored: Stored) -> None:
-    """Authorized, told, and never confirmed: what the overview is for."""
+    """Authorized, delivered, never confirmed."""
     _finish(stored, LAPSED, 3900, reference="order-2017", poll_count=21)
     _shift(stored, LAPSED, ("tracked_at",), 4300)
     _shift(stored, LAPSED, ("authorization_expires_at", "authorization_lapsed_at"), 300)
@@ -166,7 +166,7 @@ def _open(stored: Stored) -> None:
 
 
 def _long(stored: Stored) -> None:
-    """Whatever may be long is; a hundred changes; an event that waits for a sink that is gone."""
+    """Long values, a hundred changes, and a pending event of a sink that is gone."""
     stored.add_session(LONG, reference=LONG, account=LONG[:60], due_in=3600)
     _shift(stored, LONG, ("tracked_at",), 40_000)
     words = ("WAITING", "BACK", "ERROR", "FAILED", "A_LONG_NEW_WORD_OF_KLARNAS_OWN")
@@ -176,7 +176,7 @@ def _long(stored: Stored) -> None:
 
 
 def _cancelled(stored: Stored) -> UUID:
-    """Nothing was paid, and the webhook was not told."""
+    """Cancelled; the delivery to the webhook is dead-lettered."""
     _finish(stored, CANCELLED, 3600 * 90, reference="order-1702", poll_count=17)
     event = stored.add_message(CANCELLED, 1, sinks=("webhook",))
     stored.rows(
@@ -187,8 +187,8 @@ def _cancelled(stored: Stored) -> UUID:
     return event
 
 
-def _dead(stored: Stored, told: str) -> UUID:
-    """Given up by the webhook after three days; the next event waits for nobody."""
+def _dead(stored: Stored, shown_text: str) -> UUID:
+    """Dead-lettered by the webhook after three days."""
     _finish(stored, DEAD, 3600 * 80, reference="order-1733", poll_count=44)
     _shift(stored, DEAD, ("tracked_at",), 3600 * 81)
     _history(stored, DEAD, ("WAITING", 3600 * 81, 1), ("COMPLETED", 3600 * 80 + 30, 30))
@@ -199,7 +199,7 @@ def _dead(stored: Stored, told: str) -> UUID:
     stored.rows(
         "UPDATE outbox_deliveries SET dead_at = now() - interval '8 h', attempts = 18,"
         " last_error = %s WHERE event_id = %s AND sink = 'webhook'",
-        f"answered 500 {told}",
+        f"answered 500 {shown_text}",
         event,
     )
     return event

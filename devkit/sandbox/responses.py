@@ -1,4 +1,4 @@
-"""Answers as values, and the bodies Klarna's error answers really have; nothing is sent here."""
+"""HTTP responses as values, with the bodies of Klarna's real error responses."""
 
 import json
 from collections.abc import Mapping
@@ -29,17 +29,17 @@ _ERROR_CODES: Mapping[int, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer before it is sent; `content-length` is added when it is written."""
+class Response:
+    """An HTTP response before it is sent; `content-length` is added when it is written."""
 
     status: int
     body: bytes = b""
     headers: tuple[Header, ...] = ()
 
 
-def json_answer(status: int, body: object) -> Answer:
+def json_response(status: int, body: object) -> Response:
     """Return `body` as compact JSON."""
-    return Answer(status, json_bytes(body), (JSON_TYPE,))
+    return Response(status, json_bytes(body), (JSON_TYPE,))
 
 
 def json_bytes(body: object) -> bytes:
@@ -49,7 +49,7 @@ def json_bytes(body: object) -> bytes:
 
 def klarna_error(
     status: int, correlation_id: str, *, code: str | None = None, message: str | None = None
-) -> Answer:
+) -> Response:
     """Return Klarna's error object.
 
     Source: Klarna docs, API errors: `error_code`, `error_messages`, `correlation_id`.
@@ -60,31 +60,31 @@ def klarna_error(
         "error_messages": [message or known_message],
         "correlation_id": correlation_id,
     }
-    return json_answer(status, body)
+    return json_response(status, body)
 
 
 def _code(status: int) -> str:
     return reason_phrase(status).upper().replace(" ", "_")
 
 
-def html_page(status: int) -> Answer:
+def html_page(status: int) -> Response:
     """Return a gateway's HTML page: how a 401 and a gateway timeout look in recorded traffic."""
     unauthorized = status == HTTPStatus.UNAUTHORIZED
     title = f"{status} {'Authorization Required' if unauthorized else reason_phrase(status)}"
-    return Answer(status, _HTML_PAGE.format(title=title).encode(), (HTML_TYPE,))
+    return Response(status, _HTML_PAGE.format(title=title).encode(), (HTML_TYPE,))
 
 
-def abuse_page(status: int = 403) -> Answer:
+def abuse_page(status: int = 403) -> Response:
     """Return the page of an abuse protection: no error object, seen in recorded traffic."""
-    return Answer(status, _ABUSE_PAGE.encode(), (HTML_TYPE,))
+    return Response(status, _ABUSE_PAGE.encode(), (HTML_TYPE,))
 
 
-def rate_limited(*, retry_after: str | None = None) -> Answer:
+def rate_limited(*, retry_after: str | None = None) -> Response:
     """Return 429 as recorded: empty, no content type, no Retry-After unless asked for."""
     headers: tuple[Header, ...] = ((b"x-ratelimit-reset", b"1"),)
     if retry_after is not None:
         headers = ((b"retry-after", retry_after.encode("latin-1")),)
-    return Answer(429, b"", headers)
+    return Response(429, b"", headers)
 
 
 def reason_phrase(status: int) -> str:

@@ -1,0 +1,28 @@
+"""The port to the broker: task messages to the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from worker.services.heartbeat import QueueLook
+from worker.services.sessions import PollTask
+
+
+class Publisher(Protocol):
+    """Task messages to the workers. All methods raise UnavailableError."""
+
+    async def send_polls(self, tasks: Sequence[PollTask]) -> None:
+        """Send one poll task per entry, in one batch."""
+
+    async def send_relay(self, session_ids: Sequence[str]) -> None:
+        """Send one relay task for the events of these payment sessions."""
+
+    async def send_refused(self, refused_ids: Sequence[int]) -> None:
+        """Send one task that retries these refused messages."""
+
+    async def heads(self) -> list[QueueLook]:
+        """Return what waits in each queue, and a hash of its next message."""
+
+    async def waiting(self) -> dict[str, int]:
+        """Return how many messages wait in the queues `tracks`, `polls` and `events`."""
