@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from kombu import Connection, Producer
 
-from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
+from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
@@ -167,32 +167,3 @@ def test_a_confirmation_just_before_its_track_holds(shop: Deployment, klarna: Sa
 
     for session_id in session_ids:
         shop.wait_for_confirmation(session_id, f"order-{session_id}")
-
-
-def test_a_track_of_an_account_that_comes_with_the_next_release_is_taken_then(
-    environment: dict[str, str], klarna: SandboxClient, tmp_path_factory: pytest.TempPathFactory
-):
-    """A worker of the release before keeps it; the next one's takes it, by itself."""
-    nordic = {
-        "KLARNA_ACCOUNTS__NORDIC__USERNAME": DEFAULT_USERNAME,
-        "KLARNA_ACCOUNTS__NORDIC__PASSWORD": DEFAULT_PASSWORD,
-        "KLARNA_ACCOUNTS__NORDIC__BASE_URL": environment["KLARNA_BASE_URL"],
-    }
-    session_id = new_session(klarna)
-    with deploy(environment, tmp_path_factory.mktemp("rolling")) as rolling:
-        old, _ = rolling.start_all("worker", "beat")
-        task_id = rolling.track(session_id, account="nordic")
-        waits = refused(rolling, task_id)
-        assert (waits["field"], waits["attempts"]) == ("account", 0)
-        assert waits["next_try_at"] is not None
-        old.stop()
-        rolling.start("worker", **nordic)
-
-        row = tracked(rolling, session_id)
-        assert row["account"] == "nordic"
-        eventually(
-            lambda: refused(rolling, task_id)["resolution"] == "taken", because="it is resolved"
-        )
-        resolved = refused(rolling, task_id)
-        assert (resolved["arguments"], resolved["attempts"]) == (None, 0)
-        assert json.dumps(session_id) not in str(resolved["argument_hashes"])
