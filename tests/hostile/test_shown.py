@@ -158,7 +158,7 @@ def log_everywhere(text: str) -> int:
     try:
         fail(text, token=CANARY_TOKEN)
     except ValueError:
-        ours.exception("poll_failed", session_id=text)
+        ours.exception("poll_crashed", session_id=text)
     return 6
 
 

@@ -158,7 +158,7 @@ class Scene:
         return [("Flower's worker page with tasks on it", shown)]
 
     def _wait_until_all_is_over(self, failing: str) -> None:
-        for word in ("poll_failed", "delivery_failed", UNDECRYPTABLE):
+        for word in ("poll_crashed", "delivery_failed", UNDECRYPTABLE):
             eventually(lambda word=word: word in self.deployed.logs(), because=f"{word} is logged")
         self.stored.rows("DROP TRIGGER fail ON payment_sessions")
         self.stored.run_out(failing)

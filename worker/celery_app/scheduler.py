@@ -41,7 +41,7 @@ class SessionScheduler(Scheduler):
                 self._own_at = now + (LONGEST_SLEEP if own is None else own)
         except Exception:
             # Celery's beat ends with whatever its scheduler raises; this one goes on.
-            log.exception("tick_failed")
+            log.exception("tick_crashed")
             return LONGEST_SLEEP
         finally:
             touch(self._progress_file)

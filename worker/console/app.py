@@ -79,7 +79,7 @@ def _database_away(pages: Pages) -> Callable[[Request, Exception], Response]:
     def answer(request: Request, error: Exception) -> Response:
         line = fault_line(error) if isinstance(error, DBAPIError) else None
         # Its own text would repeat the statement's parameters.
-        log.warning("console_not_answered", error=type(error).__name__, told=line)
+        log.warning("console_database_unavailable", error=type(error).__name__, shown=line)
         return pages.fault(request, code=503, text=line or "Postgres does not answer.")
 
     return answer

@@ -126,7 +126,7 @@ class Pages:
         sink = form.get("sink", "")
         done = await to_thread.run_sync(self._replay, event_id, sink)
         who = request.user.display_name
-        log.info("replay_asked", event_id=str(event_id), sink=sink, result=done, user=who)
+        log.info("replay_requested", event_id=str(event_id), sink=sink, result=done, user=who)
         said = urlencode({"replayed": done, "event_id": str(event_id)})
         return RedirectResponse(f"/deliveries/dead?{said}", status_code=303)
 

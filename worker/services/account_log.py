@@ -20,4 +20,4 @@ def log_account(decision: Decision, *, error: str | None) -> None:
     if before.is_broken and not after.is_broken:
         log.warning("breaker_closed", **ids)
     if after.quota_cut_at != before.quota_cut_at:
-        log.warning("quota_cut", share=round(after.quota_share, 2), error=error, **ids)
+        log.warning("read_budget_cut", share=round(after.quota_share, 2), error=error, **ids)

@@ -60,10 +60,10 @@ class BacklogMonitor:
             self._meter.accounts(self._governor.figures())
             self._seen_at = self._monotonic()
         except UnavailableError as error:
-            log.warning("backlog_not_read", error=str(error))
+            log.warning("backlog_read_failed", error=str(error))
         except Exception:
             # A fault of ours in what is only looked at: beat goes on.
-            log.exception("backlog_not_read")
+            log.exception("backlog_read_crashed")
         finally:
             self._looking = False
             if self._monotonic() - self._seen_at > FORGET_AFTER_SECONDS:

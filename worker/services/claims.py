@@ -104,7 +104,7 @@ class Claims:
                 [task.lease_id for task in tasks],
             )
         except UnavailableError as error:
-            log.warning("leases_not_given_back", error=str(error))
+            log.warning("lease_release_failed", error=str(error))
 
     async def next_due_in(self) -> timedelta | None:
         """Return how long until a session may be claimed again, as far as is known, or None.

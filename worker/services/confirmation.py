@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from worker.domain.confirmation import ConfirmEffect, check_order_id
+from worker.domain.events import EventType
 from worker.domain.tracking import check_session_id
 from worker.services.ports import Confirmations
 from worker.services.retrying import Patience
@@ -49,7 +50,7 @@ class ConfirmationService:
         checked_id, order = check_session_id(session_id), check_order_id(order_id)
         effect = await self._patience.until_done(
             partial(self._confirmations.confirm, checked_id, order),
-            waits="confirmation_waits",
+            waits="confirmation_retrying",
             session_id=checked_id,
         )
         log.info("order_confirmed", session_id=checked_id, effect=effect)
@@ -62,13 +63,16 @@ class ConfirmationService:
         """
         if not self._clock_runs:
             if stopped := await self._confirmations.stop_due_clocks(limit=BATCH):
-                log.info("confirmation_clocks_stopped", count=stopped)
+                log.info("confirmation_warnings_stopped", count=stopped)
             return 0
         events = await self._confirmations.warn_due(limit=BATCH)
         for event in events:
-            log.warning(
-                event.type.removeprefix("payment_session."),
-                session_id=event.session_id,
-                minutes_left=event.data.get("minutes_left", 0),
-            )
+            if event.type is EventType.AUTHORIZATION_LAPSED:
+                log.warning("authorization_lapsed", session_id=event.session_id)
+            else:
+                log.warning(
+                    "authorization_expiring",
+                    session_id=event.session_id,
+                    minutes_left=event.data["minutes_left"],
+                )
         return len(events)

@@ -163,4 +163,4 @@ class DispatchService:
             with anyio.fail_after(STREAM_CHECK_SECONDS):
                 await self._streams.resend_lost()
         except (UnavailableError, TimeoutError) as error:
-            log.warning("streams_not_checked", error=str(error) or "timeout")
+            log.warning("stream_check_failed", error=str(error) or "timeout")

@@ -95,7 +95,7 @@ class RateGovernor:
             try:
                 await self.look()
             except UnavailableError as error:
-                log.warning("accounts_not_read", error=str(error))
+                log.warning("account_read_failed", error=str(error))
         if account not in self._quota_configs:
             return count  # not configured any more: Klarna is not asked at all
         return await self._quota.take(account, self._budget(account), count)
@@ -153,7 +153,7 @@ class RateGovernor:
         told = self._told[account]
         if after == 1 or max(after / told, told / after) >= WORTH_TELLING:
             self._told[account] = after
-            log.info("stretch_changed", account=account, stretch=round(after, 2))
+            log.info("interval_multiplier_changed", account=account, multiplier=round(after, 2))
 
     # --- what is known
 

@@ -113,7 +113,7 @@ class PollService:
             log.warning("poll_dropped", session_id=session_id, error=str(error))
         except Exception:
             # A fault of ours, met by one session: the others of its task must not pay for it.
-            log.exception("poll_failed", session_id=session_id)
+            log.exception("poll_crashed", session_id=session_id)
         finally:
             if self._held.get(session_id) == held_id:
                 del self._held[session_id]

@@ -35,10 +35,19 @@ def report_poll(
     if decision.session.outcome:
         log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
     if decision.finding in ANOMALIES:
-        log.warning(decision.finding, **ids)
+        _log_anomaly(decision.finding, ids)
     if recorded.account_noted:
         log_account(decision, error=error)
     _count(meter, answer, decision)
+
+
+def _log_anomaly(finding: Finding, ids: dict[str, str]) -> None:
+    if finding is Finding.COMPLETED_EMPTY:
+        log.warning("completed_empty", **ids)
+    elif finding is Finding.FINISHED_BY_OLDER_ANSWER:
+        log.warning("finished_by_older_answer", **ids)
+    else:
+        log.warning("session_abandoned", **ids)
 
 
 def _count(meter: Meter, answer: Observation | ObservationError, decision: Decision) -> None:

@@ -119,7 +119,7 @@ class RelayService:
             await self._deliver_in_turn(delivery)
         except Exception:
             # Nobody waits for this: it is told here or nowhere.
-            log.exception("delivery_failed", **_ids(delivery))
+            log.exception("delivery_crashed", **_ids(delivery))
         finally:
             slots.give_back()
         if delivery.sink in self._slots:
@@ -165,7 +165,7 @@ class RelayService:
             return None
         except Exception as error:
             # A fault of ours, met by one event: other sessions' events must not wait for it.
-            log.exception("delivery_failed", attempts=delivery.attempts, **ids)
+            log.exception("delivery_crashed", attempts=delivery.attempts, **ids)
             await self._mark_failed(delivery, DeliveryError(type(error).__name__))
             return None
         try:
@@ -199,7 +199,7 @@ class RelayService:
             return
         self._meter.not_delivered(delivery.sink, dead=fate.wait is None)
         if fate.wait is None:
-            log.warning("delivery_dead", error=str(refused), **_ids(delivery))
+            log.warning("delivery_dead_lettered", error=str(refused), **_ids(delivery))
         if fate.disable_sink:
             log.warning("sink_disabled", error=str(refused), sink=delivery.sink)
 
@@ -211,7 +211,7 @@ async def _unattended(work: Awaitable[None]) -> None:
     except UnavailableError as error:
         log.warning("relay_interrupted", error=str(error))
     except Exception:
-        log.exception("relay_failed")
+        log.exception("relay_crashed")
 
 
 def _ids(delivery: Delivery) -> dict[str, str]:

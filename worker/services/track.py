@@ -148,7 +148,7 @@ class TrackService:
             await self._sessions.release(session_ids, lease_ids)
         except UnavailableError as error:
             # They are stored, and due when their leases have run out.
-            log.warning("first_polls_not_sent", session_ids=sorted(session_ids), error=str(error))
+            log.warning("lease_release_failed", session_ids=sorted(session_ids), error=str(error))
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:

@@ -109,7 +109,7 @@ def test_replay_asks_with_the_workers_role_and_reads_with_the_readers(
 
     assert "replayed=sent" in answer.headers["Location"]
     (told,) = [
-        line for line in (tmp_path / "log").read_text().splitlines() if "replay_asked" in line
+        line for line in (tmp_path / "log").read_text().splitlines() if "replay_requested" in line
     ]
     assert "operator" in told
     assert str(scene.dead) in told

@@ -111,7 +111,7 @@ class RedisRateLimiter:
 
     async def _forgive(self, limiter: BaseRateLimiter, account: str, owed: float) -> None:
         """Begin the count anew: no reads are paid for so far ahead, the clock was set back."""
-        log.warning("quota_counted_anew", account=account, owed_seconds=round(owed))
+        log.warning("rate_limiter_reset", account=account, owed_seconds=round(owed))
         key = limiter._prepare_key(account)  # noqa: SLF001 - it has no way to reset
         await self._shared.set(key, 0, 1)
 

@@ -48,7 +48,7 @@ class TrackedPayments:
             raise DeliveryError(f"the order is placed, but not noted: {error}") from None
         except TrackError as error:
             # The shop was first, and calls it otherwise.
-            log.info("order_confirmed_before", session_id=session_id, problem=str(error))
+            log.info("order_already_confirmed", session_id=session_id, problem=str(error))
 
 
 def token_of(envelope: dict[str, Any]) -> str:
