@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 P = "payment_sessions"
-GAUGES = (f"{P}_untold_", f"{P}_lapsed_", f"{P}_due", f"{P}_oldest_due", f"{P}_outbox_")
+GAUGES = (f"{P}_undelivered_", f"{P}_lapsed_", f"{P}_due", f"{P}_oldest_due", f"{P}_outbox_")
 
 
 async def test_tokens_and_ends_that_somebody_should_look_at(services: OpenServices, stored: Stored):
@@ -40,7 +40,7 @@ async def test_tokens_and_ends_that_somebody_should_look_at(services: OpenServic
         seen = scrape(port)
 
     assert value(seen, f"{P}_token_decrypt_failures_total") == 1
-    assert _deliveries(seen) == {"failed": 1, "dead": 0, "delivered": 0}
+    assert _deliveries(seen) == {"failed": 1, "dead_lettered": 0, "delivered": 0}
     assert value(seen, f"{P}_tokens_erased_total", delivered="no") == 1
     assert value(seen, f"{P}_tokens_erased_total", delivered="yes") == 0
     assert value(seen, f"{P}_anomalies_total", kind="session_abandoned") == 1
@@ -143,5 +143,5 @@ def _looked(port: int) -> Samples | None:
 def _deliveries(seen: Samples) -> dict[str, float]:
     return {
         result: value(seen, f"{P}_deliveries_total", result=result)
-        for result in ("failed", "dead", "delivered")
+        for result in ("failed", "dead_lettered", "delivered")
     }

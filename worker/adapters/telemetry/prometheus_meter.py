@@ -1,6 +1,6 @@
-"""Moves the metrics for Prometheus; what they are is in `metrics`, serving them is not its task.
+"""Implements the port `Meter` for Prometheus; `metrics` defines them, `metrics_server` serves them.
 
-Label sets are bounded here: what is not configured or not known is `other`.
+Label sets are bounded: what is not configured or not documented is `other`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class WorkerMeter(PrometheusMeter):
 
     def not_delivered(self, sink: str, *, dead: bool) -> None:
         """A sink did not take an event."""
-        self._metrics.deliveries[self._sink(sink), "dead" if dead else "failed"].inc()
+        self._metrics.deliveries[self._sink(sink), "dead_lettered" if dead else "failed"].inc()
 
     def token_unreadable(self) -> None:
         """No key decrypts a stored authorization token."""
@@ -125,7 +125,7 @@ class WorkerMeter(PrometheusMeter):
             (self._metrics.finished, self._accounts, Outcome),
             (self._metrics.anomalies, ANOMALIES),
             (self._metrics.leases_lost, ("load", "record")),
-            (self._metrics.deliveries, self._sinks, ("delivered", "failed", "dead")),
+            (self._metrics.deliveries, self._sinks, ("delivered", "failed", "dead_lettered")),
             (self._metrics.delivery_age, self._sinks),
             (self._metrics.erased, ("yes", "no")),
         )
@@ -161,7 +161,7 @@ class BeatMeter(PrometheusMeter):
         for account, now in figures.items():
             self._metrics.budget[account,].set(now.budget)
             self._metrics.share[account,].set(now.share)
-            self._metrics.stretch[account,].set(now.stretch)
+            self._metrics.interval_multiplier[account,].set(now.stretch)
             self._metrics.paused[account,].set(now.paused)
             for state in Breaker:
                 self._metrics.breaker[account, state].set(state == now.breaker)
@@ -181,7 +181,7 @@ class BeatMeter(PrometheusMeter):
         for minutes, count in figures.unconfirmed.items():
             self._metrics.unconfirmed[minutes,].set(count)
         self._metrics.lapsed.set(figures.lapsed)
-        self._metrics.untold.set(figures.untold)
+        self._metrics.undelivered.set(figures.untold)
         self._metrics.looked_at.set_to_current_time()
 
     def backlog_unknown(self) -> None:
