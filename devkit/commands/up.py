@@ -165,7 +165,7 @@ def _migrate() -> None:
     except sqlalchemy.exc.DBAPIError as error:
         if isinstance(error, sqlalchemy.exc.OperationalError):
             own = "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own."
-            fail(f"Postgres {connection_fault(error)} {own}")
+            fail(f"Postgres: {connection_fault(error)} {own}")
         fault = fault_line(error)
         if fault is None:
             raise

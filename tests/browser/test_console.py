@@ -40,7 +40,7 @@ PAGES = {
         ["A_LONG_NEW_WORD_OF_KLARNAS_OWN", "disabled", "HTTP 410 Gone"],
     ),
     "dead": ("/deliveries/dead", [DEAD, "order-1733", "answered 500", "Replay"]),
-    "not-found": ("/sessions/nobody", ["404", "nobody is not followed"]),
+    "not-found": ("/sessions/nobody", ["404", "nobody is not tracked"]),
 }
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 

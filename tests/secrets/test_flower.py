@@ -16,7 +16,7 @@ from tests.support.processes import BIN
 # Whether it runs, and the looks of its login page, are for everybody. So are the metrics, which
 # Prometheus reads without a login: names of tasks and workers, times and counts.
 OPEN = {"/healthcheck", "/metrics", "/static/(.*)", "/login/?", "/logout", ".*"}
-REFUSED = "Wrong settings:\n  FLOWER_BASIC_AUTH: must be user:password\n"
+REFUSED = "Invalid settings:\n  FLOWER_BASIC_AUTH: must be user:password\n"
 
 
 @pytest.mark.parametrize(

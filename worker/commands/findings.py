@@ -1,4 +1,4 @@
-"""What `check` and `health` found: one line each, for people or for programs."""
+"""Findings of `check` and `health`: one line each, for people or for programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.commands.output import FAILED, console, print_json, printable
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, and what is wrong and what to do about it, if anything is."""
+    """What was checked; `fault` says what is wrong and what to do, None if nothing is."""
 
     subject: str
     fault: str | None = None
@@ -20,7 +20,7 @@ class Finding:
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
-    """Print all of them, right or wrong."""
+    """Print all findings."""
     if as_json:
         print_json(
             {
@@ -34,10 +34,10 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         return
     for finding in findings:
         mark = Text("ok   ", "green") if finding.fault is None else Text("fault", "red")
-        said = printable(f"{finding.subject}: {finding.fault or finding.detail or 'right'}")
+        said = printable(f"{finding.subject}: {finding.fault or finding.detail}")
         console.print(mark, Text(said))
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """Return 1 where anything is wrong."""
+    """Return 1 if any finding is a fault."""
     return FAILED if any(finding.fault for finding in findings) else 0

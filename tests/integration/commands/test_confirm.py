@@ -54,7 +54,7 @@ def test_confirming_by_hand_is_told_and_again_is_fine(environment: dict[str, str
         (("s1", ""), 2, "order_id: is missing"),
         (("s1", "x" * 256), 2, "order_id: must be printable text"),
         (("s1", "order-2"), 1, "order_id: is not the one that this session was confirmed with"),
-        (("unknown", "order-1"), 1, "session_id: is not followed: track it first"),
+        (("unknown", "order-1"), 1, "session_id: is not tracked: track it first"),
     ],
 )
 def test_what_cannot_be_confirmed_is_one_line_and_changes_nothing(
@@ -110,9 +110,9 @@ def test_a_lapsed_authorization_is_unhealthy_until_somebody_confirms_it(
     ill = session_worker(environment, "health")
     session_worker(environment, "confirm", "late", "order-1")
 
-    assert (well.code, "orders: awaited: 1 with up to 10 min" in well.out) == (0, True)
+    assert (well.code, "orders: not confirmed yet: 1 with up to 10 min" in well.out) == (0, True)
     assert ill.code == 1
-    assert "orders: 1 authorizations lapsed in the last day" in ill.out
+    assert "orders: 1 authorization lapsed in the last 24 h" in ill.out
     assert "such as late" in ill.out
     assert session_worker(environment, "health").code == 0
 
@@ -123,4 +123,4 @@ def test_a_warning_that_nobody_tells_is_a_fault(environment: dict[str, str], sto
     ran = session_worker(environment, "health")
 
     assert ran.code == 1
-    assert "warnings of missing orders: 1 are due, the oldest since 3" in ran.out
+    assert "warnings of missing orders: 1 due, the oldest for 3" in ran.out

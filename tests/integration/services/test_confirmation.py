@@ -188,7 +188,7 @@ async def test_another_order_or_an_unknown_session_is_refused_and_changes_nothin
         before = stored.session("s1")
         with pytest.raises(ConflictError, match="order_id"):
             await opened.confirmation.confirm_order("s1", "order-2")
-        with pytest.raises(InvalidArgumentError, match="session_id: is not followed"):
+        with pytest.raises(InvalidArgumentError, match="session_id: is not tracked"):
             await opened.confirmation.confirm_order("s2", "order-1")
 
     assert stored.session("s1") == before

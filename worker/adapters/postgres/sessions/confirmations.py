@@ -65,7 +65,7 @@ class PostgresConfirmations:
             )
             row = found.mappings().one_or_none()
             if row is None:
-                raise InvalidArgumentError("session_id", "is not followed: track it first")
+                raise InvalidArgumentError("session_id", "is not tracked: track it first")
             session, effect = apply_confirmation(
                 session_from_row(row), order_id, now=row["locked_at"]
             )
