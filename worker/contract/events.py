@@ -1,6 +1,6 @@
-"""The events as published. A field or a type may be added; none is renamed, removed or retyped.
+"""The published events. Fields and types may be added; none is renamed, removed or retyped.
 
-The worker builds its events in `worker.domain.events`; the tests hold the two together.
+The worker builds its events in `worker.domain.events`; tests compare the two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
-# A field that is not there where it does not apply, rather than null.
+# A field that does not apply is absent, not null.
 _ABSENT = Field(default=None, json_schema_extra=_without_default)
 Optional = Annotated[str | SkipJsonSchema[None], _ABSENT]
 
@@ -29,7 +29,7 @@ class _Published(BaseModel):
 
 
 class SessionData(_Published):
-    """What every event says of its payment session."""
+    """The payment session, in every event."""
 
     session_id: Annotated[str, Field(examples=["39a1c773-bafd-754d-af1f-b30c592f1267"])]
     """Klarna's id of the payment session."""
@@ -40,36 +40,36 @@ class SessionData(_Published):
     reference: Annotated[str | None, Field(examples=["order-17"])]
     """The shop's own id, as tracked."""
     status: Annotated[str | None, Field(examples=["COMPLETED"])]
-    """Klarna's word; null where the session was never read. `authorized` is a KP session that is
+    """Klarna's status; null if the session was never read. `authorized` is a KP session that is
     `incomplete` with a token."""
     updated_at: Annotated[datetime | None, Field(examples=["2026-11-21T10:15:02.117000Z"])]
-    """When the status began, as Klarna said it."""
+    """When the status began, according to Klarna."""
     expires_at: Annotated[datetime | None, Field(examples=["2026-11-23T09:00:00Z"])]
-    """The end of the time to pay."""
+    """When the session expires."""
     observed_at: Annotated[datetime, Field(examples=["2026-11-21T10:15:05.480000Z"])]
     """When the worker read it, by the database's clock."""
     order_id: Optional
-    """Klarna's id of the order, where Klarna gave it."""
+    """Klarna's id of the order, if Klarna gave it."""
     klarna_reference: Optional
-    """Klarna's short reference, where Klarna gave it."""
+    """Klarna's short reference, if Klarna gave it."""
 
 
 class AuthorizationData(SessionData):
-    """What an event about an authorization says besides."""
+    """The payment session and its authorization."""
 
     authorization_expires_at: Annotated[datetime, Field(examples=["2026-11-21T11:15:02.117000Z"])]
-    """60 minutes after the authorization. A KP session does not tell when that was: there it is 60
-    minutes after the read before, and 20 after this one at the least."""
+    """60 minutes after the authorization. Klarna gives no time for a KP session: there it is 60
+    minutes after the previous read, and at least 20 after this one."""
 
 
 class AuthorizedData(AuthorizationData):
-    """An authorization, with its token while that is of use."""
+    """An authorization, with its token while it is valid."""
 
     authorization_token: Annotated[
         Optional, Field(examples=["b4bd3423-24e3-4e90-84d8-8c1fbd1dd7fe"])
     ]
-    """A secret that places an order on the consumer's account. Not there once it was erased: an
-    hour after the authorization, in an event that is delivered late or sent again."""
+    """A secret that places an order on the consumer's account. It is deleted an hour after the
+    authorization: events delivered or replayed later lack it."""
 
 
 class OrderPlacedData(SessionData):
@@ -80,10 +80,10 @@ class OrderPlacedData(SessionData):
 
 
 class ExpiringData(AuthorizationData):
-    """An authorization that runs out."""
+    """An authorization that is about to expire."""
 
     minutes_left: Annotated[int, Field(ge=1, le=20, examples=[10])]
-    """How long the token still lives; a minute begun counts."""
+    """How long the token is still valid, rounded up."""
 
 
 class CloudEvent(_Published):
@@ -91,17 +91,17 @@ class CloudEvent(_Published):
 
     specversion: Literal["1.0"]
     id: Annotated[UUID, Field(examples=["0f0f6d0e-6b0c-5f0a-8a52-3b6a3f1f7a11"])]
-    """The same at every delivery: remember it, and drop events that were acted upon."""
+    """The same at every delivery: store it, and ignore events that you have already processed."""
     source: Literal[SOURCE]  # type: ignore[valid-type] # a constant, and of the same text
     subject: Annotated[str, Field(examples=["39a1c773-bafd-754d-af1f-b30c592f1267"])]
     """The payment session's id."""
     time: Annotated[datetime, Field(examples=["2026-11-21T10:15:02.117000Z"])]
-    """When the status began, or `observed_at` where Klarna did not say. Of `expired` the end of the
-    time to pay, of `authorization_lapsed` the end of the authorization, of `authorization_expiring`
-    `observed_at`."""
+    """When the status began, or `observed_at` if Klarna gave no time. For `expired` it is
+    `expires_at`, for `authorization_lapsed` `authorization_expires_at`, for
+    `authorization_expiring` `observed_at`."""
     datacontenttype: Literal["application/json"]
     sequence: Annotated[str, Field(pattern=r"^[0-9]{10}$", examples=["0000000001"])]
-    """Counts the events of one payment session from 1; as text it sorts as the number does."""
+    """The number of the event in its payment session, from 1; it sorts as text."""
 
 
 class Authorized(CloudEvent):
@@ -140,7 +140,7 @@ class Disabled(CloudEvent):
 
 
 class Expired(CloudEvent):
-    """The time to pay is over, or nothing could be read until a day after it: release the cart."""
+    """The session expired, or could not be read until a day after its end: release the cart."""
 
     type: Literal[EventType.EXPIRED]
     data: SessionData
@@ -161,7 +161,7 @@ class AuthorizationExpiring(CloudEvent):
 
 
 class AuthorizationLapsed(CloudEvent):
-    """Authorized, and no order confirmed in its hour: the consumer has to pay anew."""
+    """Authorized, and no order confirmed within 60 minutes: the consumer has to pay again."""
 
     type: Literal[EventType.AUTHORIZATION_LAPSED]
     data: AuthorizationData
@@ -181,7 +181,7 @@ EVENTS: tuple[type[CloudEvent], ...] = (
 
 
 def type_of(event: type[CloudEvent]) -> EventType:
-    """Return the event type that a model is of."""
+    """Return the event type of a model."""
     annotation: Any = event.model_fields["type"].annotation
     (event_type,) = annotation.__args__
     return EventType(event_type)

@@ -1,4 +1,4 @@
-"""The AsyncAPI document as a page to read. Says what the document says, nothing else."""
+"""The AsyncAPI document as a Markdown page."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def page(document: Document) -> str:
 def _lines(document: Document) -> Iterator[str]:
     info = document["info"]
     yield from (_HEAD, f"# {info['title']}: messages, version {info['version']}", "")
-    yield from (info["description"], "", "The same for programs: [asyncapi.json](asyncapi.json),")
-    yield from ("and a JSON Schema of each event in [schemas](schemas).", "")
+    yield from (info["description"], "", "Machine-readable: [asyncapi.json](asyncapi.json)")
+    yield from ("and a JSON Schema for each event in [schemas](schemas).", "")
     yield from _channels(document)
     messages = document["components"]["messages"]
-    yield from ("## Tasks", "", "What a shop sends.", "")
+    yield from ("## Tasks", "", "Messages that a shop sends.", "")
     for name in document["channels"]["tasks"]["messages"]:
         _, arguments, _ = messages[name]["payload"]["items"]
         yield from _message(document, messages[name], arguments)
-    yield from ("## Events", "", "What a shop is told.", "")
+    yield from ("## Events", "", "Messages that the worker sends to the shop.", "")
     for name in document["channels"]["stream"]["messages"]:
         yield from _message(document, messages[name], messages[name]["payload"])
 

@@ -178,8 +178,9 @@ def test_a_wrong_argument_ends_track_with_one_line_and_sends_nothing(
 def test_track_and_nudge_enqueue_what_a_shop_would(environment: dict[str, str], finished: str):
     assert session_worker(environment, "track", "new", "--json").json()["enqueued"] is True
     assert "Enqueued" in session_worker(environment, "nudge", finished).out
+    assert "Enqueued" in session_worker(environment, "poll-now", finished).out
     with redis.Redis.from_url(environment["REDIS_URL"]) as client:
-        assert client.llen("payment-sessions") == 2
+        assert client.llen("payment-sessions") == 3
 
 
 @pytest.mark.parametrize(

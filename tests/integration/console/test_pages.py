@@ -34,7 +34,7 @@ def roles(database_url: str) -> Iterator[Roles]:
         (
             {"CONSOLE_UNAUTHENTICATED": "true"},
             ("--host", "0.0.0.0"),  # noqa: S104 - it is refused
-            "CONSOLE_UNAUTHENTICATED: is for this machine alone",
+            "CONSOLE_UNAUTHENTICATED: works only on this machine",
         ),
         (
             {"CONSOLE_UNAUTHENTICATED": "true", "CONSOLE_REPLAY": "true"},

@@ -28,7 +28,7 @@ STATUSES = frozenset(
 
 
 class PrometheusMeter(Meter):
-    """What every process counts; `accounts` and `sinks` are the configured ones."""
+    """The meter of every process; `accounts` and `sinks` are the configured ones."""
 
     def __init__(
         self, metrics: Metrics, *, accounts: Collection[str], sinks: Collection[str]
@@ -50,7 +50,7 @@ class PrometheusMeter(Meter):
 
 
 class WorkerMeter(PrometheusMeter):
-    """Implements what a worker tells the port `Meter`."""
+    """The meter of a worker."""
 
     def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
         self._metrics = WorkerMetrics()
@@ -111,10 +111,7 @@ class WorkerMeter(PrometheusMeter):
         self._metrics.erased["no",].inc(undelivered)
 
     def _start_at_zero(self) -> None:
-        """A counter that appears with its first event hides that event from `increase`.
-
-        It is made by being looked at.
-        """
+        """Create every counter: one that appears with its first event hides it from `increase`."""
         starting: tuple[tuple[Children, *tuple[Iterable[str], ...]], ...] = (
             (self._metrics.tracked, TrackEffect),
             (self._metrics.lag, self._accounts),
@@ -135,7 +132,7 @@ class WorkerMeter(PrometheusMeter):
 
 
 class BeatMeter(PrometheusMeter):
-    """Implements what beat tells the port `Meter`."""
+    """The meter of beat."""
 
     def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
         self._metrics = BeatMetrics()
@@ -167,7 +164,7 @@ class BeatMeter(PrometheusMeter):
                 self._metrics.breaker[account, state].set(state == now.breaker)
 
     def backlog(self, figures: Backlog) -> None:
-        """What the database holds now; what it holds nothing of is zero."""
+        """Set the backlog's gauges; what has no backlog is zero."""
         for account, due in _by_label(figures.due, self._accounts, Waiting()).items():
             self._metrics.due[account,].set(due.count)
             self._metrics.oldest_due[account,].set(due.oldest_seconds)
@@ -185,14 +182,14 @@ class BeatMeter(PrometheusMeter):
         self._metrics.looked_at.set_to_current_time()
 
     def backlog_unknown(self) -> None:
-        """The last look is too long ago for what it saw to be told still."""
+        """Set the backlog's gauges to NaN: the last reading is too old."""
         self._metrics.forget()
 
 
 def _by_label(
     seen: Mapping[str, Figures], known: Collection[str], nothing: Figures
 ) -> dict[str, Figures]:
-    """Each label's figures: what is not configured any more is `other`, and together."""
+    """Return the figures of each label; those not configured add up as `other`."""
     figures = dict.fromkeys((*known, OTHER), nothing)
     for name, each in seen.items():
         label = name if name in known else OTHER
