@@ -29,7 +29,7 @@ def refuse_open_flower(**_: object) -> None:
         return
     faults = list(_faults(options, os.environ))
     if faults:
-        sys.stderr.write("Wrong settings:\n" + "".join(f"  {fault}\n" for fault in faults))
+        sys.stderr.write("Invalid settings:\n" + "".join(f"  {fault}\n" for fault in faults))
         raise SystemExit(2)
 
 

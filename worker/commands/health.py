@@ -87,7 +87,7 @@ def _governed(accounts: Iterable[Row]) -> Iterator[Finding]:
                 fault=f"reads have failed since {since}: it is probed until Klarna answers",
             )
         elif _is_governed(row):
-            share, multiplier = f"{row['budget_share']:.0%}", f"{row['stretch']:g}"
+            share, multiplier = f"{row['budget_share']:.0%}", f"{row['interval_multiplier']:g}"
             yield Finding(
                 f"account {row['account']}",
                 detail=f"{share} of its read budget, poll intervals multiplied by {multiplier}",
@@ -95,7 +95,7 @@ def _governed(accounts: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _is_governed(account: Row) -> bool:
-    return bool(account["stretch"] > 1 or account["budget_share"] < 1)
+    return bool(account["interval_multiplier"] > 1 or account["budget_share"] < 1)
 
 
 def _deliveries(opened: EventReports, settings: Settings, late: timedelta) -> Iterator[Finding]:

@@ -352,8 +352,10 @@ def test_deliveries_that_died_in_the_last_day_are_a_fault(
     end(stored, event_id, "dead_at")
 
     assert health(configured) == [
-        "events to webhook: 1 delivery was given up in the last 24 h: "
-        "`session-worker events dead --sink webhook`"
+        (
+            "events to webhook: 1 delivery was given up in the last 24 h: "
+            "`session-worker events dead --sink webhook`"
+        )
     ]
     stored.rows("UPDATE outbox_deliveries SET dead_at = dead_at - interval '25 h'")
     assert health(configured) == []
