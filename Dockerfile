@@ -1,9 +1,9 @@
-# One image for worker, beat, Flower, console and migrations: the command says which.
+# One image for worker, beat, Flower, console and migrations: the command selects the process.
 #   docker build -t klarna-session-worker .
 #   docker run --env-file .env klarna-session-worker                          the worker
 #   docker run --env-file .env klarna-session-worker celery -A worker beat
 #   docker run --env-file .env klarna-session-worker alembic upgrade head
-# With Debian's name: without it another Debian comes by itself some day.
+# Names the Debian release: without it the base image would change to the next one unnoticed.
 ARG PYTHON_TAG=3.11-slim-bookworm
 
 FROM python:${PYTHON_TAG} AS build
@@ -12,7 +12,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 COPY requirements/build.txt requirements/runtime.txt ./requirements/
-# Wheels only, by their locked hashes: nothing is compiled, so no compiler is needed in any stage.
+# Only wheels, checked against their locked hashes: nothing is compiled, so no stage needs a compiler.
 RUN pip install --require-hashes --only-binary :all: -r requirements/build.txt
 RUN python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install \
@@ -40,8 +40,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# Progress, not mere life: polls overdue or events stuck. Flower and migrations need another
-# check or none (compose.yaml): they do not know the database's or Klarna's secrets.
+# Checks progress, not only liveness: it fails if polls are overdue or events are stuck. Flower and
+# migrations need another check or none (compose.yaml): they lack the secrets that this one needs.
 HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 \
     CMD ["session-worker", "health"]
 CMD ["celery", "-A", "worker", "worker"]

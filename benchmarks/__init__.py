@@ -1,1 +1,1 @@
-"""What the documents claim, measured; each prints its targets beside what it found."""
+"""Benchmarks of the figures in the documents; each prints its targets and its results."""

@@ -1,4 +1,4 @@
-"""What a shop would write instead, on the same servers, beside the chain at its busiest."""
+"""What a shop would write instead, on the same servers, compared with the busiest chain."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.chain import BUSIEST
-from benchmarks.environment import Scene, Stage
+from benchmarks.environment import Deployment, Servers
 from benchmarks.figures import Figure
-from benchmarks.load import Window, between, costs, follow, mark
+from benchmarks.load import Window, between, costs, insert_sessions, mark
 from benchmarks.plan import Plan
+from devkit.processes import BIN
 from worker.adapters import clock
 
 PROCESSES = 16
 THREADS = 64
-# Of 16, 32 and 100, its default, where it does best: the more at once, the more its client costs.
+# The fastest of 16, 32 and 100 (its default): with more at once its client costs more.
 TASKS = ("--max-async-tasks", "32")
 WARM_UP_SECONDS = 10.0
+MEMORY = "memory of all workers"
 TIMES_THE_POLLS = 12.0
 SHARE_OF_THE_MEMORY = 1 / 3
-# Read once when it began to be followed, as the rows say, and so often by the baseline.
+# Read once at its tracking, as the rows say, and so often by the baseline.
 POLLED_AGAIN = 3
 
 
@@ -33,26 +35,33 @@ class Baseline:
     name: str
     module: str
     sessions: int
-    start: Callable[[Scene, str], None]
+    start: Callable[[Deployment, str], None]
 
 
-def _prefork(scene: Scene, module: str) -> None:
+def _prefork(deployment: Deployment, module: str) -> None:
     arguments = ["--pool", "prefork", "--concurrency", str(PROCESSES)]
-    scene.wait_until_ready(scene.celery(module, "worker", scene.environment(), arguments))
+    worker = deployment.celery(module, "worker", deployment.environment(), arguments)
+    worker.wait_until_ready()
 
 
-def _redbeat(scene: Scene, module: str) -> None:
+def _redbeat(deployment: Deployment, module: str) -> None:
     arguments = ["--pool", "threads", "--concurrency", str(THREADS)]
-    scene.wait_until_ready(scene.celery(module, "worker", scene.environment(), arguments))
-    scene.wait_until_ready(scene.celery(module, "beat", scene.environment()))
+    worker = deployment.celery(module, "worker", deployment.environment(), arguments)
+    worker.wait_until_ready()
+    deployment.celery(module, "beat", deployment.environment()).wait_until_ready()
 
 
-def _taskiq(scene: Scene, module: str) -> None:
-    environment = scene.environment()
-    worker = ["taskiq", "worker", f"{module}:broker", "--workers", "2", *TASKS]
-    scheduler = ["taskiq", "scheduler", f"{module}:scheduler", "--update-interval", "1"]
-    scene.wait_until_ready(scene.run("worker", worker, environment), "Listening started")
-    scene.wait_until_ready(scene.run("beat", scheduler, environment), "Startup completed")
+def _taskiq(deployment: Deployment, module: str) -> None:
+    environment, taskiq = deployment.environment(), str(BIN / "taskiq")
+    worker = [taskiq, "worker", f"{module}:broker", "--workers", "2", *TASKS]
+    scheduler = [
+        taskiq,
+        "scheduler",
+        f"{module}:scheduler",
+        "--update-interval=1",
+    ]
+    deployment.run("worker", worker, environment, ready="Listening started").wait_until_ready()
+    deployment.run("beat", scheduler, environment, ready="Startup completed").wait_until_ready()
 
 
 PREFORK = Baseline(
@@ -65,24 +74,24 @@ BASELINES = (
 )
 
 
-def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+def measure(servers: Servers, plan: Plan) -> Iterator[Figure]:
     """Saturate each."""
     for baseline in BASELINES:
-        yield from measure_baseline(stage, plan, baseline)
+        yield from measure_baseline(servers, plan, baseline)
 
 
-def measure_baseline(stage: Stage, plan: Plan, baseline: Baseline) -> Iterator[Figure]:
+def measure_baseline(servers: Servers, plan: Plan, baseline: Baseline) -> Iterator[Figure]:
     """Saturate one."""
-    with stage.scene(f"baseline {baseline.name}") as scene:
-        windows = _saturate(scene, baseline, seconds=plan.window, windows=plan.windows)
+    with servers.deployment(f"baseline {baseline.name}") as deployment:
+        windows = _saturate(deployment, baseline, seconds=plan.window, windows=plan.windows)
     yield from costs("baseline", baseline.name, windows)
 
 
 def compared(figures: Sequence[Figure]) -> Iterator[Figure]:
-    """What the chain at its busiest is worth beside each, where both were measured."""
+    """Compare the busiest chain with each baseline, where both were measured."""
     measured = {figure.name: figure.median for figure in figures}
     for baseline in BASELINES:
-        for what in ("polls", "memory together", "CPU per poll"):
+        for what in ("polls", MEMORY, "CPU per poll"):
             ours = measured.get(f"chain: {what}, {BUSIEST.name}")
             theirs = measured.get(f"baseline: {what}, {baseline.name}")
             if ours is None or theirs is None:
@@ -95,39 +104,43 @@ def compared(figures: Sequence[Figure]) -> Iterator[Figure]:
 def _with_target(figure: Figure, what: str) -> Figure:
     if what == "polls":
         return replace(figure, at_least=TIMES_THE_POLLS)
-    return replace(figure, at_most=SHARE_OF_THE_MEMORY) if what == "memory together" else figure
+    return replace(figure, at_most=SHARE_OF_THE_MEMORY) if what == MEMORY else figure
 
 
-def _saturate(scene: Scene, baseline: Baseline, *, seconds: float, windows: int) -> list[Window]:
-    """Have it follow more than it can; returns what each window was like.
+def _saturate(
+    deployment: Deployment, baseline: Baseline, *, seconds: float, windows: int
+) -> list[Window]:
+    """Offer more than it can poll; return the windows.
 
     Raises:
-        RuntimeError: a process ended, or a session was not polled again and again.
+        RuntimeError: a process ended, or a session was not polled repeatedly.
     """
-    baseline.start(scene, baseline.module)
-    follow(scene, baseline.sessions, first=clock.now().timestamp(), rate=baseline.sessions)
+    baseline.start(deployment, baseline.module)
+    insert_sessions(
+        deployment, baseline.sessions, first=clock.now().timestamp(), rate=baseline.sessions
+    )
     subprocess.run(  # noqa: S603 - the project's own
-        [sys.executable, "-m", baseline.module], env=scene.environment(), check=True
+        [sys.executable, "-m", baseline.module], env=deployment.environment(), check=True
     )
     # Processes start one by one, and repetitions come in waves until they have spread.
     time.sleep(WARM_UP_SECONDS)
-    usage = scene.usage()
+    usage = deployment.usage()
     marks = [mark(usage)]
     for _ in range(windows):
         time.sleep(seconds)
         marks.append(mark(usage))
-    scene.check()
-    arrivals = scene.arrivals()
-    _check_polled(scene, len(arrivals))
-    # When each was due is not told: only how many came.
+    deployment.check()
+    arrivals = deployment.arrivals()
+    _check_polled(deployment, len(arrivals))
+    # Only how many came is known, not when each was due.
     return [*between(marks, arrivals, dict.fromkeys((name for name, _ in arrivals), 0.0))]
 
 
-def _check_polled(scene: Scene, requests: int) -> None:
-    row = scene.connection.execute(
+def _check_polled(deployment: Deployment, requests: int) -> None:
+    row = deployment.connection.execute(
         "SELECT min(poll_count), sum(poll_count - 1) FROM payment_sessions"
     ).fetchone()
-    assert row is not None  # noqa: S101 - told to the type checker
+    assert row is not None  # noqa: S101 - for the type checker
     least, written = row
     if least < POLLED_AGAIN or written < 0.9 * requests:
         raise RuntimeError(f"{requests} requests, {written} writes, a session of {least} polls")

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.environment import Stage
+from benchmarks.environment import Servers
 from benchmarks.figures import Figure
 from benchmarks.load import costs, drive
 from benchmarks.plan import Plan
 
-# More than two cores do: what is offered is not what is read.
+# More than two cores can poll.
 SATURATION = 4000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is offered, and the targets that the issue sets for it."""
+    """An offered load and its targets."""
 
     rate: float
     workers: int = 1
@@ -28,8 +28,8 @@ class Load:
     def name(self) -> str:
         """As the table shows it."""
         rate = "saturation" if self.rate == SATURATION else f"{self.rate:g}/s"
-        answers = "" if self.delay == 0.1 else f", answers take {1000 * self.delay:g} ms"  # noqa: PLR2004 - the usual
-        return f"{rate}, {self.workers} worker{'s' * (self.workers > 1)}{answers}"
+        latency = "" if self.delay == 0.1 else f", responses take {1000 * self.delay:g} ms"  # noqa: PLR2004 - the usual
+        return f"{rate}, {self.workers} worker{'s' * (self.workers > 1)}{latency}"
 
 
 GUARDED = (Load(rate=1000, cpu_at_most=0.8), Load(rate=200, cpu_at_most=1.7))
@@ -45,18 +45,18 @@ LOADS = (
 )
 
 
-def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Drive every load."""
+def measure(servers: Servers, plan: Plan) -> Iterator[Figure]:
+    """Measure every load."""
     for load in QUICK if plan.quick else LOADS:
-        yield from measure_load(stage, plan, load)
+        yield from measure_load(servers, plan, load)
 
 
-def measure_load(stage: Stage, plan: Plan, load: Load) -> Iterator[Figure]:
-    """Drive one."""
-    with stage.scene(f"chain, {load.name}", delay=load.delay) as scene:
-        scene.start(workers=load.workers)
+def measure_load(servers: Servers, plan: Plan, load: Load) -> Iterator[Figure]:
+    """Measure one."""
+    with servers.deployment(f"chain, {load.name}", delay=load.delay) as deployment:
+        deployment.start(workers=load.workers)
         windows = drive(
-            *(scene, load.rate),
+            *(deployment, load.rate),
             warm_up=plan.warm_up,
             seconds=plan.window,
             windows=plan.windows,

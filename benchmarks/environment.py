@@ -1,6 +1,6 @@
-"""The servers and processes that a benchmark plays on, all of them real and on this machine.
+"""The servers and processes of a benchmark, all of them real and on this machine.
 
-Postgres is durable (fsync), as in production; each `scene` has an empty, migrated database.
+Postgres is durable (fsync), as in production; each deployment has an empty, migrated database.
 """
 
 from __future__ import annotations
@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,26 +27,27 @@ from cryptography.fernet import Fernet
 from benchmarks.mock_klarna import ARRIVALS, HOOK
 from benchmarks.usage import Usage
 from devkit.embedded import EmbeddedServers
+from devkit.processes import BIN, READY, ChildProcess, celery_command, pipe_of
 from worker.adapters import clock
 
-BIN = Path(sys.executable).parent
-READY = {"worker": " ready.", "beat": "beat: Starting..."}
 READY_SECONDS = 90.0
 END_SECONDS = 40.0
-# Unread for so long, a WAITING session is read every 40 minutes: in a benchmark, once.
+# A role beside those of a deployment.
+MOCK = "mock Klarna server"
+# A WAITING session of that age is read every 40 minutes: in a benchmark, once.
 UPDATED_AT = (clock.now() - timedelta(hours=30)).isoformat()
 EXPIRES_AT = (clock.now() + timedelta(hours=18)).isoformat()
 
 
-def tell(what: str) -> None:
-    """Tell whoever waits how far it is."""
+def report(what: str) -> None:
+    """Write a line of progress to standard error."""
     sys.stderr.write(f"{clock.now():%H:%M:%S} {what}\n")
 
 
-class Stage:
-    """Postgres and Valkey for a whole benchmark; a context manager.
+class Servers:
+    """Postgres and Valkey of a whole benchmark; a context manager.
 
-    `settings` are environment variables that workers and beats get beside, or instead of, ours.
+    `settings` are environment variables of workers and beats; they override a deployment's own.
     """
 
     def __init__(self, settings: Mapping[str, str]) -> None:
@@ -58,13 +57,17 @@ class Stage:
     def __enter__(self) -> Self:
         folder = Path(tempfile.mkdtemp(prefix="bench-"))
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        # Postgres does not run as root; whoever it runs as must get here.
+        # Postgres does not run as root; its account must reach this folder.
         folder.chmod(0o755)
         self._folder = folder
         self._servers = self._stack.enter_context(EmbeddedServers(folder / "servers"))
         self._create("bench_template", template="template1")
-        migration = [BIN / "alembic", "upgrade", "head"]
-        environment = {**os.environ, "DATABASE_URL": self._url("bench_template")}
+        migration = [str(BIN / "alembic"), "upgrade", "head"]
+        environment = {
+            **os.environ,
+            "PYTHON_DOTENV_DISABLED": "1",
+            "DATABASE_URL": self._url("bench_template"),
+        }
         subprocess.run(  # noqa: S603 - the project's own
             migration, env=environment, check=True, capture_output=True
         )
@@ -84,23 +87,29 @@ class Stage:
         return self._servers.database_url
 
     @contextmanager
-    def scene(self, title: str, *, delay: float = 0.1) -> Iterator[Scene]:
-        """Return an empty database, an empty Redis and a Klarna that takes `delay` seconds.
+    def deployment(self, title: str, *, delay: float = 0.1) -> Iterator[Deployment]:
+        """Yield a deployment with an empty database, an empty Redis and its own mock Klarna server.
 
-        `title` tells whoever waits what is being measured.
+        The server responds after `delay` seconds. `title` is written as progress.
         """
-        tell(title)
+        report(title)
         name = f"bench_{uuid4().hex}"
         self._create(name, template="bench_template")
         with redis.Redis.from_url(self._servers.redis_url) as client:
             client.flushdb()
         pids = {"redis": self._servers.pids["valkey"], "postgres": self._servers.pids["postgres"]}
-        scene = Scene(self._url(name), self._servers.redis_url, self._folder, pids, delay)
-        scene.settings = self._settings
+        deployment = Deployment(
+            database_url=self._url(name),
+            redis_url=self._servers.redis_url,
+            folder=self._folder,
+            pids=pids,
+            settings=self._settings,
+        )
+        deployment.start_mock_klarna(delay)
         try:
-            yield scene
+            yield deployment
         finally:
-            scene.close()
+            deployment.close()
             with psycopg.connect(self._servers.database_url, autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -112,29 +121,42 @@ class Stage:
         return f"{self._servers.database_url.rpartition('/')[0]}/{name}"
 
 
-class Scene:
-    """One database, one stand-in, and the processes that were started upon them."""
+class Deployment:
+    """A database, a mock Klarna server, and the processes that are started for them."""
+
+    klarna_url: str
 
     def __init__(
-        self, database_url: str, redis_url: str, folder: Path, pids: dict[str, int], delay: float
+        self,
+        *,
+        database_url: str,
+        redis_url: str,
+        folder: Path,
+        pids: Mapping[str, int],
+        settings: Mapping[str, str],
     ) -> None:
         self.database_url = database_url
         self.redis_url = redis_url
-        self.settings: dict[str, str] = {}
+        self._settings = settings
         self._folder = folder
         self._pids = {role: [pid] for role, pid in pids.items()}
-        self._running: list[subprocess.Popen[str]] = []
-        times = ["--delay", str(delay), "--updated-at", UPDATED_AT, "--expires-at", EXPIRES_AT]
-        command = [sys.executable, "-m", "benchmarks.mock_klarna", *times]
-        stand_in = self._spawn("stand-in", command, stdout=subprocess.PIPE)
-        assert stand_in.stdout is not None  # noqa: S101 - told to the type checker
-        self.klarna_url = stand_in.stdout.readline().strip()
+        self._running: list[ChildProcess] = []
         self.connection = psycopg.connect(database_url, autocommit=True)
 
+    def start_mock_klarna(self, delay: float) -> None:
+        """Start the mock Klarna server; every response takes `delay` seconds."""
+        times = ["--delay", str(delay), "--updated-at", UPDATED_AT, "--expires-at", EXPIRES_AT]
+        command = [sys.executable, "-m", "benchmarks.mock_klarna", *times]
+        mock = ChildProcess(command, stdout=subprocess.PIPE, text=True)
+        self._add(MOCK, mock)
+        self.klarna_url = pipe_of(mock.process.stdout).readline().strip()
+
     def environment(self) -> dict[str, str]:
-        """Return a deployment's environment: as shipped but for what one account is held to."""
+        """Return a deployment's environment: the defaults, but no limit for the account."""
         return {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            # A deployment's .env in the working directory is not read.
+            "PYTHON_DOTENV_DISABLED": "1",
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "KLARNA_USERNAME": "benchmark",
@@ -147,87 +169,71 @@ class Scene:
             "WEBHOOK_URL": f"{self.klarna_url}{HOOK}",
             "WEBHOOK_SECRETS": "whsec_bWFkZS11cC1mb3ItdGhlLWJlbmNobWFyay1vbmx5",
             "WEBHOOK_ALLOW_PRIVATE": "true",
-            **self.settings,
+            **self._settings,
         }
 
     def start(self, *, workers: int, **overrides: str) -> None:
         """Start so many workers and a beat, and wait until they are ready."""
         environment = self.environment() | overrides
-        logs = [self.celery("worker", "worker", environment) for _ in range(workers)]
-        logs.append(self.celery("worker", "beat", environment))
-        for log in logs:
-            self.wait_until_ready(log)
+        started = [self.celery("worker", "worker", environment) for _ in range(workers)]
+        started.append(self.celery("worker", "beat", environment))
+        for process in started:
+            process.wait_until_ready(within=READY_SECONDS)
 
     def celery(
-        self, app: str, role: str, environment: dict[str, str], arguments: Sequence[str] = ()
-    ) -> Path:
-        """Start `celery -A app role`; returns its log, for `wait_until_ready`."""
+        self, app: str, role: str, environment: Mapping[str, str], arguments: Sequence[str] = ()
+    ) -> ChildProcess:
+        """Start `celery -A app role`."""
         name = uuid4().hex
-        command = ["celery", "-A", app, role, "--loglevel", "INFO"]
+        command = celery_command(app, role, "--loglevel", "INFO")
         if role == "beat":
             command += ["--schedule", str(self._folder / f"{name}.schedule")]
         else:
             command += ["--hostname", f"{name}@bench"]
-        return self.run(role, [*command, *arguments], environment)
+        return self.run(role, [*command, *arguments], environment, ready=READY[role])
 
-    def run(self, role: str, command: Sequence[str], environment: Mapping[str, str]) -> Path:
-        """Start a program of the virtual environment; returns its log."""
-        log = self._folder / f"{role}-{uuid4().hex}.log"
-        program, *arguments = command
-        with log.open("w") as output:
-            self._spawn(
-                role,
-                [str(BIN / program), *arguments],
-                stdout=output,
-                stderr=output,
-                env=environment,
-            )
-        return log
-
-    def wait_until_ready(self, log: Path, sign: str = "") -> None:
-        """Wait until a process says in its log that it is ready, as Celery's do or by `sign`."""
-        sign = sign or READY[log.name.partition("-")[0]]
-        deadline = clock.monotonic() + READY_SECONDS
-        while sign not in log.read_text():
-            if clock.monotonic() > deadline or self._ended():
-                raise RuntimeError(f"did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.05)
+    def run(
+        self,
+        role: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        *,
+        ready: str,
+    ) -> ChildProcess:
+        """Start a program in the role of a deployment's; `ready` is what it then logs."""
+        log_file = self._folder / f"{role}-{uuid4().hex}.log"
+        process = ChildProcess(command, log_file=log_file, ready=ready, env=dict(environment))
+        return self._add(role, process)
 
     def usage(self) -> Usage:
-        """What the processes of this scene use, by role."""
+        """Return the usage of all processes, by role."""
         return Usage(self._pids)
 
     def arrivals(self) -> list[tuple[str, float]]:
         """Return and forget the requests: payment session id or event id, and when each came."""
-        with urllib.request.urlopen(f"{self.klarna_url}{ARRIVALS}") as answer:  # noqa: S310 - ours
-            return [(name, at) for name, at in json.load(answer)]
+        with urllib.request.urlopen(f"{self.klarna_url}{ARRIVALS}") as response:  # noqa: S310 - ours
+            return [(name, at) for name, at in json.load(response)]
 
     def check(self) -> None:
-        """Fail where a process has ended."""
-        if self._ended():
-            raise RuntimeError("a process ended amid the benchmark")
+        """Check that every process runs.
+
+        Raises:
+            RuntimeError: One has ended.
+        """
+        if not all(process.is_running for process in self._running):
+            raise RuntimeError("a process ended during the benchmark")
 
     def close(self) -> None:
         """End every process."""
         self.connection.close()
         for process in reversed(self._running):
-            process.send_signal(signal.SIGTERM)
+            process.ask_to_end()
         for process in self._running:
-            try:
-                process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            process.wait_for_end(within=END_SECONDS)
+            if process.process.stdout is not None:
+                process.process.stdout.close()
 
-    def _ended(self) -> bool:
-        return any(process.poll() is not None for process in self._running)
-
-    def _spawn(self, role: str, command: list[str], **options: object) -> subprocess.Popen[str]:
-        process = subprocess.Popen(  # noqa: S603 - the project's own
-            command, stdin=subprocess.DEVNULL, text=True, start_new_session=True, **options
-        )
-        self._running.append(process)
+    def _add(self, role: str, process: ChildProcess) -> ChildProcess:
+        self._running.append(process.start())
         self._pids.setdefault(role, []).append(process.pid)
         return process

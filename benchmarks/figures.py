@@ -1,4 +1,4 @@
-"""What was measured, beside what was asked for, as a table and as JSON."""
+"""Measured figures with their targets, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured thing: a value for each run, with the target where there is one."""
+    """A measured figure: a value for each run, and its target if it has one."""
 
     name: str
     unit: str
@@ -19,12 +19,12 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Of all runs."""
+        """The median of all runs."""
         return statistics.median(self.values)
 
     @property
     def met(self) -> bool | None:
-        """Whether the median meets the target; None: there is none."""
+        """Whether the median meets the target; None without a target."""
         if self.at_most is not None:
             return self.median <= self.at_most
         return None if self.at_least is None else self.median >= self.at_least
@@ -59,10 +59,10 @@ def percentile(values: Iterable[float], percent: float) -> float:
 
 
 def shown(value: float) -> str:
-    """Return three digits that matter."""
+    """Return the value with three significant digits."""
     if abs(value) >= 100:  # noqa: PLR2004 - no decimals beyond
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"  # noqa: PLR2004 - likewise
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"  # noqa: PLR2004 - one decimal
 
 
 def _target(figure: Figure) -> str:

@@ -1,6 +1,6 @@
-"""Whether a poll has become dearer: CPU per poll beside baseline (a)'s, measured in the same run.
+"""Whether a poll takes more CPU than before, relative to baseline (a) in the same run.
 
-Stored are ratios: what one machine takes longer for, it takes longer for on both sides.
+Ratios are stored, because a slower machine is slower for both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.baseline import PREFORK, measure_baseline
 from benchmarks.chain import GUARDED, measure_load
-from benchmarks.environment import Stage
+from benchmarks.environment import Servers
 from benchmarks.figures import Figure
 from benchmarks.plan import Plan
 
@@ -24,15 +24,15 @@ WHAT = "CPU per poll"
 Ratios = dict[str, float]
 
 
-def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Drive what is needed and no more."""
+def measure(servers: Servers, plan: Plan) -> Iterator[Figure]:
+    """Measure the loads of the stored ratios, and the baseline."""
     for load in GUARDED:
-        yield from measure_load(stage, plan, load)
-    yield from measure_baseline(stage, plan, PREFORK)
+        yield from measure_load(servers, plan, load)
+    yield from measure_baseline(servers, plan, PREFORK)
 
 
 def ratios(figures: Sequence[Figure]) -> Ratios:
-    """Return how many times the baseline's CPU a poll took; nothing where one is missing."""
+    """Return the CPU of a poll divided by the baseline's, by load; none where one is missing."""
     measured = {figure.name: figure.median for figure in figures}
     beside = measured.get(f"baseline: {WHAT}, {PREFORK.name}")
     ours = {load.name: measured.get(f"chain: {WHAT}, {load.name}") for load in GUARDED}
@@ -40,7 +40,7 @@ def ratios(figures: Sequence[Figure]) -> Ratios:
 
 
 def grown(now: Mapping[str, float], then: Mapping[str, float]) -> Ratios:
-    """Return by load how many times the stored ratio it is now, where that is too many."""
+    """Return the growth since the stored ratios, by load, where it is too much."""
     times = {load: ratio / then[load] for load, ratio in now.items()}
     return {load: growth for load, growth in times.items() if growth > MAY_GROW}
 

@@ -1,26 +1,26 @@
-"""From a session's due time to its request being there, by the clock of the one machine."""
+"""Time from a session's due time to the arrival of its request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from benchmarks.environment import Stage
+from benchmarks.environment import Servers
 from benchmarks.figures import Figure, percentile
 from benchmarks.load import Window, drive
 from benchmarks.plan import Plan
 
-# By polls a second: percentiles and the milliseconds asked for.
+# By polls a second: percentiles and their targets in milliseconds.
 TARGETS: dict[float, dict[float, float]] = {50: {}, 200: {50: 100, 99: 400}, 1000: {99: 600}}
 PERCENTILES = {50.0: "p50", 95.0: "p95", 99.0: "p99", 100.0: "max"}
 
 
-def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Drive each rate, with one worker; the percentiles of each run."""
+def measure(servers: Servers, plan: Plan) -> Iterator[Figure]:
+    """Measure each rate, with one worker: the percentiles of each run."""
     for rate, targets in TARGETS.items():
-        with stage.scene(f"lag, {rate:g}/s") as scene:
-            scene.start(workers=1)
+        with servers.deployment(f"lag, {rate:g}/s") as deployment:
+            deployment.start(workers=1)
             windows = drive(
-                *(scene, rate),
+                *(deployment, rate),
                 warm_up=plan.warm_up,
                 seconds=plan.lag_seconds / plan.windows,
                 windows=plan.windows,
@@ -29,7 +29,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def lags(name: str, windows: list[Window], targets: Mapping[float, float]) -> Iterator[Figure]:
-    """Return the percentiles of each window; `name` has a place for theirs."""
+    """Return the percentiles of each window; `name` has a placeholder for theirs."""
     for percent, shown in PERCENTILES.items():
         yield Figure(
             name=name.format(shown),

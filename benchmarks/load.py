@@ -1,4 +1,4 @@
-"""Tracked sessions that fall due evenly, each once, and what reading them took and cost."""
+"""Tracked sessions that become due evenly, each once, and the cost of polling them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from benchmarks.environment import EXPIRES_AT, UPDATED_AT, Scene, tell
+from benchmarks.environment import EXPIRES_AT, MOCK, UPDATED_AT, Deployment, report
 from benchmarks.figures import Figure
 from benchmarks.usage import Usage
 from worker.adapters import clock
 
-# Of the whole chain without the stand-in; the roles that a deployment has.
+# The roles of a deployment: the whole chain without the mock Klarna server.
 CHAIN = ("worker", "beat", "redis", "postgres")
-STAND_IN = "stand-in"
 SEEDED_A_SECOND = 30_000
-# A wait of which one is told how far it is.
+# A wait that reports its progress.
 LONG_SECONDS = 60.0
 
 _SEED = """
@@ -28,9 +27,10 @@ _SEED = """
     SELECT
         id, 'default', 'hpp', %(url)s || id, 'WAITING', %(updated_at)s, %(updated_at)s,
         %(expires_at)s, to_timestamp(%(first)s + CASE WHEN n < %(count)s THEN n / %(rate)s::float
-        ELSE %(count)s / %(rate)s::float + 2400.0 * (n - %(count)s) / %(among)s END), 2400, 1, 1,
+        ELSE %(count)s / %(rate)s::float + 2400.0 * (n - %(count)s) / %(background)s END),
+        2400, 1, 1,
         now() - interval '40 minutes', now() - interval '40 minutes', %(updated_at)s
-    FROM generate_series(0, %(count)s + %(among)s - 1) AS n,
+    FROM generate_series(0, %(count)s + %(background)s - 1) AS n,
         LATERAL (SELECT %(prefix)s || md5(n::text || %(first)s::text)::uuid AS id) AS named
     -- In no order of time, as the rows of a table that has been in use.
     ORDER BY id
@@ -41,8 +41,8 @@ _SEED = """
 class Window:
     """Some seconds of load.
 
-    `cpu` has seconds by role, `memory` the workers' MiB together at its end, `lags` the seconds
-    that each request came late.
+    `cpu` is seconds by role, `memory` the MiB of all workers at its end, `lags` the seconds from
+    due time to request.
     """
 
     seconds: float
@@ -70,39 +70,44 @@ class Mark:
 
 
 def mark(usage: Usage) -> Mark:
-    """Return how things stand."""
+    """Return the usage so far."""
     return Mark(at=_time(), cpu=usage.cpu_seconds(), memory=usage.together("worker"))
 
 
-def follow(
-    scene: Scene, count: int, *, first: float, rate: float, prefix: str = "", among: int = 0
+def insert_sessions(
+    deployment: Deployment,
+    count: int,
+    *,
+    first: float,
+    rate: float,
+    prefix: str = "",
+    background: int = 0,
 ) -> None:
-    """Have `count` sessions followed: due at `first` (seconds since the epoch), `rate` a second.
+    """Insert `count` tracked sessions: `rate` a second from `first` (seconds since the epoch) on.
 
-    They lie scattered among as many others as `among`, which fall due over the 40 minutes that
-    begin when the last of them was.
+    With them, in no order, `background` others: due over the 40 minutes after the last of them.
     """
-    scene.connection.execute(
+    deployment.connection.execute(
         _SEED,
         {
-            "url": f"{scene.klarna_url}/hpp/v1/sessions/",
+            "url": f"{deployment.klarna_url}/hpp/v1/sessions/",
             "updated_at": UPDATED_AT,
             "expires_at": EXPIRES_AT,
             "first": first,
             "rate": rate,
             "count": count,
             "prefix": prefix,
-            "among": among,
+            "background": background,
         },
     )
-    # Else autovacuum and a checkpoint come amid the measuring of some runs and not of others.
-    scene.connection.execute("VACUUM ANALYZE payment_sessions")
-    scene.connection.execute("CHECKPOINT")
+    # Otherwise autovacuum and a checkpoint run during some measurements and not during others.
+    deployment.connection.execute("VACUUM ANALYZE payment_sessions")
+    deployment.connection.execute("CHECKPOINT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """When the first session falls due, when each does, and how long to watch what is done."""
+    """When the sessions become due, and how long to measure."""
 
     first: float
     due: dict[str, float]
@@ -112,56 +117,58 @@ class Offer:
 
 
 def offer(
-    scene: Scene,
+    deployment: Deployment,
     rate: float,
     *,
     warm_up: float,
     seconds: float,
     windows: int = 1,
-    among: int = 0,
+    background: int = 0,
 ) -> Offer:
-    """Have sessions followed that soon fall due, `rate` a second.
+    """Insert sessions that become due soon, `rate` a second.
 
     Raises:
-        RuntimeError: the rows came later than their time.
+        RuntimeError: the rows were written too late.
     """
     count = int(rate * (warm_up + seconds * windows))
     # Time for the rows to be written before the first is due.
-    first = _time() + 4 + (count + among) / SEEDED_A_SECOND
-    follow(scene, count, first=first, rate=rate, among=among)
+    first = _time() + 4 + (count + background) / SEEDED_A_SECOND
+    insert_sessions(deployment, count, first=first, rate=rate, background=background)
     if _time() > first:
         raise RuntimeError(f"rows were written {_time() - first:.0f} s too late")
     last = first + count / rate
-    rows = scene.connection.execute(_DUE, [first, last]).fetchall()
+    rows = deployment.connection.execute(_DUE, [first, last]).fetchall()
     return Offer(first=first, due=dict(rows), warm_up=warm_up, seconds=seconds, windows=windows)
 
 
-def watch(scene: Scene, offered: Offer) -> list[Window]:
-    """Return what each window of it was like.
+def watch(deployment: Deployment, offered: Offer) -> list[Window]:
+    """Measure the load; return its windows.
 
     Raises:
         RuntimeError: a process ended.
     """
-    usage, began = scene.usage(), offered.first + offered.warm_up
+    usage, began = deployment.usage(), offered.first + offered.warm_up
     marks = []
     for window in range(offered.windows + 1):
         _sleep_until(began + offered.seconds * window)
         marks.append(mark(usage))
-    scene.check()
-    return [*between(marks, scene.arrivals(), offered.due)]
+    deployment.check()
+    return [*between(marks, deployment.arrivals(), offered.due)]
 
 
 def drive(
-    scene: Scene, rate: float, *, warm_up: float, seconds: float, windows: int = 1
+    deployment: Deployment, rate: float, *, warm_up: float, seconds: float, windows: int = 1
 ) -> list[Window]:
-    """Let sessions fall due at `rate` a second; returns what each window of it was like."""
-    return watch(scene, offer(scene, rate, warm_up=warm_up, seconds=seconds, windows=windows))
+    """Let sessions become due at `rate` a second; return the windows."""
+    return watch(
+        deployment, offer(deployment, rate, warm_up=warm_up, seconds=seconds, windows=windows)
+    )
 
 
 def between(
     marks: list[Mark], arrivals: list[tuple[str, float]], due: dict[str, float]
 ) -> Iterator[Window]:
-    """Return the windows between the marks; what is not in `due` was none of this load."""
+    """Return the windows between the marks; requests that are not in `due` do not count."""
     for before, after in pairwise(marks):
         yield Window(
             seconds=after.at - before.at,
@@ -183,10 +190,10 @@ def costs(
     rate_at_least: float | None = None,
     cpu_at_most: float | None = None,
 ) -> Iterator[Figure]:
-    """Return what a load cost: polls a second, CPU per poll and of whom, the workers' memory."""
+    """Return the cost of a load: polls a second, CPU per poll and by role, the workers' memory."""
     rates = tuple(window.rate for window in windows)
     yield Figure(name=f"{topic}: polls, {load}", unit="/s", values=rates, at_least=rate_at_least)
-    roles = [role for role in (*CHAIN, STAND_IN) if role in windows[0].cpu]
+    roles = [role for role in (*CHAIN, MOCK) if role in windows[0].cpu]
     yield Figure(
         name=f"{topic}: CPU per poll, {load}",
         unit="ms",
@@ -195,12 +202,12 @@ def costs(
     )
     for role in roles:
         yield Figure(
-            name=f"{topic}: {'beside it' if role == STAND_IN else 'of it'} {role}, {load}",
+            name=f"{topic}: CPU of {role}, {load}",
             unit="ms",
             values=tuple(window.cpu_ms(role) for window in windows),
         )
     yield Figure(
-        name=f"{topic}: memory together, {load}",
+        name=f"{topic}: memory of all workers, {load}",
         unit="MiB",
         values=tuple(window.memory for window in windows),
     )
@@ -214,7 +221,7 @@ _DUE = """
 
 def _sleep_until(at: float) -> None:
     while (left := at - _time()) > LONG_SECONDS:
-        tell(f"  {left:.0f} s to go")
+        report(f"  {left:.0f} s to go")
         time.sleep(LONG_SECONDS)
     time.sleep(max(0.0, left))
 

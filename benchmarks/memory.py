@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import Self
 
 from benchmarks.chain import SATURATION
-from benchmarks.environment import Stage
+from benchmarks.environment import Servers
 from benchmarks.figures import Figure
 from benchmarks.load import drive
 from benchmarks.plan import Plan
@@ -21,21 +21,21 @@ IDLE_SECONDS = 5.0
 FULL_SECONDS = 10.0
 SLOPE_RATE = 200.0
 SLOPE_AT_MOST = 5.0
-# The issue's target is for this long; a shorter run says what it sees, and is no verdict.
+# The target is for a run of this length; a shorter one is not compared with it.
 SLOPE_MINUTES = 30.0
 SAMPLE_SECONDS = 1.0
 
 Sample = tuple[float, dict[str, float]]
 
 
-def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Watch one worker and one beat, once."""
-    with stage.scene("memory, idle and at full load") as scene:
-        scene.start(workers=1)
-        usage = scene.usage()
+def measure(servers: Servers, plan: Plan) -> Iterator[Figure]:
+    """Measure one worker and one beat, once."""
+    with servers.deployment("memory, idle and at full load") as deployment:
+        deployment.start(workers=1)
+        usage = deployment.usage()
         time.sleep(IDLE_SECONDS)
         idle = usage.resident()
-        drive(scene, SATURATION, warm_up=0, seconds=FULL_SECONDS)
+        drive(deployment, SATURATION, warm_up=0, seconds=FULL_SECONDS)
         full, peak = usage.resident(), usage.peak()
     for role, target in TARGETS.items():
         yield Figure(name=f"memory: {role}, idle", unit="MiB", values=(idle[role],))
@@ -43,10 +43,10 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
         yield Figure(name=name, unit="MiB", values=(full[role],), at_most=target)
         yield Figure(name=f"memory: {role}, peak", unit="MiB", values=(peak[role],))
     minutes = plan.memory_minutes
-    with stage.scene(f"memory for {minutes:g} min") as scene:
-        scene.start(workers=1)
-        with Samples(scene.usage()) as samples:
-            (window,) = drive(scene, SLOPE_RATE, warm_up=0, seconds=60 * minutes)
+    with servers.deployment(f"memory for {minutes:g} min") as deployment:
+        deployment.start(workers=1)
+        with Samples(deployment.usage()) as samples:
+            (window,) = drive(deployment, SLOPE_RATE, warm_up=0, seconds=60 * minutes)
     yield Figure(name=f"memory: polls, 200/s for {minutes:g} min", unit="/s", values=(window.rate,))
     for role in TARGETS:
         yield Figure(
@@ -58,12 +58,12 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 class Samples:
-    """Takes a sample a second while it is entered."""
+    """A context manager that takes a sample a second."""
 
     def __init__(self, usage: Usage) -> None:
         self.taken: list[Sample] = []
         self._usage = usage
-        self._over = Event()
+        self._ended = Event()
         self._thread = Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
@@ -71,16 +71,16 @@ class Samples:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._ended.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(SAMPLE_SECONDS):
+        while not self._ended.wait(SAMPLE_SECONDS):
             self.taken.append((clock.monotonic(), self._usage.resident()))
 
 
 def slope(samples: Sequence[Sample], role: str, *, seconds: float) -> float:
-    """MiB an hour by least squares, of the last so many seconds."""
+    """Return MiB per hour by least squares, over the last `seconds`."""
     late = [(at, sizes) for at, sizes in samples if at >= samples[-1][0] - seconds]
     hours = [(at - late[0][0]) / 3600 for at, _ in late]
     return statistics.linear_regression(hours, [sizes[role] for _, sizes in late]).slope

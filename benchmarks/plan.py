@@ -1,4 +1,4 @@
-"""How long and how often things are measured."""
+"""How long and how often to measure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Seconds and counts; a quick plan is for seeing that all is well, not for publishing."""
+    """Seconds and counts; a quick plan is a check, not for publishing."""
 
     quick: bool
     warm_up: float = 4.0
-    # Of each run; runs follow one another in warm processes.
+    # Of each run; the processes stay warm between runs.
     window: float = 10.0
     windows: int = 3
     # Of all runs together, for each rate and each sink.
@@ -19,9 +19,10 @@ class Plan:
     emit_seconds: float = 30.0
     memory_minutes: float = 3.0
     claims: int = 30
-    followed: tuple[int, ...] = (10_000, 100_000, 1_000_000)
-    # Of the chain among the most followed.
-    among_seconds: float = 300.0
+    # Tracked sessions in the table.
+    table_sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    # Of the chain with the largest table.
+    background_seconds: float = 300.0
     # In each run, by tasks and from a file.
     tracked: int = 2_000
     tracked_in_bulk: int = 100_000
@@ -36,8 +37,8 @@ QUICK = Plan(
     emit_seconds=4.0,
     memory_minutes=0.25,
     claims=10,
-    followed=(10_000, 50_000),
-    among_seconds=10.0,
+    table_sizes=(10_000, 50_000),
+    background_seconds=10.0,
     tracked=1_000,
     tracked_in_bulk=10_000,
 )

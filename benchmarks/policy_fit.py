@@ -1,7 +1,7 @@
-"""How long `session-worker policy fit` takes on a million recorded transitions, and what memory.
+"""Time and memory of `session-worker policy fit` on a million recorded transitions.
 
-Run: .venv/bin/python -m benchmarks.policy_fit. It starts a Postgres of its own, fills it with
-what a worker would have recorded of the assumed population, and runs the command on that.
+Run: .venv/bin/python -m benchmarks.policy_fit. It starts its own Postgres, fills it with
+what a worker would have recorded of the assumed population, and runs the command.
 Exit code 1 where a target is missed.
 """
 
@@ -20,7 +20,7 @@ from devkit.simulation.baselines import by_policy
 from devkit.simulation.population import draw
 from tests.support.databases import Databases
 from tests.support.processes import BIN
-from tests.support.recorded import follow, record
+from tests.support.recorded import record, stories_of
 from worker.adapters.policy_file import read_policy
 
 TRANSITIONS = 1_000_000
@@ -33,7 +33,7 @@ def main() -> int:
     """Return the exit code."""
     transitions = int(sys.argv[1]) if len(sys.argv) > 1 else TRANSITIONS
     schedule = by_policy(read_policy(SHIPPED_POLICY).for_requests(50))
-    stories = list(follow(draw("assumed", DRAWN, seed=1), schedule))
+    stories = list(stories_of(draw("assumed", DRAWN, seed=1), schedule))
     copies = -(-transitions // sum(len(story.seen) for story in stories))
     with EmbeddedServers(valkey=False) as servers:
         databases = Databases(servers.database_url)
@@ -50,17 +50,17 @@ def main() -> int:
 
 
 def _fit(url: str) -> tuple[float, float, float]:
-    """The seconds the command took and those it reckoned, and the most memory it held."""
+    """Return the seconds the command took, its CPU seconds, and its peak memory."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     out = Path(os.devnull)
     begun = time.perf_counter()
     subprocess.run(  # noqa: S603 - the program of this project
         [BIN / "session-worker", "policy", "fit", "--out", out],
-        env={**os.environ, "DATABASE_URL": url},
+        env={**os.environ, "PYTHON_DOTENV_DISABLED": "1", "DATABASE_URL": url},
         check=True,
     )
     seconds = time.perf_counter() - begun
-    # In kilobytes on Linux; of the largest child, which no other here comes near.
+    # In kilobytes on Linux; of the largest child, which is the command.
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     of_processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return seconds, of_processor, after.ru_maxrss / 1024**2

@@ -1,8 +1,8 @@
-"""What polling by the shipped policy is worth beside other schedules, at as many requests.
+"""The shipped policy compared with other schedules, at the same number of requests.
 
     .venv/bin/python -m benchmarks.polling [--write]
 
-Deterministic: the same figures on every machine. `--write` puts the tables and the pictures into
+Deterministic: the same figures on every machine. `--write` writes the tables and the plots to
 docs/. Exit code 1 where a target is missed.
 """
 
@@ -31,17 +31,17 @@ from worker.domain.policy import PollPolicy
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- benchmarks.polling: begin -->\n", "<!-- benchmarks.polling: end -->\n"
 
-# Few completions are seen very late, and weigh much: with fewer sessions the mean is unsure.
+# A few very late completions weigh much: with fewer sessions the mean is imprecise.
 SESSIONS = 60_000
 SEED = 11
 REQUESTS = (50.0, 80.0)
 FITTED_TO = (5_000, 50_000)
-# Asked for at 50 and at 80 requests per session: the mean and the 95th percentile, seconds.
+# Targets at 50 and at 80 requests per session: the mean and the 95th percentile, seconds.
 TARGETS = {50.0: (14.5, 35.0), 80.0: (6.5, 16.0)}
 
 
 def main() -> int:
-    """Print the tables and the targets; answer the exit code."""
+    """Print the tables and the targets; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="write them into docs/polling.md")
     parser.add_argument("--sessions", type=int, default=SESSIONS, help="of each population")
@@ -71,13 +71,13 @@ def _compared(policy: PollPolicy, traces: list[Trace], requests: tuple[float, ..
 
 
 def _quick_start(traces: list[Trace]) -> Row:
-    """What one would write first, as PERFORMANCE tells it: not tuned to any number of requests."""
+    """A common first choice, not tuned to any number of requests."""
     name = "exponential x1.5, 5 s to 30 min"
     return Row(name, 0.0, replay(traces, exponential(1.5, 5.0, 1800.0)))
 
 
 def _fitted(prior: PollPolicy, traces: list[Trace]) -> Iterator[Row]:
-    """What policies fitted to few and to many sessions of the shifted population are worth."""
+    """Policies fitted to few and to many sessions of the shifted population."""
     for sessions in FITTED_TO:
         lives = draw("shifted", sessions, seed=SEED + sessions)
         policy = fit(sojourns_of_traces(lives), lives[:5_000], prior=prior, requests=50)
@@ -126,7 +126,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
 
 
 def _targets(rows: list[Row], elsewhere: list[Row]) -> Iterator[tuple[str, float, float, bool]]:
-    """What was asked for, at most that many seconds, and what was measured."""
+    """Each target in seconds, what was measured, and whether it is met."""
     for wanted, (mean, p95) in TARGETS.items():
         made = next(row.made for row in rows if row.wanted == wanted)
         yield _target(f"mean delay at {wanted:g} requests, s", mean, made.mean_delay)

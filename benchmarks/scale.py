@@ -1,4 +1,4 @@
-"""What many followed sessions cost: a claim among them, the chain among them, tracking them."""
+"""The cost of many tracked sessions: a claim, the chain, tracking."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from benchmarks import background_load as among
-from benchmarks import tracking
-from benchmarks.environment import Scene, Stage
+from benchmarks import background_load, tracking
+from benchmarks.environment import Deployment, Servers
 from benchmarks.figures import Figure
-from benchmarks.load import follow
+from benchmarks.load import insert_sessions
 from benchmarks.plan import Plan
 from worker.adapters import clock
 from worker.adapters.postgres.engine import create_engine
@@ -19,57 +18,57 @@ from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.services.ports import ClaimLimits
 
 CLAIMED = 500
-# Due at any time: so many that a claim always finds its 500.
+# Always due, so that a claim finds its 500.
 DUE = 1_000
 TASKS = 16
 MOST_MS = 10.0
 MOST_TIMES_THE_SMALLEST = 1.5
-# As shipped; room for every claim of a round.
+# The defaults; enough for every claim of a round.
 LIMITS = ClaimLimits(
     lease=timedelta(seconds=30), sessions_in_flight=500, tasks_in_flight=64, sessions_per_task=50
 )
 
 
-def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Claim among ever more sessions, poll among as many, and track."""
-    yield from _claims(stage, plan)
-    yield from among.measure(stage, plan)
-    yield from tracking.measure(stage, plan)
+def measure(servers: Servers, plan: Plan) -> Iterator[Figure]:
+    """Claim with larger and larger tables, poll with the largest, and track."""
+    yield from _claims(servers, plan)
+    yield from background_load.measure(servers, plan)
+    yield from tracking.measure(servers, plan)
 
 
-def _claims(stage: Stage, plan: Plan) -> Iterator[Figure]:
+def _claims(servers: Servers, plan: Plan) -> Iterator[Figure]:
     smallest: float | None = None
-    for followed in plan.followed:
-        with stage.scene(f"claims among {followed:,}") as scene:
-            _follow(scene, followed)
-            taken = asyncio.run(_claim(scene, plan.claims))
+    for size in plan.table_sizes:
+        with servers.deployment(f"claims among {size:,}") as deployment:
+            _insert(deployment, size)
+            taken = asyncio.run(_claim(deployment, plan.claims))
         figure = Figure(
-            name=f"scale: claim of {CLAIMED} among {followed:,}",
+            name=f"scale: claim of {CLAIMED} among {size:,}",
             unit="ms",
             values=tuple(taken),
-            at_most=MOST_MS if followed == max(plan.followed) else None,
+            at_most=MOST_MS if size == max(plan.table_sizes) else None,
         )
         smallest = smallest or figure.median
         yield figure
     yield Figure(
-        name=f"scale: that, beside a claim among {min(plan.followed):,}",
+        name=f"scale: that, relative to a claim among {min(plan.table_sizes):,}",
         unit="times",
         values=(figure.median / smallest,),
         at_most=MOST_TIMES_THE_SMALLEST,
     )
 
 
-def _follow(scene: Scene, followed: int) -> None:
+def _insert(deployment: Deployment, size: int) -> None:
     now = clock.now().timestamp()
-    waiting = followed - DUE
-    # Evenly over the 40 minutes that begin when this benchmark is over.
-    follow(scene, waiting, first=now + 1800, rate=waiting / 2400)
-    follow(scene, DUE, first=now - 10, rate=DUE)
+    waiting = size - DUE
+    # Evenly over 40 minutes, which begin after this benchmark.
+    insert_sessions(deployment, waiting, first=now + 1800, rate=waiting / 2400)
+    insert_sessions(deployment, DUE, first=now - 10, rate=DUE)
 
 
-async def _claim(scene: Scene, rounds: int) -> list[float]:
-    """Claim, give back, again; returns the milliseconds of each claim but the first."""
-    engine = create_engine(scene.database_url.replace("postgresql:", "postgresql+psycopg:"))
+async def _claim(deployment: Deployment, rounds: int) -> list[float]:
+    """Claim and release repeatedly; return the milliseconds of each claim but the first."""
+    engine = create_engine(deployment.database_url.replace("postgresql:", "postgresql+psycopg:"))
     sessions = PostgresSessions(engine, cipher=_NoCipher(), routes=())
     taken = []
     for _ in range(rounds + 1):
@@ -85,12 +84,12 @@ async def _claim(scene: Scene, rounds: int) -> list[float]:
 
 
 class _NoCipher:
-    """No session that is claimed here has a token."""
+    """Not used: no claimed session has a token."""
 
     def encrypt(self, token: str) -> bytes:
-        """Never asked."""
+        """Never called."""
         raise NotImplementedError(token)
 
     def decrypt(self, encrypted: bytes) -> str:
-        """Never asked."""
+        """Never called."""
         raise NotImplementedError(encrypted)

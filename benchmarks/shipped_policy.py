@@ -1,4 +1,4 @@
-"""Writes config/poll_policy.jsonl, the shipped policy: the best for the assumed population.
+"""Writes config/poll_policy.jsonl, the shipped policy: optimal for the assumed population.
 
     python -m benchmarks.shipped_policy
 
@@ -28,8 +28,8 @@ SCALE = 1.1
 SESSIONS = 6_000
 SEED = 2_026
 
-# Assumed, not measured: how hopeful a status is beside IN_PROGRESS at the same age. A consumer who
-# went back, or was declined or met an error, may choose another way to pay, and few do; one whose
+# Assumed, not measured: the hazard of a status relative to IN_PROGRESS at the same age. A customer
+# who went back, was declined or met an error may choose another way to pay, and few do; one whose
 # identity is checked by hand waits for Klarna's staff.
 ASSUMED_SHARES = {
     "BACK": 0.3,
@@ -38,16 +38,16 @@ ASSUMED_SHARES = {
     "MANUAL_ID_CHECK": 0.5,
     ANY_STATUS: 0.3,
 }
-# A KP session says nothing of being opened: it is as the whole population is, by its age.
+# A KP session does not show that it was opened: its hazard is that of the whole population.
 KP_OPEN = "incomplete"
 
-# Consumers who came by a link are others than those the shop sent: seen opening, they are told
-# apart here, so that each counts as it should; the policy cannot, and has one curve for both.
+# Customers who came by a link behave differently from those the shop sent. They are separate
+# statuses here; the policy cannot distinguish them and has one curve for both.
 _FROM_SHOP, _FROM_LINK = "IN_PROGRESS, from the shop", "IN_PROGRESS, from a link"
 
 
 def main() -> None:
-    """Make the policy, calibrate it on the assumed population, and write it."""
+    """Compute the policy, calibrate it on the assumed population, and write it."""
     traces = draw("assumed", SESSIONS, seed=SEED)
     policy = PollPolicy(
         name="shipped",
@@ -73,7 +73,7 @@ def _hazards() -> dict[str, tuple[float, ...]]:
 
 
 def _rates() -> dict[str, dict[str, tuple[float, ...]]]:
-    """How fast each status is left for which, in each bin of ages."""
+    """Rates of each change of status, in each bin of ages."""
     of = POPULATIONS["assumed"]
     link_share = (1 - of.web_share) * of.link_opens
     completes = (of.web_share * of.web_completes + link_share * of.link_completes) / (
@@ -107,7 +107,7 @@ def _rates() -> dict[str, dict[str, tuple[float, ...]]]:
 
 
 def _rate(gone: Callable[[float], float], left: Callable[[float], float]) -> tuple[float, ...]:
-    """Per second and one that is left, in each bin: `gone` and `left` are shares of all, by age."""
+    """Rate per second in each bin; `gone` and `left` are shares of all, by age."""
     return tuple(
         max(0.0, gone(end) - gone(begin)) / ((end - begin) * _mean(left, begin, end))
         for begin, end in pairwise((*AGES, AGES[-1] * 1.15))
@@ -120,7 +120,7 @@ def _mean(of: Callable[[float], float], begin: float, end: float, steps: int = 2
 
 
 def _log_normal(age: float, median: float, spread: float) -> float:
-    """The share that such a time does not exceed."""
+    """Return the cumulative distribution at `age`."""
     return 0.5 * math.erfc(-math.log(age / median) / (spread * math.sqrt(2))) if age else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What followed and finished sessions take on disk, and how fast the purge deletes them.
+"""Disk space of tracked and finished sessions, and the speed of the purge.
 
 `python -m benchmarks.sizes` prints what docs/scaling.md says.
 """
@@ -10,8 +10,8 @@ import sys
 import time
 from datetime import timedelta
 
-from benchmarks.environment import Scene, Stage
-from benchmarks.load import follow
+from benchmarks.environment import Deployment, Servers
+from benchmarks.load import insert_sessions
 from worker.adapters import clock
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.purge import PostgresPurge
@@ -19,7 +19,7 @@ from worker.services.housekeeping import BATCH
 
 SESSIONS = 100_000
 TABLES = ("payment_sessions", "status_transitions", "outbox_messages", "outbox_deliveries")
-# As a poll that changed nothing: the next time is indexed.
+# A poll without a change; the next time is indexed.
 _POLLED = """
     UPDATE payment_sessions SET next_poll_at = next_poll_at + interval '40 minutes',
         last_polled_at = now(), last_read_at = now(), poll_count = poll_count + 1
@@ -56,29 +56,29 @@ _FINISHED = (
 
 
 def main() -> None:
-    """Fill, poll, finish and purge, and print what each took."""
-    with Stage({}) as stage, stage.scene() as scene:
+    """Insert, poll, finish and purge sessions; print the sizes after each."""
+    with Servers({}) as servers, servers.deployment("sizes") as deployment:
         now = clock.now().timestamp()
-        follow(scene, SESSIONS, first=now + 1800, rate=SESSIONS / 2400)
-        _print_sizes(scene, "followed, not read yet")
+        insert_sessions(deployment, SESSIONS, first=now + 1800, rate=SESSIONS / 2400)
+        _print_sizes(deployment, "tracked, not read yet")
         for _ in range(10):
-            scene.connection.execute(_POLLED)
-            scene.connection.execute("VACUUM payment_sessions")
-        _print_sizes(scene, "followed, each read ten times, vacuumed after each")
+            deployment.connection.execute(_POLLED)
+            deployment.connection.execute("VACUUM payment_sessions")
+        _print_sizes(deployment, "tracked, each read ten times, vacuumed after each")
         for statement in _FINISHED:
-            scene.connection.execute(statement)
+            deployment.connection.execute(statement)
         for table in TABLES:
-            scene.connection.execute(f"VACUUM FULL ANALYZE {table}")
-        _print_sizes(scene, "finished, packed")
-        asyncio.run(_purge(scene.database_url))
-        scene.connection.execute(f"VACUUM {', '.join(TABLES)}")
-        _print_sizes(scene, "purged, vacuumed: space that is free for the next")
+            deployment.connection.execute(f"VACUUM FULL ANALYZE {table}")
+        _print_sizes(deployment, "finished, after VACUUM FULL")
+        asyncio.run(_purge(deployment.database_url))
+        deployment.connection.execute(f"VACUUM {', '.join(TABLES)}")
+        _print_sizes(deployment, "purged, vacuumed: free space for new rows")
 
 
-def _print_sizes(scene: Scene, what: str) -> None:
+def _print_sizes(deployment: Deployment, what: str) -> None:
     sizes = []
     for table in TABLES:
-        row = scene.connection.execute(
+        row = deployment.connection.execute(
             "SELECT pg_relation_size(%(t)s), pg_indexes_size(%(t)s)", {"t": table}
         ).fetchone()
         rows, indexes = row or (0, 0)

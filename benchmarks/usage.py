@@ -1,4 +1,4 @@
-"""What processes use: CPU time and memory, of each role with all its children."""
+"""CPU time and memory of processes, by role, with all their children."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Usage:
         self._roots = {role: [psutil.Process(pid) for pid in some] for role, some in pids.items()}
 
     def cpu_seconds(self) -> dict[str, float]:
-        """User and system time by role, of children that have ended, too."""
+        """Return user and system seconds by role, ended children included."""
         return {role: sum(map(_cpu, _trees(roots))) for role, roots in self._roots.items()}
 
     def resident(self) -> dict[str, float]:
-        """MiB by role: the largest process's resident memory, as `ps` shows it."""
+        """Return MiB by role: the resident memory of the largest process, as `ps` shows it."""
         return {role: max(map(_resident, roots)) for role, roots in self._roots.items()}
 
     def peak(self) -> dict[str, float]:
-        """MiB by role: the most that the largest process has had resident, ever."""
+        """Return MiB by role: the peak resident memory of the largest process."""
         return {role: max(map(_peak, roots)) for role, roots in self._roots.items()}
 
     def together(self, role: str) -> float:
-        """MiB of all the role's processes; what several share counts once (PSS)."""
+        """Return MiB of all processes of a role; shared memory counts once (PSS)."""
         return sum(map(_proportional, _trees(self._roots[role])))
 
 

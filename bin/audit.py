@@ -1,7 +1,7 @@
-"""What `bin/audit` does: asks pip-audit, then checks the lock by itself. Exit code 1 on a finding.
+"""The program behind `bin/audit`: runs pip-audit, then checks the lock. Exit code 1 on a finding.
 
-Where pip-audit cannot reach its data it skips every package and calls that success; this does not.
-"""  # noqa: INP001 - a program, imported by nobody
+If pip-audit cannot reach its data it skips every package and exits with 0; this program says so.
+"""  # noqa: INP001 - a program, never imported
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ROOT / "requirements"
-# The lock that all others are part of, and that the virtual environment is made from.
+# The lock that contains all others, and from which the virtual environment is made.
 WHOLE = "dev.txt"
-PATIENCE_SECONDS = 180
-# What is there before the lock is: the package itself, and what makes a virtual environment.
-NOT_LOCKED = {"klarna-session-worker", "pip", "setuptools"}
+TIMEOUT_SECONDS = 180
+# Installed without the lock: the project, and what creates a virtual environment.
+NOT_LOCKED = {"klarna-session-worker", "klarna-session-worker-devkit", "pip", "setuptools"}
 _HASH = re.compile(r"\s--hash=sha256:[0-9a-f]{64}(?=\s|$)")
 
 Pins = dict[NormalizedName, list[Requirement]]
@@ -36,15 +36,15 @@ def main() -> int:
     if not locks.get(WHOLE):
         faults.append(f"requirements/{WHOLE}: locks nothing")
     faults += _known_vulnerabilities()
-    faults += _strangers(locks)
-    faults += _installed_otherwise(locks.get(WHOLE, {}))
+    faults += _not_in_complete_lock(locks)
+    faults += _differing_from_lock(locks.get(WHOLE, {}))
     for fault in faults:
         _say(f"FAULT {fault}")
     pinned = sum(map(len, locks.values()))
     if not faults:
         _say(
             f"{pinned} requirements in {len(locks)} locks are pinned with hashes;"
-            " what is installed is what is locked."
+            " the installed packages match the lock."
         )
     return 1 if faults else 0
 
@@ -55,15 +55,15 @@ def _known_vulnerabilities() -> Iterator[str]:
     audited = [package for package in packages if "skip_reason" not in package]
     if not audited:
         _say(
-            "pip-audit is not installed or its data cannot be reached: no vulnerability was"
-            " looked for."
+            "pip-audit is not installed or its data cannot be reached: vulnerabilities were"
+            " not checked."
         )
         return
-    _say(f"pip-audit looked at {len(audited)} of {len(packages)} packages.")
+    _say(f"pip-audit checked {len(audited)} of {len(packages)} packages.")
     for package in packages:
         where = f"{package['name']} {package.get('version', '')}".strip()
         if "skip_reason" in package:
-            yield f"{where}: not looked at by pip-audit: {package['skip_reason']}"
+            yield f"{where}: not checked by pip-audit: {package['skip_reason']}"
         for known in package.get("vulns", []):
             fixed = ", ".join(known["fix_versions"]) or "no version yet"
             yield f"{where}: {known['id']}, fixed in {fixed}"
@@ -78,7 +78,7 @@ def _pip_audit() -> dict[str, Any]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         report: dict[str, Any] = json.loads(ended.stdout)
     except (ValueError, subprocess.TimeoutExpired):
@@ -87,7 +87,7 @@ def _pip_audit() -> dict[str, Any]:
 
 
 def _pins(lock: Path, faults: list[str]) -> Pins:
-    """Return the lock's requirements by name; adds to `faults` what is no pin with hashes."""
+    """Return the lock's requirements by name; add those not pinned with hashes to `faults`."""
     pins: Pins = {}
     whole_lines = lock.read_text().replace("\\\n", " ").splitlines()
     for line in (line.partition("#")[0].strip() for line in whole_lines):
@@ -97,7 +97,7 @@ def _pins(lock: Path, faults: list[str]) -> Pins:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            faults.append(f"requirements/{lock.name}: no requirement: {text}")
+            faults.append(f"requirements/{lock.name}: not a valid requirement: {text}")
             continue
         pinned = [pin for pin in requirement.specifier if pin.operator == "=="]
         if requirement.url or len(requirement.specifier) != 1 or not pinned:
@@ -108,8 +108,8 @@ def _pins(lock: Path, faults: list[str]) -> Pins:
     return pins
 
 
-def _strangers(locks: dict[str, Pins]) -> Iterator[str]:
-    """Every other lock is part of the whole one: what is tested is what runs."""
+def _not_in_complete_lock(locks: dict[str, Pins]) -> Iterator[str]:
+    """Every other lock must be part of the complete one, so that what is tested is what runs."""
     whole = {(name, str(r.specifier)) for name, rs in locks.get(WHOLE, {}).items() for r in rs}
     for lock, pins in locks.items():
         for name, requirements in pins.items():
@@ -118,7 +118,7 @@ def _strangers(locks: dict[str, Pins]) -> Iterator[str]:
                     yield f"requirements/{lock}: {name}{requirement.specifier} is not in {WHOLE}"
 
 
-def _installed_otherwise(pins: Pins) -> Iterator[str]:
+def _differing_from_lock(pins: Pins) -> Iterator[str]:
     installed = {canonicalize_name(d.metadata["Name"]): d.version for d in distributions()}
     for name, requirements in pins.items():
         wanted = [r for r in requirements if r.marker is None or r.marker.evaluate()]
@@ -129,7 +129,7 @@ def _installed_otherwise(pins: Pins) -> Iterator[str]:
             elif not requirement.specifier.contains(version, prereleases=True):
                 yield f"{name}: locked as {requirement.specifier}, installed is {version}"
     for name in sorted(installed.keys() - pins.keys() - NOT_LOCKED):
-        yield f"{name} {installed[name]}: installed, and locked nowhere"
+        yield f"{name} {installed[name]}: installed, but not locked"
 
 
 def _say(line: str) -> None:

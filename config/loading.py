@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsError,
+)
+
+from config.faults import fault_of
+from config.secret_files import Environment, read_environment
+from config.values import ENVIRONMENT
+
+
+class EnvironmentSettings(BaseSettings):
+    """Settings from the environment, with secrets from files."""
+
+    model_config = ENVIRONMENT
+
+    @classmethod
+    def read(cls) -> Environment:
+        """Return this kind's variables of the process, secrets from files included."""
+        fields = {name.upper() for name in cls.model_fields}
+        return read_environment(os.environ, lambda name: name.partition("__")[0] in fields)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Give pydantic's own source of variables the secrets from files as well."""
+        source = EnvSettingsSource(settings_cls)
+        source.env_vars = {name.lower(): value for name, value in cls.read().variables.items()}
+        return (init_settings, source)
 
 
 class InvalidSettingsError(ValueError):
@@ -18,7 +53,7 @@ class InvalidSettingsError(ValueError):
         super().__init__("\n".join(faults))
 
 
-SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
 
 
 def parse(kind: type[SettingsT]) -> SettingsT:
@@ -27,16 +62,25 @@ def parse(kind: type[SettingsT]) -> SettingsT:
     Raises:
         InvalidSettingsError: with one line per fault.
     """
+    faults = kind.read().faults
     try:
-        return kind()
+        settings = kind()
     except ValidationError as error:
-        raise InvalidSettingsError([_fault(detail) for detail in error.errors()]) from None
+        # It imports this module.
+        from config.misspelt import what_was_meant  # noqa: PLC0415
+
+        found = [fault_of(detail, what_was_meant) for detail in error.errors()]
+        others = [line for line in found if line.partition(":")[0] not in faults]
+        raise InvalidSettingsError([*faults.values(), *others]) from None
     except SettingsError as error:
         # Only these variables are parsed as JSON, when they are set without a name.
         name = "WEBHOOK_ENDPOINTS" if "webhook_endpoints" in str(error) else "KLARNA_ACCOUNTS"
         field = "URL" if name == "WEBHOOK_ENDPOINTS" else "USERNAME"
         fault = f"{name}: cannot be set by itself: use {name}__<NAME>__{field}"
         raise InvalidSettingsError([fault]) from None
+    if faults:
+        raise InvalidSettingsError(list(faults.values()))
+    return settings
 
 
 def load(kind: type[SettingsT]) -> SettingsT:
@@ -51,17 +95,3 @@ def refuse(error: InvalidSettingsError) -> NoReturn:
     """Print the faults to standard error and exit with code 2."""
     sys.stderr.write("Invalid settings:\n" + "".join(f"  {line}\n" for line in error.faults))
     raise SystemExit(2) from None
-
-
-def _fault(detail: Mapping[str, Any]) -> str:
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    variable = "__".join(str(part) for part in detail["loc"] if not isinstance(part, int)).upper()
-    if not variable:
-        return message
-    if detail["type"] == "missing":
-        message = "is missing"
-    if detail["type"] == "too_short":
-        message = "is empty"
-    if variable == "TOKEN_ENCRYPTION_KEYS" and detail["type"] in {"missing", "too_short"}:
-        message += ": `session-worker generate-key` prints one"
-    return f"{variable}: {message[:1].lower()}{message[1:]}"

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import NoDecode
 
 from config.fields import FernetKey, Login, Seconds, seconds
 from config.klarna import KlarnaAccount, KlarnaSettings, account_variables
-from config.loading import InvalidSettingsError, load, parse, refuse
+from config.loading import EnvironmentSettings, InvalidSettingsError, load, parse, refuse
 from config.shop_systems import ShopSystemSettings
 from config.telemetry import TelemetrySettings
 from config.urls import BrokerUrl, PostgresUrl, RedisUrl
-from config.values import ENVIRONMENT, comma_list, nothing_if_blank
+from config.values import comma_list, nothing_if_blank
 from config.webhooks import SINK as WEBHOOK
 from config.webhooks import WebhookSettings
 
@@ -54,11 +54,7 @@ def _queue_of_the_shop(value: str) -> str:
     return value
 
 
-class _Environment(BaseSettings):
-    model_config = ENVIRONMENT
-
-
-class DatabaseSettings(_Environment):
+class DatabaseSettings(EnvironmentSettings):
     """What migrations need."""
 
     database_url: PostgresUrl
@@ -93,7 +89,7 @@ class ConsoleSettings(DatabaseSettings):
         return (self.console_database_url or self.database_url).get_secret_value()
 
 
-class BrokerSettings(_Environment):
+class BrokerSettings(EnvironmentSettings):
     """What Celery's own commands need, Flower among them: no Klarna secret."""
 
     redis_url: RedisUrl
@@ -106,7 +102,7 @@ class BrokerSettings(_Environment):
         return (self.broker_url or self.redis_url).get_secret_value()
 
 
-class PolicySettings(_Environment):
+class PolicySettings(EnvironmentSettings):
     """What a policy is fitted for."""
 
     poll_max_lifetime_seconds: Seconds = timedelta(seconds=172_800)

@@ -1,8 +1,8 @@
--- The four database roles of docs/operations.md, "Database roles", with the least each needs.
+-- The four database roles of docs/operations.md, "Database roles", with the least rights each needs.
 --
 -- Run it in the worker's database, as the role that owns the tables or a superuser, after
 -- `alembic upgrade head`: once, and again after every release whose changelog names a migration.
--- It may be run any number of times. It sets no password: until one is set nobody logs in.
+-- It may be run any number of times. It sets no password: until one is set nobody can log in.
 
 BEGIN;
 
@@ -31,7 +31,7 @@ GRANT USAGE ON SCHEMA public
     TO klarna_sessions_migration, klarna_sessions_worker, klarna_sessions_reader,
     klarna_sessions_shop;
 
--- Whatever an earlier run granted, or a table was granted by default, is given anew below.
+-- Revokes what an earlier run or a default granted; the rights are granted again below.
 REVOKE ALL ON payment_sessions, accounts, status_transitions, outbox_messages, outbox_deliveries,
     stream_generations, webhook_endpoints, alembic_version
     FROM PUBLIC, klarna_sessions_worker, klarna_sessions_reader;
@@ -39,7 +39,7 @@ REVOKE ALL (authorization_token) ON payment_sessions FROM klarna_sessions_reader
 REVOKE ALL ON FUNCTION track_payment_session FROM PUBLIC, klarna_sessions_worker,
     klarna_sessions_reader;
 
--- Migrations: owns the tables, and makes new ones. Only `alembic upgrade head` uses it.
+-- Migrations: owns the tables and creates new ones. Only `alembic upgrade head` uses it.
 GRANT CREATE ON SCHEMA public TO klarna_sessions_migration;
 GRANT klarna_sessions_migration TO CURRENT_USER;
 ALTER TABLE payment_sessions OWNER TO klarna_sessions_migration;
@@ -53,7 +53,7 @@ ALTER TABLE alembic_version OWNER TO klarna_sessions_migration;
 ALTER FUNCTION track_payment_session OWNER TO klarna_sessions_migration;
 
 -- Worker and beat, and every `session-worker` command. Rows are deleted from payment_sessions
--- only: what hangs on a session goes with it (ON DELETE CASCADE). What was recorded as history,
+-- only; the rows that reference a session are deleted with it (ON DELETE CASCADE). History, that is
 -- transitions and messages, is never changed.
 GRANT SELECT, INSERT, UPDATE, DELETE ON payment_sessions TO klarna_sessions_worker;
 GRANT SELECT, INSERT ON status_transitions, outbox_messages TO klarna_sessions_worker;
@@ -63,7 +63,7 @@ GRANT SELECT, INSERT, UPDATE
 GRANT SELECT ON alembic_version TO klarna_sessions_worker;
 
 -- `show`, `list`, `stats`, `health`, dashboards and people. Every column but
--- authorization_token, encrypted as it is.
+-- authorization_token, although it is encrypted.
 DO $$
 DECLARE
     columns text;
@@ -80,8 +80,8 @@ GRANT SELECT ON accounts, status_transitions, outbox_messages, outbox_deliveries
     TO klarna_sessions_reader;
 ALTER ROLE klarna_sessions_reader SET default_transaction_read_only = on;
 
--- A shop on the same Postgres: tracks in its own transaction, and can do nothing else. Where the
--- shop has a role already: GRANT klarna_sessions_shop TO that_role.
+-- A shop on the same Postgres: tracks in its own transaction, and can do nothing else. If the shop
+-- already has a role: GRANT klarna_sessions_shop TO that_role.
 GRANT EXECUTE ON FUNCTION track_payment_session TO klarna_sessions_shop;
 
 COMMIT;

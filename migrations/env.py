@@ -1,4 +1,4 @@
-"""Runs the migrations: one at a time, and never waiting long for a lock that traffic holds."""
+"""Runs the migrations, one process at a time, with bounded waits for locks that traffic holds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import time
 from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, pool, text
 
+from config.env_file import load_env_files
 from config.settings import DatabaseSettings, load
 from worker.adapters.postgres.pgbouncer import is_pooled
 from worker.adapters.postgres.tables import metadata
 
-# Any number, the same in every release: two migrations at once would deadlock or half-apply.
+# An arbitrary number, the same in every release, so that two migrations cannot run at once.
 _ADVISORY_LOCK = 7_526_114_093_501
-_TURN_SECONDS = 0.5
-_TURN_TRIES = 600
+_LOCK_RETRY_SECONDS = 0.5
+_LOCK_TRIES = 600
 
 
 def _migrate(connection: Connection) -> None:
-    _take_turn(connection)
+    _lock_migrations(connection)
     _bound_waits(connection)
     connection.commit()
     context.configure(
@@ -26,7 +27,7 @@ def _migrate(connection: Connection) -> None:
         target_metadata=metadata,
         compare_server_default=True,
         transaction_per_migration=True,
-        # One that builds an index waits without bound, and must not leave that to those after it.
+        # A migration that builds an index waits without bound; those after it must not.
         on_version_apply=lambda **applied: _bound_waits(applied["ctx"].connection),
     )
     with context.begin_transaction():
@@ -38,27 +39,27 @@ def _bound_waits(connection: Connection) -> None:
     connection.execute(text("SET statement_timeout = '60s'"))
 
 
-def _take_turn(connection: Connection) -> None:
-    """Wait for another migration to end, asking again and again.
+def _lock_migrations(connection: Connection) -> None:
+    """Wait for another migration to end, by polling.
 
-    A waiting `pg_advisory_lock` would hold a snapshot, and an index that the other migration
-    builds concurrently would wait for that.
+    A waiting `pg_advisory_lock` would hold a snapshot, and block an index that the other migration
+    builds concurrently.
     """
-    for _ in range(_TURN_TRIES):
+    for _ in range(_LOCK_TRIES):
         taken = connection.scalar(
             text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_LOCK}
         )
         connection.commit()
         if taken:
             return
-        time.sleep(_TURN_SECONDS)
+        time.sleep(_LOCK_RETRY_SECONDS)
     raise SystemExit("Another migration has been running for five minutes: look at it first.")
 
 
 def _migrate_online() -> None:
     url = load(DatabaseSettings).database_url.get_secret_value()
     if is_pooled(make_url(url)):
-        # Its lock and its waits belong to a session, which transactions there have none of.
+        # The lock and the timeouts belong to a session, which PgBouncer does not keep.
         raise SystemExit("Migrate past PgBouncer: DATABASE_URL of Postgres itself is needed.")
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
@@ -70,6 +71,10 @@ def _print_sql() -> None:
     with context.begin_transaction():
         context.run_migrations()
 
+
+# Run as the `alembic` command; commands of ours have read it already.
+if context.config.cmd_opts is not None:
+    load_env_files()
 
 if context.is_offline_mode():
     _print_sql()

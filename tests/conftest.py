@@ -1,4 +1,4 @@
-"""Real servers for every test that asks: embedded ones, or those that the environment names."""
+"""Real servers for the tests: embedded ones, or those of the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from tests.hostile.bombs import PEAK
 from tests.hostile.cases import PROPERTY
 from tests.support.databases import Databases, memory
 from tests.support.deployment import environment_of
+from tests.support.processes import NO_ENV_FILE
 
+# Nor a deployment's .env in the working directory.
+os.environ.update(NO_ENV_FILE)
 # No test reaches beyond this machine.
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
@@ -76,7 +79,7 @@ def sandbox_server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def sandbox(sandbox_server: SandboxServer) -> SandboxClient:
-    """The Klarna stand-in, as new."""
+    """The mock Klarna server, reset."""
     sandbox_server.client.reset()
     return sandbox_server.client
 

@@ -1,1 +1,1 @@
-"""Follows Klarna payment sessions to their end: `celery -A worker worker|beat|flower`."""
+"""Tracks Klarna payment sessions to their end: `celery -A worker worker|beat|flower`."""

@@ -11,9 +11,9 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from dotenv import load_dotenv
 
 from config import logconfig
+from config.env_file import load_env_files
 from worker.commands.events_app import events
 from worker.commands.local_app import local
 from worker.commands.options import Host, Json, Port
@@ -127,18 +127,16 @@ app.add_typer(policy, name="policy")
 
 
 def main() -> None:
-    """Run the command; a `.env` in the working directory sets what the environment lacks.
+    """Run the command; a `.env` in the working directory fills what the environment lacks.
 
     So does a running `up` that was started there: its servers are found without naming them.
     """
     if any("\udc80" <= character <= "\udcff" for each in sys.argv for character in each):
-        # Python's surrogates stand for bytes that are not text: no id has them, no query accepts
-        # them.
+        # What Python makes of bytes that are no text; no id is written so, and no query takes it.
         sys.stderr.write("An argument is not UTF-8.\n")
         sys.exit(2)
-    load_dotenv(".env")
-    # Not for `up` itself: a file that a killed one left behind names servers that are gone.
-    if sys.argv[1:2] != ["up"]:
-        load_dotenv(".local/environment")
+    # The demo is nobody's deployment. What a killed `up` left behind names servers that are gone.
+    if sys.argv[1:2] != ["demo"]:
+        load_env_files(up=sys.argv[1:2] != ["up"])
     logconfig.configure("WARNING")
     app()

@@ -1,1 +1,1 @@
-"""What a shop would write instead: small, honest, and measured in the same run."""
+"""What a shop would write instead; measured in the same run."""

@@ -1,7 +1,7 @@
-"""The same on an event loop: taskiq, an async client and async SQLAlchemy, as they come.
+"""The same on an event loop: taskiq, an async client and async SQLAlchemy, with their defaults.
 
 A task schedules its successor, which taskiq's scheduler sends when due.
-Run as a program it starts to follow every session there is.
+Run as a program it starts to add_entry every session there is.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from benchmarks.baselines.reading import (
     RECORD,
     REDIS_URL,
     TIMEOUT_SECONDS,
-    followed,
     recorded,
     session_url,
+    tracked_ids,
 )
 from worker.adapters import clock
 
@@ -36,7 +36,7 @@ scheduler = TaskiqScheduler(broker, [source])
 
 @broker.task(task_name="asyncio.poll")
 async def poll(session_id: str) -> None:
-    """Read the session, write what it says, and come again unless it has ended."""
+    """Read the session, write what it says, and schedule the next poll unless it has ended."""
     answer = (await _client().get(session_url(session_id))).raise_for_status().json()
     async with _engine().begin() as connection:
         await connection.execute(RECORD, recorded(session_id, answer))
@@ -57,12 +57,12 @@ def _engine() -> AsyncEngine:
     return create_async_engine(ENGINE_URL, pool_size=32)
 
 
-async def _follow_all() -> None:
+async def _start_all() -> None:
     await broker.startup()
-    for session_id in followed():
+    for session_id in tracked_ids():
         await poll.kiq(session_id)
     await broker.shutdown()
 
 
 if __name__ == "__main__":
-    asyncio.run(_follow_all())
+    asyncio.run(_start_all())

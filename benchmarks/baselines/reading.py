@@ -1,4 +1,4 @@
-"""What every baseline does with one session: what it asks, what it writes, and when it stops."""
+"""What every baseline does with one session: read, write, stop when it is final."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ _local = threading.local()
 
 
 def session_url(session_id: str) -> str:
-    """Where a session is read."""
+    """Return the URL of a session."""
     return f"{os.environ['KLARNA_BASE_URL']}/hpp/v1/sessions/{session_id}"
 
 
 def recorded(session_id: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """What `RECORD` takes."""
+    """Return the parameters of `RECORD`."""
     return {"status": answer["status"], "wait": INTERVAL_SECONDS, "session_id": session_id}
 
 
 def read_and_record(session_id: str) -> bool:
-    """Read the session and write what it says, in a thread; returns whether it has ended."""
+    """Read the session and write what it says, in a thread; return whether it has ended."""
     answer: dict[str, Any] = _client().get(session_url(session_id)).raise_for_status().json()
     with _engine().begin() as connection:
         connection.execute(RECORD, recorded(session_id, answer))
     return answer["status"] in FINAL
 
 
-def followed() -> list[str]:
-    """Return the ids of all sessions there are."""
+def tracked_ids() -> list[str]:
+    """Return the ids of all sessions."""
     with psycopg.connect(DATABASE_URL) as connection:
         rows = connection.execute("SELECT session_id FROM payment_sessions").fetchall()
     return [session_id for (session_id,) in rows]
 
 
 def _client() -> httpx.Client:
-    """One for each thread: many threads at one pool of httpx cost it more."""
+    """One for each thread: a pool of httpx that many threads share costs more."""
     if not hasattr(_local, "client"):
         _local.client = httpx.Client(auth=CREDENTIALS, timeout=TIMEOUT_SECONDS)
     client: httpx.Client = _local.client

@@ -1,4 +1,4 @@
-"""policy fit, policy traces: what was recorded becomes a policy file, or traces to replay."""
+"""policy fit, policy traces: a policy file, or traces, from recorded status changes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How many lives are fitted to where there are more, and how many are replayed to compare.
+# At most so many sessions are fitted to, and so many replayed to compare.
 _LIVES = 20_000
 _REPLAYED = 1_000
 
 
 def fit(*, out: Path, traces: Path | None, prior: Path | None, as_json: bool) -> None:
-    """Fit a policy, write it, and print what it and the one before are worth on the same data."""
+    """Fit a policy, write it, and print the delays of it and of the one before."""
     _need_the_extra()
     from devkit.simulation.fitting import fit  # noqa: PLC0415 - needs the extra
 
@@ -53,11 +53,11 @@ def fit(*, out: Path, traces: Path | None, prior: Path | None, as_json: bool) ->
         print_json({"policy_file": out, "stays": len(sojourns), "policies": rows})
         return
     print_rows(f"Replayed on {min(len(lives), _REPLAYED)} of the sessions", rows, none="nothing")
-    say(f"Fitted to {len(sojourns)} stays in a status. To poll by it: POLL_POLICY_FILE={out}")
+    say(f"Fitted to {len(sojourns)} stays in a status. Use it with POLL_POLICY_FILE={out}")
 
 
 def write_recorded(*, out: Path, sessions: int, as_json: bool) -> None:
-    """Write the lives of recorded sessions as traces."""
+    """Write recorded sessions as traces."""
     _need_the_extra()
     from devkit.simulation.histories import traces_of_history  # noqa: PLC0415 - needs the extra
 
@@ -103,7 +103,7 @@ def _history(settings: HistorySettings) -> History:
 def _compared(
     before: PollPolicy, fitted: PollPolicy, lives: Sequence[Trace], *, requests: float
 ) -> list[dict[str, Any]]:
-    """What each policy makes of the same sessions; the one before also at as many requests."""
+    """Return a row for each policy; the one before also at the same number of requests."""
     from devkit.simulation.fitting import Lived  # noqa: PLC0415 - needs the extra
 
     as_many = Lived.of(lives, before.ages).scaled(before, requests)
@@ -132,7 +132,7 @@ def _need_the_extra() -> None:
 
 
 def _nothing() -> NoReturn:
-    fail("No payment session was read that has reached its end: there is nothing to go by yet.")
+    fail("No recorded payment session has ended yet: there is nothing to fit to.")
 
 
 def _or_wrong_usage(read: Callable[[], T]) -> T:

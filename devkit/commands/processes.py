@@ -1,24 +1,20 @@
-"""Child processes of one command: started together, watched, stopped in order, never left over."""
+"""Child processes of one command: started together, checked, stopped in order."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
-from devkit.embedded.process_lifetime import end_with_parent
+from devkit.processes import READY, ChildProcess, celery_command
 
-# A worker finishes what it polls within the HTTP timeout; then it is told again, and harder.
+# A worker finishes its polls within the HTTP timeout.
 STOP_SECONDS = 25.0
-BIN = Path(sys.executable).parent
 
 
 class ProcessEndedError(RuntimeError):
-    """A child ended that should run on."""
+    """A child process ended by itself."""
 
 
 class Processes:
@@ -27,48 +23,40 @@ class Processes:
     def __init__(self, environment: Mapping[str, str], *, log_folder: Path | None = None) -> None:
         self._environment = dict(environment)
         self._log_folder = log_folder
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._logs: list[IO[bytes]] = []
+        self._children: dict[str, ChildProcess] = {}
 
-    def start(self, name: str, command: Sequence[str]) -> None:
-        """Start a child; its output goes to the log folder, else where this process's goes."""
-        output: IO[bytes] | None = None
-        if self._log_folder is not None:
-            output = (self._log_folder / f"{name}.log").open("wb")
-            self._logs.append(output)
-        self._children[name] = subprocess.Popen(  # noqa: S603 - commands of this project
+    def start(self, name: str, command: Sequence[str], *, ready: str = "") -> ChildProcess:
+        """Start a child; without a log folder it writes to this process's output."""
+        child = ChildProcess(
             command,
+            log_file=self._log_folder and self._log_folder / f"{name}.log",
+            ready=ready,
+            ends_with_parent=True,
             env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if output else None,
-            # Ctrl-C is for the parent alone: it stops them in order.
-            start_new_session=True,
-            preexec_fn=end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - a prctl before exec
         )
+        self._children[name] = child.start()
+        return child
 
-    def start_celery(self, name: str, *arguments: str) -> None:
+    def start_celery(self, name: str, *arguments: str) -> ChildProcess:
         """Start `celery -A worker …` of this virtual environment."""
-        self.start(name, [str(BIN / "celery"), "-A", "worker", *arguments])
+        return self.start(name, celery_command("worker", *arguments), ready=READY.get(name, ""))
 
     def check(self) -> None:
-        """Look whether all still run.
+        """Check that all still run.
 
         Raises:
-            ProcessEndedError: naming the first that does not.
+            ProcessEndedError: One has ended; the message names the first.
         """
         for name, child in self._children.items():
-            if child.poll() is not None:
-                raise ProcessEndedError(f"{name} ended by itself with code {child.returncode}")
+            if not child.is_running:
+                code = child.process.returncode
+                raise ProcessEndedError(f"{name} ended by itself with code {code}")
 
     def stop(self) -> None:
-        """End each child in turn: politely, then at once."""
+        """Stop each child in turn; kill it if it does not end in time."""
         for child in self._children.values():
-            _stop(child)
-        for log in self._logs:
-            log.close()
+            child.stop(within=STOP_SECONDS)
         self._children.clear()
-        self._logs.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -80,13 +68,3 @@ class Processes:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        child.terminate()
-    try:
-        child.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()

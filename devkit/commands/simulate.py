@@ -1,4 +1,4 @@
-"""simulate: a policy beside other schedules on the same payment sessions, at as many requests."""
+"""simulate: compare a policy with other schedules, at the same number of requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.commands.output import WRONG_USAGE, fail, print_json, print_rows, sa
 from worker.domain.policy import PollPolicy
 
 
-def simulate(
+def simulate(  # one parameter for each option of the command
     *,
     traces: Path | None,
     policy: Path | None,
@@ -30,7 +30,7 @@ def simulate(
     as_json: bool,
     plot: Path | None,
 ) -> None:
-    """Replay traces, or sessions drawn from a population, and print what each schedule made."""
+    """Replay traces, or sessions drawn from a population; print the delays of each schedule."""
     if plot is not None and find_spec("matplotlib") is None:
         fail("--plot needs matplotlib: pip install 'klarna-session-worker[analysis]'.")
     try:
@@ -76,10 +76,10 @@ def _print(
         return
     title = f"{len(lives)} payment sessions, {completions} of them became final"
     print_rows(title, [_shares_in_percent(row) for row in figures], none="nothing to compare")
-    say("Delays: seconds from the final status to the read that saw it. The first read, when")
-    say("tracking begins, and the last, after the expiry, are among the requests.")
+    say("Delays: seconds from the final status to the read that saw it. Requests include the")
+    say("first read, when tracking begins, and the last, after the expiry.")
     if plot is not None:
-        say(f"The picture is {plot}.")
+        say(f"Plot written to {plot}.")
 
 
 def _shares_in_percent(figures: dict[str, object]) -> dict[str, object]:

@@ -1,7 +1,8 @@
-"""up: everything on one machine, with an ordered stop."""
+"""up: run everything on this machine; stop it in order."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import signal
@@ -14,9 +15,11 @@ from pathlib import Path
 import sqlalchemy.exc
 from cryptography.fernet import Fernet
 
+from config.secret_files import is_set
 from config.settings import Settings, load
-from devkit.commands.processes import BIN, ProcessEndedError, Processes
+from devkit.commands.processes import ProcessEndedError, Processes
 from devkit.embedded import EmbeddedServerError, EmbeddedServers
+from devkit.processes import BIN
 from worker.adapters.postgres.error_messages import connection_fault, fault_line
 from worker.commands import migrating
 from worker.commands.output import console, fail
@@ -24,26 +27,27 @@ from worker.commands.output import console, fail
 WATCH_SECONDS = 0.5
 # In the folder of the state. `worker.cli` reads the one in `.local`.
 ENVIRONMENT_FILE = "environment"
-_TOLD = ("DATABASE_URL", "REDIS_URL", "TOKEN_ENCRYPTION_KEYS")
+_SHARED = ("DATABASE_URL", "REDIS_URL", "TOKEN_ENCRYPTION_KEYS")
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(*, state: Path, flower_port: int, console_port: int) -> None:
-    """Run servers (where no URL names one), migrations and every process until a signal."""
+    """Run servers (where no URL is set), migrations and every process until a signal."""
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         _refuse_a_taken_port("--flower-port", flower_port)
         _refuse_a_taken_port("--console-port", console_port)
-        _make(state)
+        _create(state)
+        _refuse_a_second_one(stack, state)
         servers = _start_servers(stack, state)
         _fill_in("TOKEN_ENCRYPTION_KEYS", _kept(state / "token-key", _new_key))
         login = "flower:" + _kept(state / "flower-password", _new_password)
         _fill_in("FLOWER_BASIC_AUTH", login)
         _fill_in("CONSOLE_BASIC_AUTH", login)
         _fill_in("CONSOLE_REPLAY", "true")
-        _let_flower_remember(state)
+        _make_flower_persistent(state)
         load(Settings)
-        _tell_other_commands(stack, state)
+        _write_environment(stack, state)
         _migrate()
         processes = stack.enter_context(Processes(os.environ))
         processes.start_celery("beat", "beat", "--loglevel=INFO")
@@ -71,7 +75,7 @@ def start_console(processes: Processes, port: int) -> None:
 
 
 def watch(processes: Processes, servers: EmbeddedServers | None) -> None:
-    """Wait for a signal; a child that ends by itself fails the command."""
+    """Wait for a signal; fail if a child process ends by itself."""
     try:
         while True:
             processes.check()
@@ -102,26 +106,35 @@ def interruptible() -> Iterator[None]:
 
 
 def _refuse_a_taken_port(option: str, port: int) -> None:
-    """Before anything starts: Flower would end by a traceback, among other processes' lines."""
+    """Before anything starts: Flower would end with a traceback."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
         except OSError as error:
-            fail(f"{option}: cannot listen on port {port}: {error.strerror}. Name another.")
+            fail(f"{option}: cannot listen on port {port}: {error.strerror}. Choose another port.")
 
 
-def _make(state: Path) -> None:
+def _create(state: Path) -> None:
     try:
         state.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        fail(f"--state: cannot make {state}: {error.strerror}")
+        fail(f"--state: cannot create {state}: {error.strerror}")
+
+
+def _refuse_a_second_one(stack: ExitStack, state: Path) -> None:
+    """Hold the folder while this runs: at its end another would delete what this one wrote."""
+    lock = stack.enter_context((state / "up.lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fail(f"--state: another `session-worker up` is running in {state}. Name another folder.")
 
 
 def _start_servers(stack: ExitStack, state: Path) -> EmbeddedServers | None:
-    """Start the servers that no URL names, and name them in the environment."""
-    postgres = not os.environ.get("DATABASE_URL")
-    valkey = not os.environ.get("REDIS_URL")
+    """Start the servers that have no URL in the environment, and set their URLs."""
+    postgres = not is_set("DATABASE_URL", os.environ)
+    valkey = not is_set("REDIS_URL", os.environ)
     if not postgres and not valkey:
         return None
     try:
@@ -137,25 +150,25 @@ def _start_servers(stack: ExitStack, state: Path) -> EmbeddedServers | None:
     return servers
 
 
-def _tell_other_commands(stack: ExitStack, state: Path) -> None:
-    """Write down, while this runs, what `session-worker` in another terminal needs of it."""
+def _write_environment(stack: ExitStack, state: Path) -> None:
+    """Write what `session-worker` in another terminal needs; removed at the end."""
     file = state / ENVIRONMENT_FILE
     stack.callback(file.unlink, missing_ok=True)
     file.touch(mode=0o600)
     file.chmod(0o600)
-    lines = (f"{name}='{os.environ[name]}'\n" for name in _TOLD)
+    lines = (f"{name}='{os.environ[name]}'\n" for name in _SHARED if name in os.environ)
     file.write_text("".join(lines))
 
 
-def _let_flower_remember(state: Path) -> None:
+def _make_flower_persistent(state: Path) -> None:
     _fill_in("FLOWER_PERSISTENT", "true")
     _fill_in("FLOWER_DB", str(state / "flower"))
     _fill_in("FLOWER_STATE_SAVE_INTERVAL", "60000")
 
 
 def _fill_in(name: str, value: str) -> None:
-    """Set what is not set, or set to nothing as in a copy of .env.example."""
-    if not os.environ.get(name):
+    """Set a variable that is missing, or empty as in a copy of .env.example."""
+    if not is_set(name, os.environ):
         os.environ[name] = value
 
 
@@ -165,7 +178,7 @@ def _migrate() -> None:
     except sqlalchemy.exc.DBAPIError as error:
         if isinstance(error, sqlalchemy.exc.OperationalError):
             own = "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own."
-            fail(f"Postgres: {connection_fault(error)} {own}")
+            fail(f"Postgres {connection_fault(error)} {own}")
         fault = fault_line(error)
         if fault is None:
             raise
@@ -173,7 +186,7 @@ def _migrate() -> None:
 
 
 def _kept(file: Path, make: Callable[[], str]) -> str:
-    """Return the secret in `file`, made on first use and readable by its owner only."""
+    """Return the secret in `file`; created on first use, readable by its owner only."""
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(make())

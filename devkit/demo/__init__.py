@@ -1,1 +1,1 @@
-"""The main job shown on this machine: real servers, real processes, a Klarna stand-in."""
+"""The main job on this machine: real servers, real processes, a mock Klarna server."""

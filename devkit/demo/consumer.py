@@ -24,24 +24,24 @@ class StreamConsumer(threading.Thread):
         self.received: list[dict[str, Any]] = []
 
     def run(self) -> None:
-        """Take entries as a shop would: read, act, acknowledge."""
+        """Process entries as a shop would: read, act, acknowledge."""
         try:
             self._redis.xgroup_create(self._stream, GROUP, id="0", mkstream=True)
             while not self._stopping.is_set():
-                self._take()
+                self._read()
         finally:
             self._redis.close()
 
-    def _take(self) -> None:
-        answer: Any = self._redis.xreadgroup(
+    def _read(self) -> None:
+        read: Any = self._redis.xreadgroup(
             GROUP, CONSUMER, {self._stream: ">"}, block=BLOCK_MILLISECONDS
         )
-        for _, entries in answer or ():
+        for _, entries in read or ():
             for entry_id, fields in entries:
                 self.received.append(json.loads(fields[b"event"]))
                 self._redis.xack(self._stream, GROUP, entry_id)
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading, and wait for the thread."""
         self._stopping.set()
         self.join()

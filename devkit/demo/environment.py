@@ -1,10 +1,9 @@
-"""What the demo runs on: embedded servers, the Klarna stand-in, beat and worker, all its own."""
+"""The environment of the demo: embedded servers, the mock Klarna server, beat and worker."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,7 @@ from typing import Self
 from celery import Celery
 from cryptography.fernet import Fernet
 
-from devkit.commands.processes import ProcessEndedError, Processes
+from devkit.commands.processes import Processes
 from devkit.demo.receiver import WebhookReceiver
 from devkit.demo.scenarios import EU, US
 from devkit.embedded import EmbeddedServers
@@ -23,17 +22,16 @@ from devkit.sandbox.server import (
     SandboxClient,
     SandboxServer,
 )
-from worker.adapters.clock import monotonic
 from worker.commands import migrating
 
 START_SECONDS = 30.0
 STREAM = "payment-session-events"
-# Everything else a process of the demo gets is what the machine needs: nothing of a deployment.
+# All that the processes get of this machine's environment: no setting of a deployment.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "TMPDIR")
 
 
-class Stage:
-    """A context manager; at its end no process and no file is left."""
+class Environment:
+    """A context manager; at its end no process and no file of it is left."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -50,9 +48,9 @@ class Stage:
             self.logs.mkdir()
             self.processes = stack.enter_context(Processes(self.environment, log_folder=self.logs))
             self.processes.start_celery("beat", "beat", "--loglevel=INFO")
-            self.processes.start_celery("worker", "worker", "--loglevel=INFO")
-            self._wait_for_worker()
-            # As a shop has it: an app of its own, nothing of ours imported.
+            worker = self.processes.start_celery("worker", "worker", "--loglevel=INFO")
+            worker.wait_until_ready(within=START_SECONDS)
+            # As in a shop: its own Celery app, which imports nothing of this project.
             self.shop = Celery("shop", broker=self.servers.redis_url, set_as_current=False)
             stack.callback(self.shop.close)
             self._stack = stack.pop_all()
@@ -66,16 +64,8 @@ class Stage:
     ) -> None:
         self._stack.close()
 
-    def _wait_for_worker(self) -> None:
-        patient_until = monotonic() + START_SECONDS
-        while " ready." not in (self.logs / "worker.log").read_text():
-            self.processes.check()
-            if monotonic() > patient_until:
-                raise ProcessEndedError(f"worker: not ready within {START_SECONDS:g} s")
-            time.sleep(0.05)
-
     def check(self) -> None:
-        """Look whether everything still runs; raises what ended unasked."""
+        """Check that everything still runs; raise an error if something ended by itself."""
         self.processes.check()
         self.servers.check()
 
@@ -105,6 +95,8 @@ def _environment(
     return {
         **inherited,
         **accounts,
+        # Nor from a deployment's .env in the working directory.
+        "PYTHON_DOTENV_DISABLED": "1",
         "DATABASE_URL": servers.database_url,
         "REDIS_URL": servers.redis_url,
         "KLARNA_USERNAME": DEFAULT_USERNAME,
@@ -118,7 +110,7 @@ def _environment(
         "WEBHOOK_SECRETS": receiver.secret,
         "WEBHOOK_ALLOW_PRIVATE": "true",
         "FLOWER_BASIC_AUTH": f"demo:{secrets.token_urlsafe(12)}",
-        # A life of two days in half a minute.
+        # Two days of a session in half a minute.
         "HTTP_TIMEOUT_SECONDS": "3",
         "POLL_LEASE_SECONDS": "8",
         "POLL_EXPIRY_GRACE_SECONDS": "2",

@@ -1,4 +1,4 @@
-"""A shop's webhook endpoint: it takes an event when its signature is right, and nothing else."""
+"""A shop's webhook endpoint: it accepts events whose signature is valid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-TAKEN = 204
+ACCEPTED = 204
 REFUSED = 400
 
 
@@ -28,17 +28,17 @@ class WebhookReceiver:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The endpoint."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/klarna-events"
 
-    def take(self, body: bytes, headers: dict[str, str]) -> int:
+    def receive(self, body: bytes, headers: dict[str, str]) -> int:
         """Return the status code for one request."""
         try:
             self.received.append(self._hook.verify(body, headers))
         except WebhookVerificationError:
             self.refused += 1
             return REFUSED
-        return TAKEN
+        return ACCEPTED
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -59,11 +59,11 @@ def _handler(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(receiver.take(body, dict(self.headers)))
+            self.send_response(receiver.receive(body, dict(self.headers)))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: the demo tells what came."""
+            """Print nothing: the demo prints what it received."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""The lives that the demo's payment sessions lead, and how each must end. Data only.
+"""The payment sessions of the demo, and how each must end. Data only.
 
 Seconds count from a session's creation. The first three have the ids, tokens and order ids of
 the examples in Klarna's own documents; their dates are moved to today.
@@ -17,32 +17,32 @@ US = "us"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One payment session: its script at the stand-in, how it is tracked, what must come of it.
+    """One payment session: its script at the mock Klarna server, how it is tracked, its result.
 
-    `tracked` names the way in: by its id alone, with every argument, or with Klarna's create
-    answer as it came. `callback_at` and `deleted_at` are when the shop nudges it or deletes it
-    at Klarna.
+    `tracked` says how the shop enqueues it: by its id alone, with every argument, or with Klarna's
+    response to the creation. `callback_at` and `deleted_at` are when the shop nudges it, or
+    deletes it at Klarna.
     """
 
     title: str
     outcome: str
     events: tuple[str, ...]
     script: dict[str, Any]
-    tracked: Literal["id", "arguments", "create answer"] = "id"
+    tracked: Literal["id", "arguments", "create response"] = "id"
     callback_at: float | None = None
     deleted_at: float | None = None
     faults: tuple[dict[str, Any], ...] = field(default=())
 
 
 def _pays(title: str, *steps: tuple[float, str], **more: Any) -> Scenario:  # noqa: ANN401
-    """A consumer who has paid in the end; the shop gets a token."""
+    """A customer who pays; the shop gets a token."""
     script = {"steps": [list(step) for step in steps], **more.pop("script", {})}
     given: dict[str, Any] = {"outcome": "completed", "events": AUTHORIZED, **more}
     return Scenario(title=title, script=script, **given)
 
 
 def _through(title: str, *faults: dict[str, Any], account: str = "default") -> Scenario:
-    """A paid session whose second read, and those that follow, go wrong for a while."""
+    """A paid session whose reads fail for a while, from the second on."""
     faulty = tuple({"skip": 1, "times": 1, **fault} for fault in faults)
     return _pays(
         title,
@@ -69,7 +69,7 @@ SCENARIOS = (
         "Klarna's example: order placed",
         (2.0, "IN_PROGRESS"),
         (6.0, "COMPLETED"),
-        tracked="create answer",
+        tracked="create response",
         events=ORDER_PLACED,
         script={
             "session_id": "9cbc9884-1fdb-45a8-9694-9340340d0436",
@@ -108,7 +108,7 @@ SCENARIOS = (
     ),
     _pays("Meets an error, pays", (2.0, "IN_PROGRESS"), (5.0, "ERROR"), (9.0, "COMPLETED")),
     _pays("Has its identity checked, pays", (2.0, "MANUAL_ID_CHECK"), (7.0, "COMPLETED")),
-    _pays("Shows a status nobody knows, pays", (2.0, "ON_HOLD"), (6.0, "COMPLETED")),
+    _pays("Has an unknown status, pays", (2.0, "ON_HOLD"), (6.0, "COMPLETED")),
     _pays(
         "Pays long after opening; the callback nudges",
         (0.0, "IN_PROGRESS"),
@@ -162,7 +162,7 @@ SCENARIOS = (
         script={"expires_in": 8.0},
     ),
     Scenario(
-        title="Is declined and leaves; 404 after the end",
+        title="Is declined and leaves; 404 after expiry",
         outcome="expired",
         events=("expired",),
         script={
@@ -184,13 +184,13 @@ SCENARIOS = (
         events=("expired",),
         script={"kind": "kp", "expires_in": 8.0},
     ),
-    _through("500 on the way", {"kind": "status", "code": 500, "times": 2}),
-    _through("No answer in time", {"kind": "delay", "delay_seconds": 5.0}),
+    _through("500 from Klarna", {"kind": "status", "code": 500, "times": 2}),
+    _through("Timeout", {"kind": "delay", "delay_seconds": 5.0}),
     _through("Connection reset", {"kind": "reset"}),
     _through("Half a JSON document", {"kind": "truncated"}),
-    _through("Another session's answer", {"kind": "wrong_session_id"}),
-    _through("An answer from the past", {"kind": "stale"}),
-    _through("A redirect elsewhere", {"kind": "redirect", "location": "http://127.0.0.1:9/"}),
+    _through("Response of another session", {"kind": "wrong_session_id"}),
+    _through("An outdated response", {"kind": "stale"}),
+    _through("A redirect to another host", {"kind": "redirect", "location": "http://127.0.0.1:9/"}),
     _through("429, empty: the account slows down", {"kind": "status", "code": 429}, account=EU),
     _through("401 as HTML: the account pauses", {"kind": "status", "code": 401}, account=US),
 )

@@ -1,4 +1,4 @@
-"""Looks for authorization tokens where they must not be: logs, Redis, plain columns."""
+"""Looks for authorization tokens in logs, Redis and the database, where none may be."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def leaked_tokens(
     stream: str,
     logs: Path,
 ) -> list[str]:
-    """Return one line per place that shows a token; the event stream is given them on purpose."""
-    places = [
+    """Return one line per location of a token; the event stream may contain them."""
+    texts = [
         *_texts_of_logs(logs),
         *_texts_of_database(connection),
-        *_texts_of_redis(client, given=stream),
+        *_texts_of_redis(client, but=stream),
     ]
     return [
-        f"no token stands outside of its encrypted column and its event: found in {place}"
-        for place, content in places
+        f"no token is stored but in its encrypted column and its event: found in {location}"
+        for location, content in texts
         if any(token in content for token in tokens)
     ]
 
@@ -47,13 +47,14 @@ def _texts_of_database(connection: Connection) -> Iterator[tuple[str, str]]:
         yield f"table {table}", "\n".join(rows.scalars())
 
 
-def _texts_of_redis(client: redis.Redis, *, given: str) -> Iterator[tuple[str, str]]:
+def _texts_of_redis(client: redis.Redis, *, but: str) -> Iterator[tuple[str, str]]:
     for key in client.scan_iter():
-        if key != given.encode():
-            yield f"Redis key {key.decode()}", repr(_value(client, key))
+        if key != but.encode():
+            yield f"Redis key {key.decode()}", repr(value_of(client, key))
 
 
-def _value(client: Any, key: bytes) -> object:  # noqa: ANN401 - redis-py's types are of two minds
+def value_of(client: Any, key: bytes) -> object:  # noqa: ANN401 - redis-py mixes sync and async
+    """Return the whole value of a Redis key, of whatever type."""
     readers = {
         b"string": lambda: client.get(key),
         b"list": lambda: client.lrange(key, 0, -1),

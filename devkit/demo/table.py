@@ -1,4 +1,4 @@
-"""What the demo shows: a live table on a terminal, plain lines elsewhere, a summary at the end."""
+"""Output of the demo: a live table on a terminal, lines elsewhere, a summary at the end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from worker.commands.output import console
 
 
 @dataclass(slots=True)
-class Line:
-    """One payment session as the demo tells it."""
+class SessionRow:
+    """One payment session in the table."""
 
     title: str
     statuses: list[str] = field(default_factory=list)
@@ -36,27 +36,27 @@ class Line:
 
     @property
     def is_right(self) -> bool:
-        """Whether it ended as it must, with the events it must have."""
+        """Whether it has the expected outcome and events."""
         return self.outcome == self.expected_outcome and tuple(self.events) == self.expected_events
 
 
-class Screen:
-    """A context manager; `show` is given every line each time."""
+class LiveTable:
+    """A context manager; `show` takes every row each time."""
 
     def __init__(self) -> None:
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self._told: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
 
-    def show(self, lines: Sequence[Line], *, seconds: float) -> None:
-        """Show how far everything is."""
+    def show(self, rows: Sequence[SessionRow], *, seconds: float) -> None:
+        """Show the current state."""
         if self._live is not None:
-            self._live.update(_table(lines, seconds), refresh=True)
+            self._live.update(_table(rows, seconds), refresh=True)
             return
-        for line in lines:
-            told = f"{line.path}{f'  = {line.outcome}' if line.outcome else ''}"
-            if line.statuses and self._told.get(line.title) != told:
-                self._told[line.title] = told
-                print(f"{seconds:5.1f} s  {line.title}: {told}", flush=True)  # noqa: T201 - plain
+        for row in rows:
+            text = f"{row.path}{f'  = {row.outcome}' if row.outcome else ''}"
+            if row.statuses and self._printed.get(row.title) != text:
+                self._printed[row.title] = text
+                print(f"{seconds:5.1f} s  {row.title}: {text}", flush=True)  # noqa: T201 - plain
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -70,42 +70,42 @@ class Screen:
         trace: TracebackType | None,
     ) -> None:
         if self._live is not None:
-            # The summary follows, and says more than the last picture.
+            # The summary replaces it.
             self._live.transient = True
             self._live.stop()
 
 
-def print_summary(lines: Sequence[Line]) -> None:
-    """Print the end of every session, and what stands out."""
+def print_summary(rows: Sequence[SessionRow]) -> None:
+    """Print the result of every session, and totals."""
     table = _columns("payment session", "statuses", "outcome", "polls", "seen after", "events")
-    for line in lines:
-        seen = "-" if line.seen_after is None else f"{line.seen_after:.1f} s"
+    for row in rows:
+        seen = "-" if row.seen_after is None else f"{row.seen_after:.1f} s"
         table.add_row(
-            line.title,
-            line.path,
-            line.outcome if line.is_right else f"[red]{line.outcome}[/red]",
-            str(line.polls),
+            row.title,
+            row.path,
+            row.outcome if row.is_right else f"[red]{row.outcome}[/red]",
+            str(row.polls),
             seen,
-            ", ".join(line.events),
+            ", ".join(row.events),
         )
     console.print(table)
-    delays = sorted(line.seen_after for line in lines if line.seen_after is not None)
+    delays = sorted(row.seen_after for row in rows if row.seen_after is not None)
     console.print(
-        f"{len(lines)} payment sessions, {sum(line.polls for line in lines)} polls, "
-        f"{sum(len(line.statuses) for line in lines)} transitions, "
-        f"{sum(len(line.events) for line in lines)} events received from the stream. "
-        f"Seen after: from the last change at Klarna to its record, "
-        f"{delays[len(delays) // 2]:.1f} s in the median, {delays[-1]:.1f} s at most."
+        f"{len(rows)} payment sessions, {sum(row.polls for row in rows)} polls, "
+        f"{sum(len(row.statuses) for row in rows)} transitions, "
+        f"{sum(len(row.events) for row in rows)} events received from the stream. "
+        f"Seen after: time from the last change at Klarna to its transition, "
+        f"{delays[len(delays) // 2]:.1f} s median, {delays[-1]:.1f} s maximum."
     )
 
 
-def _table(lines: Sequence[Line], seconds: float) -> Table:
-    done = sum(line.outcome is not None for line in lines)
+def _table(rows: Sequence[SessionRow], seconds: float) -> Table:
+    done = sum(row.outcome is not None for row in rows)
     table = _columns("payment session", "statuses", "outcome", "polls", "last error")
-    table.title = f"{done} of {len(lines)} finished, {seconds:.0f} s"
-    for line in lines:
+    table.title = f"{done} of {len(rows)} finished, {seconds:.0f} s"
+    for row in rows:
         table.add_row(
-            line.title, line.path, line.outcome or "...", str(line.polls), line.last_error or ""
+            row.title, row.path, row.outcome or "...", str(row.polls), row.last_error or ""
         )
     return table
 

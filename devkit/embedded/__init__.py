@@ -1,6 +1,6 @@
-"""Real Postgres and Valkey for a machine that has neither: for `demo`, `up` and the tests.
+"""Real Postgres and Valkey on this machine, for `demo`, `up` and the tests.
 
-Development use only; it must not import anything else of the project, nor need more than Python.
+For development only. It imports nothing of `worker` and needs the standard library only.
 """
 
 from devkit.embedded.contract import EmbeddedServerError, ServerName

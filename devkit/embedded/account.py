@@ -1,6 +1,6 @@
-"""The account the servers run as: Postgres refuses root, so root borrows an unprivileged one.
+"""The account the servers run as: Postgres refuses root, so root uses an unprivileged one.
 
-It changes no permission of a folder it did not make.
+It changes no permissions of folders that it did not create.
 """
 
 import os
@@ -23,7 +23,7 @@ class Account(NamedTuple):
 
 
 def server_account() -> Account | None:
-    """Whom the servers run as; None means as this process.
+    """Return the account the servers run as; None means that of this process.
 
     Raises:
         EmbeddedServerError: this is root and there is no unprivileged account.
@@ -43,7 +43,7 @@ def server_account() -> Account | None:
 
 
 def identity(account: Account | None) -> dict[str, Any]:
-    """What `subprocess.Popen` needs to become the account."""
+    """Return the options of `subprocess.Popen` that change to the account."""
     if account is None:
         return {}
     return {"user": account.uid, "group": account.gid, "extra_groups": []}
@@ -56,9 +56,9 @@ def own(path: Path, account: Account | None) -> None:
 
 
 def is_reachable(path: Path) -> bool:
-    """Whether any account may enter the folder (or execute the file) by all its parents.
+    """Return whether any account may enter the folder (or execute the file) through all parents.
 
-    It may say no where an access list would permit: the price is a copy, not a failure.
+    Access lists are ignored: where one would permit it, the cost is a copy.
     """
     path = path.resolve()
     return all(step.stat().st_mode & OTHERS_MAY_ENTER for step in (path, *path.parents))

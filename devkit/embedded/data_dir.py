@@ -1,6 +1,6 @@
-"""Where servers keep what is theirs: data, programs copied for their account, the password.
+"""The folder of the servers: data, programs copied for their account, the password.
 
-Only the guard, which holds the state folder's lock, may use it.
+Only the supervisor uses it; it holds the lock of the state folder.
 """
 
 import dataclasses
@@ -15,19 +15,19 @@ from devkit.embedded.contract import Binary, EmbeddedServerError
 
 OTHERS_MAY_READ = 0o004
 # For root with a state folder that the servers' account cannot reach, as below /root. Not
-# /var/tmp: systems empty that of old files, which would eat a database from within.
+# /var/tmp: systems empty that of old files, of a database too.
 ROOTS_OWN_HOMES = Path("/var/lib/klarna-session-worker")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Place:
-    """Folders and identity that the servers of one state folder share.
+class DataDir:
+    """Folders and account that the servers of one state folder share.
 
     Attributes:
         home: holds data, copied programs and the password.
         logs: holds one log per server.
-        account: whom the servers run as; None means as this process.
-        ephemeral: nothing has to survive the machine.
+        account: the account the servers run as; None means that of this process.
+        ephemeral: data need not survive a crash of the machine.
         password: of both servers.
     """
 
@@ -38,11 +38,11 @@ class Place:
     password: str
 
 
-def open_place(state_dir: Path, *, ephemeral: bool) -> Place:
-    """The place of this state folder, made if need be."""
+def open_data_dir(state_dir: Path, *, ephemeral: bool) -> DataDir:
+    """Return the data folder of this state folder; create it if it is missing."""
     account = server_account()
     home = _home(state_dir, account)
-    return Place(
+    return DataDir(
         home=home,
         logs=state_dir,
         account=account,
@@ -52,28 +52,28 @@ def open_place(state_dir: Path, *, ephemeral: bool) -> Place:
 
 
 def new_folder(path: Path, account: Account | None) -> None:
-    """Make a folder that only the account may enter."""
+    """Create a folder that only the account may enter."""
     path.mkdir(mode=0o700)
     own(path, account)
 
 
-def reachable_program(binary: Binary, place: Place) -> Path:
-    """The program where the servers' account can run it; copied into the place if it must be.
+def reachable_program(binary: Binary, data_dir: DataDir) -> Path:
+    """Return a path of the program that the servers' account can run; copy it if it must be.
 
     Raises:
         EmbeddedServerError: the account cannot run it and it cannot be copied.
     """
     program = Path(binary.path)
-    if place.account is None or is_reachable(program):
+    if data_dir.account is None or is_reachable(program):
         return program
     if not binary.parts:
-        raise EmbeddedServerError(f"the account {place.account.name} may not run {program}")
-    copies = place.home / "programs"
+        raise EmbeddedServerError(f"the account {data_dir.account.name} may not run {program}")
+    copies = data_dir.home / "programs"
     copy = copies / _key(program)
     if not copy.exists():
         shutil.rmtree(copies / program.name, ignore_errors=True)
         _copy(binary, copies / program.name)
-        # A half-made copy never gets the name that is looked for.
+        # The copy gets its name once it is complete.
         (copies / program.name).rename(copy)
     return copy / program.relative_to(binary.root)
 
@@ -114,7 +114,7 @@ def _copy(binary: Binary, target: Path) -> None:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """A hard link costs a tenth of a copy, but has its source's permissions."""
+    """Link where permissions allow it, which takes a tenth of the time; else copy."""
     if Path(source).stat().st_mode & OTHERS_MAY_READ:
         try:
             os.link(source, target)

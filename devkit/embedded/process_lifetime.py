@@ -1,44 +1,24 @@
-"""What Python's library does not offer of the kernel: lifelines between processes (Linux)."""
+"""System calls that Python's library lacks: orphans, shared memory, liveness (Linux)."""
 
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 IPC_RMID = 0
 
 
-def end_with_parent(ending: signal.Signals) -> Callable[[], None] | None:
-    """What a child calls before its program: the kernel sends it `ending` when this thread ends.
-
-    Done after the change of account, which would undo it.
-    """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def arm() -> None:
-        prctl(PR_SET_PDEATHSIG, int(ending))
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arm
-
-
 def adopt_orphans() -> None:
-    """Become the parent of grandchildren whose parent dies, so that they can be ended, too."""
+    """Become the parent of grandchildren whose parent ends, so that they can be ended too."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def children_of(pid: int) -> list[int]:
-    """Child processes where the system lists them; elsewhere none."""
+    """Return the child processes where the system lists them; elsewhere none."""
     try:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
@@ -47,7 +27,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def kill_adopted(pids: list[int]) -> None:
-    """Kill these processes, and wait for those that are this process's own by now."""
+    """Kill these processes, and wait for those that have become its children."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -57,12 +37,12 @@ def kill_adopted(pids: list[int]) -> None:
 
 
 def remove_shared_memory(segment: int) -> None:
-    """Give back a System V segment; nothing happens if there is none."""
+    """Remove a System V segment, if there is one."""
     ctypes.CDLL(None).shmctl(segment, IPC_RMID, None)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be collected does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -71,6 +51,6 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     except FileNotFoundError:
-        # No /proc on this system, or gone between the two looks.
+        # No /proc on this system, or it ended between the two checks.
         return not Path("/proc/self/stat").exists()
     return stat.rpartition(")")[2].split()[0] not in "ZX"

@@ -1,6 +1,6 @@
-"""`EmbeddedServers`: what a program uses. The servers themselves belong to the guard process.
+"""`EmbeddedServers`, the interface. The servers are children of the supervisor process.
 
-One object is for one thread.
+An object may be used by one thread only.
 """
 
 import os
@@ -12,10 +12,10 @@ from devkit.embedded.binaries import find_postgres, find_valkey
 from devkit.embedded.contract import (
     Action,
     EmbeddedServerError,
-    GuardOrder,
     Running,
     ServerName,
     ServerOrder,
+    SupervisorOrder,
 )
 from devkit.embedded.process_lifetime import is_alive
 from devkit.embedded.state import (
@@ -26,28 +26,28 @@ from devkit.embedded.state import (
     remove_folder,
     take_lock,
 )
-from devkit.embedded.supervisor_process import GuardProcess
-from devkit.embedded.waiting import polls
+from devkit.embedded.supervisor_process import SupervisorProcess
+from devkit.waiting import polls
 
 ATTACH_SECONDS = 60.0
-LAST_BREATH_SECONDS = 20.0
+END_SECONDS = 20.0
 
 
 class EmbeddedServers:
     """Real Postgres and Valkey on 127.0.0.1, for as long as this object is started.
 
     With a `state_dir`, data is kept and durable; while they run, another process that names the
-    same folder attaches to them (and loses them when the one that started them stops). Without,
+    same folder attaches to them, until the one that started them stops. Without,
     everything lives in a fresh private folder, which is removed at the end. Started by root, the
-    servers run as an unprivileged account; if that cannot reach a `state_dir`, the data goes to
-    `/var/lib/klarna-session-worker`, and the link `data-of-root` in the folder leads there.
+    servers run as an unprivileged account; if that cannot reach a `state_dir`, the data is in
+    `/var/lib/klarna-session-worker`, and the link `data-of-root` in the folder points there.
 
     Args:
         state_dir: where data is kept; None for an ephemeral folder.
-        postgres: whether Postgres is wanted.
-        valkey: whether Valkey is wanted.
-        postgres_port: a port to insist on; None for any free one.
-        valkey_port: likewise.
+        postgres: whether to start Postgres.
+        valkey: whether to start Valkey.
+        postgres_port: the port to use; None for any free one.
+        valkey_port: as `postgres_port`.
         ephemeral_within: where an ephemeral folder is made; None for the system's temporary one.
     """
 
@@ -69,7 +69,7 @@ class EmbeddedServers:
         if valkey:
             self._ports["valkey"] = valkey_port
         self._state_dir: Path | None = None
-        self._guard: GuardProcess | None = None
+        self._supervisor: SupervisorProcess | None = None
         self._running: Running | None = None
         self._failure: str | None = None
 
@@ -96,7 +96,7 @@ class EmbeddedServers:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids: `guard`, and each server that runs."""
+        """Process ids of the supervisor and of each server that runs."""
         return dict(self._started().pids)
 
     @property
@@ -109,7 +109,7 @@ class EmbeddedServers:
     @property
     def attached(self) -> bool:
         """Whether another process started the servers, so that `stop` leaves them running."""
-        return self._running is not None and self._guard is None
+        return self._running is not None and self._supervisor is None
 
     def start(self) -> Self:
         """Start the servers, or attach to those that run in the state folder.
@@ -134,10 +134,10 @@ class EmbeddedServers:
         return self
 
     def stop(self) -> None:
-        """End what this object started; safe to call again."""
+        """Stop what this object started; safe to call again."""
         running, self._running = self._running, None
-        guard, self._guard = self._guard, None
-        if guard is not None and not guard.end():
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None and not supervisor.end():
             self._clean_up_after(running)
         if self._kept_dir is None and self._state_dir is not None:
             remove_folder(self._state_dir)
@@ -145,29 +145,29 @@ class EmbeddedServers:
         self._failure = None
 
     def check(self) -> None:
-        """Look whether the servers are still there.
+        """Check that the servers still run.
 
         Raises:
-            EmbeddedServerError: one ended unasked, or the guard did, and all ended with it.
+            EmbeddedServerError: one ended by itself, or the supervisor did and all servers with it.
         """
         running = self._started()
-        if self._guard is None:
-            if not is_alive(running.pids["guard"]):
+        if self._supervisor is None:
+            if not is_alive(running.pids["supervisor"]):
                 raise EmbeddedServerError("the embedded servers were stopped by their owner")
-        elif self._guard.has_ended():
-            self._failure = self._failure or self._guard.why_it_ended()
+        elif self._supervisor.has_ended():
+            self._failure = self._failure or self._supervisor.why_it_ended()
             raise EmbeddedServerError(self._failure)
 
     def kill(self, server: ServerName) -> None:
-        """End one server as by a power failure; the other goes on, and the data stays."""
+        """Kill one server; the other runs on, and the data stays."""
         self._ask("kill", server)
 
     def start_again(self, server: ServerName) -> None:
-        """Start a killed server on its port, with its data; nothing happens if it runs."""
+        """Start a killed server on its port, with its data; do nothing if it runs."""
         self._ask("start_again", server)
 
     def restart(self, server: ServerName) -> None:
-        """Stop one server in order and start it on its port, with its data."""
+        """Stop one server and start it again on its port, with its data."""
         self._ask("restart", server)
 
     def _order(self, name: ServerName) -> ServerOrder:
@@ -181,21 +181,21 @@ class EmbeddedServers:
                 return self._spawn(state_dir, orders, lock)
             if running := read_running(state_dir):
                 return running
-        raise EmbeddedServerError(f"another process starts servers in {state_dir} without end")
+        raise EmbeddedServerError(f"another process is still starting servers in {state_dir}")
 
     def _spawn(self, state_dir: Path, orders: dict[ServerName, ServerOrder], lock: int) -> Running:
         forget_running(state_dir)
-        order = GuardOrder(
+        order = SupervisorOrder(
             state_dir=str(state_dir),
             ephemeral=self._kept_dir is None,
             parent=os.getpid(),
             servers=orders,
         )
         try:
-            self._guard = GuardProcess(order, lock=lock)
+            self._supervisor = SupervisorProcess(order, lock=lock)
         finally:
             os.close(lock)
-        return self._guard.first_answer()
+        return self._supervisor.first_reply()
 
     def _check_all_wanted(self, running: Running) -> None:
         for name in self._ports:
@@ -204,9 +204,9 @@ class EmbeddedServers:
 
     def _ask(self, action: Action, server: ServerName) -> None:
         self._url(server)
-        if self._guard is None:
+        if self._supervisor is None:
             raise EmbeddedServerError("only the process that started the servers may do that")
-        self._running = self._guard.ask(action, server)
+        self._running = self._supervisor.ask(action, server)
 
     def _url(self, server: ServerName) -> str:
         if server not in self._ports:
@@ -219,8 +219,8 @@ class EmbeddedServers:
         return self._running
 
     def _clean_up_after(self, running: Running | None) -> None:
-        """Wait for servers whose guard was killed: the kernel has told them to end."""
+        """Wait for servers whose supervisor was killed: the kernel has signalled them."""
         pids = running.pids.values() if running else ()
-        for _ in polls(LAST_BREATH_SECONDS):
+        for _ in polls(END_SECONDS):
             if not any(is_alive(pid) for pid in pids):
                 return

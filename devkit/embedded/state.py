@@ -1,6 +1,6 @@
-"""The state folder as both sides see it: its lock, who runs in it, and its end.
+"""The state folder: its lock, what runs in it, its removal.
 
-The lock belongs to the guard: the kernel frees it when the guard is gone, however that was.
+The supervisor holds the lock: the kernel frees it however the supervisor ends.
 """
 
 import fcntl
@@ -12,13 +12,13 @@ from pathlib import Path
 from devkit.embedded.account import is_reachable, server_account
 from devkit.embedded.contract import EmbeddedServerError, Running
 from devkit.embedded.process_lifetime import is_alive
-from devkit.embedded.waiting import polls
+from devkit.waiting import polls
 
 REMOVE_SECONDS = 10.0
 
 
 def new_ephemeral_folder(within: Path | None) -> Path:
-    """A private folder in that one; in the system's temporary one where None is given.
+    """Create a private folder in `within`, or in the system's temporary folder.
 
     Raises:
         EmbeddedServerError: this is root, and the servers' account can reach no such folder.
@@ -34,7 +34,7 @@ def new_ephemeral_folder(within: Path | None) -> Path:
 
 
 def open_kept_folder(path: Path) -> Path:
-    """The state folder at `path`, made if need be; only its owner may list it."""
+    """Return the state folder at `path`; create it if it is missing. Only its owner may list it."""
     path = path.resolve()
     if not path.exists():
         path.mkdir(parents=True)
@@ -43,7 +43,7 @@ def open_kept_folder(path: Path) -> Path:
 
 
 def take_lock(state_dir: Path) -> int | None:
-    """The lock's file descriptor, to be inherited by the guard; None if another guard has it."""
+    """Return the lock's file descriptor, for the supervisor; None if another one holds it."""
     lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +54,7 @@ def take_lock(state_dir: Path) -> int | None:
 
 
 def publish_running(state_dir: Path, running: Running) -> None:
-    """Tell a second process what it can attach to."""
+    """Write down what a second process can attach to."""
     new = state_dir / "running.new"
     new.touch(mode=0o600)
     new.write_text(running.to_json())
@@ -62,21 +62,21 @@ def publish_running(state_dir: Path, running: Running) -> None:
 
 
 def read_running(state_dir: Path) -> Running | None:
-    """What runs here; None if nothing was published, or its guard is gone."""
+    """Return what runs here; None if nothing was published or its supervisor has ended."""
     try:
         running = Running.from_json((state_dir / "running.json").read_text())
     except FileNotFoundError:
         return None
-    return running if is_alive(running.pids["guard"]) else None
+    return running if is_alive(running.pids["supervisor"]) else None
 
 
 def forget_running(state_dir: Path) -> None:
-    """Let nobody attach any more."""
+    """Remove what a second process would attach to."""
     (state_dir / "running.json").unlink(missing_ok=True)
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder in which a dying server may still write."""
+    """Remove a folder; a server that is ending may still write to it."""
     for _ in polls(REMOVE_SECONDS, pause=0.05):
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():

@@ -1,7 +1,7 @@
 """The process that owns the servers: `python -m devkit.embedded.supervisor`.
 
-Takes commands on stdin, answers on stdout, and ends with its servers when stdin ends, when its
-parent is gone, or when a server dies unasked. It must stay in one thread.
+Reads commands from stdin and replies on stdout. It ends with its servers when stdin or its parent
+ends, or when a server ends by itself. It must stay in one thread.
 """
 
 import json
@@ -13,8 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from devkit.embedded.contract import Action, EmbeddedServerError, GuardOrder, Running, ServerName
-from devkit.embedded.data_dir import open_place
+from devkit.embedded.contract import (
+    Action,
+    EmbeddedServerError,
+    Running,
+    ServerName,
+    SupervisorOrder,
+)
+from devkit.embedded.data_dir import open_data_dir
 from devkit.embedded.postgres import PostgresServer
 from devkit.embedded.process_lifetime import adopt_orphans, children_of, kill_adopted
 from devkit.embedded.state import forget_running, publish_running, remove_folder
@@ -28,47 +34,47 @@ KINDS: dict[ServerName, type[PostgresServer | ValkeyServer]] = {
 }
 
 
-class Guard:
+class Supervisor:
     """Owns the servers of one state folder."""
 
-    def __init__(self, order: GuardOrder) -> None:
+    def __init__(self, order: SupervisorOrder) -> None:
         self._parent = order.parent
         self._state_dir = Path(order.state_dir)
         self._ephemeral = order.ephemeral
         self._orders = order.servers
         self._servers: dict[ServerName, SupervisedServer] = {}
-        self._told_to_end = False
+        self._must_end = False
 
     def serve(self) -> None:
-        """Start the servers, obey until the end, leave nothing running.
+        """Start the servers, obey commands until the end, leave nothing running.
 
         Raises:
-            EmbeddedServerError: a server did not start, or died unasked.
+            EmbeddedServerError: a server did not start, or ended by itself.
         """
         try:
             self._start_all()
-            self._answer()
-            while not self._is_over():
+            self._reply()
+            while not self._has_to_end():
                 self._obey_next()
         finally:
             self._end()
 
     def note_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """End at the next look around."""
-        self._told_to_end = True
+        """End before the next command."""
+        self._must_end = True
 
     def _start_all(self) -> None:
-        place = open_place(self._state_dir, ephemeral=self._ephemeral)
+        data_dir = open_data_dir(self._state_dir, ephemeral=self._ephemeral)
         for name, kind in KINDS.items():
             if order := self._orders.get(name):
-                self._servers[name] = kind(place, order)
+                self._servers[name] = kind(data_dir, order)
                 self._servers[name].start()
 
-    def _is_over(self) -> bool:
+    def _has_to_end(self) -> bool:
         for server in self._servers.values():
             if message := server.unexpected_end():
                 raise EmbeddedServerError(message)
-        return self._told_to_end or os.getppid() != self._parent
+        return self._must_end or os.getppid() != self._parent
 
     def _obey_next(self) -> None:
         readable, _, _ = select.select([sys.stdin], [], [], WATCH_SECONDS)
@@ -76,11 +82,11 @@ class Guard:
             return
         line = sys.stdin.readline()
         if not line:
-            self._told_to_end = True
+            self._must_end = True
             return
         command = json.loads(line)
         self._obey(command["action"], self._servers[command["server"]])
-        self._answer()
+        self._reply()
 
     def _obey(self, action: Action, server: SupervisedServer) -> None:
         if action == "kill":
@@ -90,10 +96,10 @@ class Guard:
         if action != "kill" and server.pid is None:
             server.start()
 
-    def _answer(self) -> None:
+    def _reply(self) -> None:
         running = Running(
             urls={name: server.url for name, server in self._servers.items()},
-            pids={"guard": os.getpid()}
+            pids={"supervisor": os.getpid()}
             | {name: server.pid for name, server in self._servers.items() if server.pid},
         )
         publish_running(self._state_dir, running)
@@ -109,14 +115,14 @@ class Guard:
 
 
 def main() -> int:
-    """Serve the order on stdin's first line; exit code 0 when told to end, 1 otherwise."""
+    """Serve the order on stdin's first line; return 0 after a requested end, else 1."""
     os.umask(0o077)
     adopt_orphans()
-    guard = Guard(GuardOrder.from_json(sys.stdin.readline()))
+    supervisor = Supervisor(SupervisorOrder.from_json(sys.stdin.readline()))
     for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(ending, guard.note_signal)
+        signal.signal(ending, supervisor.note_signal)
     try:
-        guard.serve()
+        supervisor.serve()
     except BrokenPipeError:
         return 1
     except (EmbeddedServerError, OSError) as error:

@@ -1,6 +1,6 @@
-"""The starting process's end of the guard: spawn it, ask it, end it.
+"""The supervisor as the starting process sees it: spawn it, send commands, end it.
 
-It must leave no open pipe and no child behind, whatever way the guard ended.
+It leaves no open pipe and no child, however the supervisor ended.
 """
 
 import json
@@ -9,27 +9,28 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from devkit.embedded.contract import (
     Action,
     EmbeddedServerError,
-    GuardOrder,
     Running,
     ServerName,
+    SupervisorOrder,
 )
+from devkit.processes import ChildProcess, pipe_of
 
 END_SECONDS = 60.0
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-class GuardProcess:
-    """A running guard; the constructor only spawns it, `first_answer` waits for its servers."""
+class SupervisorProcess:
+    """A running supervisor; the constructor only spawns it, `first_reply` waits for its servers."""
 
-    def __init__(self, order: GuardOrder, *, lock: int) -> None:
-        # Opened here, so that what it says can be read even when its folder is gone.
-        self._log: BinaryIO = Path(order.state_dir, "guard.log").open("a+b")  # noqa: SIM115 - closed by end()
-        self._process = subprocess.Popen(
+    def __init__(self, order: SupervisorOrder, *, lock: int) -> None:
+        # Opened here, so that it can be read even when its folder has been removed.
+        self._log: BinaryIO = Path(order.state_dir, "supervisor.log").open("a+b")  # noqa: SIM115 - closed by end()
+        self._process = ChildProcess(
             [sys.executable, "-P", "-m", "devkit.embedded.supervisor"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -38,81 +39,67 @@ class GuardProcess:
             env=os.environ | {"PYTHONPATH": str(PROJECT)},
             cwd="/",
             pass_fds=[lock],
-            start_new_session=True,
-        )
-        self._tell(order.to_json())
+        ).start()
+        self._send(order.to_json())
 
     @property
     def pid(self) -> int:
-        """The guard's process id."""
+        """The supervisor's process id."""
         return self._process.pid
 
-    def first_answer(self) -> Running:
-        """What runs, once it does.
+    def first_reply(self) -> Running:
+        """Wait for the servers; return what runs.
 
         Raises:
             EmbeddedServerError: a server did not start.
         """
-        return self._next_answer()
+        return self._next_reply()
 
     def ask(self, action: Action, server: ServerName) -> Running:
-        """Have the guard act on one server; what runs afterwards.
+        """Send a command about one server; return what runs afterwards.
 
         Raises:
-            EmbeddedServerError: it could not, or the guard has ended.
+            EmbeddedServerError: it could not, or the supervisor has ended.
         """
-        self._tell(json.dumps({"action": action, "server": server}))
-        return self._next_answer()
+        self._send(json.dumps({"action": action, "server": server}))
+        return self._next_reply()
 
     def has_ended(self) -> bool:
-        """Whether the guard is gone."""
-        return self._process.poll() is not None
+        """Return whether the supervisor has ended."""
+        return not self._process.is_running
 
     def why_it_ended(self) -> str:
-        """One line; to be called once, when it has ended."""
+        """Return one line; to be called once, when it has ended."""
         try:
-            self._next_answer()
+            self._next_reply()
         except EmbeddedServerError as error:
             return str(error)
-        return "the guard of the embedded servers ended"
+        return "the supervisor of the embedded servers ended"
 
     def end(self) -> bool:
-        """Have it end with its servers and wait for that; whether it ended in order."""
-        with suppress(BrokenPipeError):
-            self._stdin().close()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            # Its servers end with it, by the kernel.
-            self._process.kill()
-            self._process.wait()
-        self._stdout().close()
+        """End it with its servers and wait; return whether it ended in order."""
+        # If it has to be killed, the kernel ends its servers.
+        code = self._process.stop(within=END_SECONDS)
+        pipe_of(self._process.process.stdout).close()
         self._log.close()
-        return self._process.returncode >= 0
+        return code >= 0
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         with suppress(BrokenPipeError):
-            self._stdin().write(line + "\n")
-            self._stdin().flush()
+            stdin = pipe_of(self._process.process.stdin)
+            stdin.write(line + "\n")
+            stdin.flush()
 
-    def _next_answer(self) -> Running:
-        line = self._stdout().readline()
+    def _next_reply(self) -> Running:
+        line = pipe_of(self._process.process.stdout).readline()
         if line:
             return Running.from_json(line)
-        self._process.wait()
-        raise EmbeddedServerError(self._silent_end())
+        self._process.process.wait()
+        raise EmbeddedServerError(self._end_without_reply())
 
-    def _silent_end(self) -> str:
+    def _end_without_reply(self) -> str:
         self._log.seek(0)
         said = self._log.read().decode(errors="replace").split("\n")
         last = next((part for part in reversed(said) if part.strip()), "")
-        code = self._process.returncode
-        return f"the guard of the embedded servers ended (exit code {code}) {last}".strip()
-
-    def _stdin(self) -> IO[str]:
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
-        return self._process.stdin
-
-    def _stdout(self) -> IO[str]:
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for
-        return self._process.stdout
+        code = self._process.process.returncode
+        return f"the supervisor of the embedded servers ended (exit code {code}) {last}".strip()

@@ -1,4 +1,4 @@
-"""A Klarna stand-in over real HTTP, for the demo, tests, benchmarks and shops' own tests.
+"""A mock Klarna server over real HTTP, for the demo, tests, benchmarks and shops' own tests.
 
-It stands alone: nothing here imports the rest of the worker.
+It imports nothing of `worker`.
 """

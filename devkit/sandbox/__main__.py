@@ -1,4 +1,4 @@
-"""`python -m devkit.sandbox`: serves the stand-in; prints its address."""
+"""Run the mock Klarna server and print its address."""
 
 import argparse
 import socket

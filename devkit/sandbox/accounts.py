@@ -4,11 +4,11 @@ import base64
 from dataclasses import dataclass
 
 from devkit.sandbox import clock
-from devkit.sandbox.answers import Header
+from devkit.sandbox.responses import Header
 
 DEFAULT_ACCOUNT = "default"
 DEFAULT_USERNAME = "sandbox-user"
-DEFAULT_PASSWORD = "sandbox-password"  # noqa: S105 - opens nothing but this stand-in
+DEFAULT_PASSWORD = "sandbox-password"  # noqa: S105 - a credential of the mock server only
 DEFAULT_REQUESTS_PER_SECOND = 200
 """Klarna docs, rate limits: 200 reads a second in production, 50 in playground."""
 
@@ -25,7 +25,7 @@ class Account:
     _used: int = 0
 
     def admit(self) -> bool:
-        """Count one request; False once this second's allowance is spent, until it is over.
+        """Count one request; return False once the limit of this second is reached.
 
         Klarna docs, rate limits: once limited, every request is limited until the reset.
         """

@@ -1,4 +1,4 @@
-"""Puts the stand-in together: Klarna's endpoints and, under `/_sandbox`, their control."""
+"""The ASGI application: Klarna's endpoints, and the control API under `/_sandbox`."""
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from devkit.sandbox.state import Sandbox
 
 
 def create_app(sandbox: Sandbox | None = None) -> Starlette:
-    """Return the stand-in as an ASGI application, with an own state unless one is given."""
+    """Return the application over `sandbox`, or over a new one."""
     state = sandbox or Sandbox()
     control = [
         *SessionControl(state).routes(),

@@ -22,14 +22,14 @@ from devkit.sandbox.client_types import (
 
 
 class SandboxClient(ShopSystemsClient):
-    """Drives a stand-in at `url`.
+    """Client of the mock server at `url`.
 
     Every method raises SandboxControlError for input the control API refuses, and httpx.HTTPError
-    when the stand-in cannot be reached. Usable from several threads; a context manager.
+    when the mock server cannot be reached. Usable from several threads; a context manager.
     """
 
     def create_session(self, **script: Unpack[ScriptFields]) -> CreatedSession:
-        """Create a session with its whole life."""
+        """Create a session from a script."""
         created: CreatedSession = self.ask("POST", "/sessions", json=script)
         return created
 
@@ -41,7 +41,7 @@ class SandboxClient(ShopSystemsClient):
         return created
 
     def set_default_script(self, **script: Unpack[ScriptFields]) -> None:
-        """Set the life of sessions that are created through Klarna's own endpoints."""
+        """Set the script of sessions that are created through Klarna's own endpoints."""
         self.ask("PUT", "/sessions/default", json=script)
 
     def session(self, session_id: str) -> dict[str, Any]:
@@ -71,12 +71,12 @@ class SandboxClient(ShopSystemsClient):
         session_id: str | None = None,
         account: str | None = None,
     ) -> int:
-        """Take out the faults that match (all, without arguments); what is held stays held."""
+        """Remove the matching faults, or all without arguments; held responses stay held."""
         wanted = _given(fault_id=fault_id, session_id=session_id, account=account)
         return int(self.ask("DELETE", "/faults", params=wanted)["cleared"])
 
     def held(self, *, session_id: str | None = None, account: str | None = None) -> list[Any]:
-        """List the held replies, oldest first, each with its `hold_id`."""
+        """List the held responses, oldest first, each with its `hold_id`."""
         return self._held(_given(session_id=session_id, account=account))
 
     def wait_for_held(
@@ -87,15 +87,15 @@ class SandboxClient(ShopSystemsClient):
         session_id: str | None = None,
         account: str | None = None,
     ) -> list[Any]:
-        """Wait until that many replies are held.
+        """Wait until that many responses are held.
 
         Raises:
-            TimeoutError: They were not in time.
+            TimeoutError: Fewer were held in time.
         """
         wanted = _given(session_id=session_id, account=account)
         held = self._held(wanted | _waiting(at_least, timeout_seconds), timeout_seconds)
         if len(held) < at_least:
-            raise TimeoutError(f"{len(held)} of {at_least} replies held")
+            raise TimeoutError(f"{len(held)} of {at_least} responses held")
         return held
 
     def release(
@@ -106,7 +106,7 @@ class SandboxClient(ShopSystemsClient):
         account: str | None = None,
         count: int | None = None,
     ) -> int:
-        """Release the oldest `count` of the matching held replies, or all; return how many."""
+        """Release the oldest `count` of the matching held responses, or all; return how many."""
         wanted = _given(hold_id=hold_id, session_id=session_id, account=account, count=count)
         return int(self.ask("POST", "/held/release", json=wanted)["released"])
 
@@ -125,7 +125,7 @@ class SandboxClient(ShopSystemsClient):
         """Wait until that many requests have arrived (not: have been answered).
 
         Raises:
-            TimeoutError: They had not in time.
+            TimeoutError: Fewer arrived in time.
         """
         wanted = _given(session_id=session_id, account=account)
         seen = self._requests(wanted | _waiting(at_least, timeout_seconds), timeout_seconds)
@@ -134,11 +134,11 @@ class SandboxClient(ShopSystemsClient):
         return seen
 
     def clear_requests(self) -> None:
-        """Empty the log and set the counters to nothing."""
+        """Empty the log and reset the counters."""
         self.ask("DELETE", "/requests")
 
     def set_log_size(self, size: int) -> None:
-        """Keep the newest `size` requests; 0 switches the log off (the counters go on)."""
+        """Keep the newest `size` requests; 0 switches the log off (the counters still count)."""
         self.ask("PUT", "/log", json={"size": size})
 
     def counters(self) -> dict[str, Any]:
@@ -169,19 +169,19 @@ class SandboxClient(ShopSystemsClient):
         return accounts
 
     def now(self) -> str:
-        """Return the stand-in's time in Klarna's form."""
+        """Return the mock server's time in Klarna's format."""
         return str(self.ask("GET", "/clock")["now"])
 
     def advance_clock(self, seconds: float) -> None:
-        """Move the stand-in's clock."""
+        """Move the mock server's clock."""
         self.ask("POST", "/clock", json={"advance": seconds})
 
     def reset(self) -> None:
-        """Forget sessions, faults, log and clock shift; release what is held; keep accounts."""
+        """Delete sessions, faults, log and clock shift; release held responses; keep accounts."""
         self.ask("POST", "/reset")
 
     def healthy(self) -> bool:
-        """Tell whether the stand-in answers."""
+        """Return whether the mock server answers."""
         try:
             return bool(self.ask("GET", "/health"))
         except httpx.HTTPError:
@@ -191,8 +191,8 @@ class SandboxClient(ShopSystemsClient):
         return list(self.ask("GET", "/held", params=params, wait_seconds=timeout_seconds)["held"])
 
     def _requests(self, params: dict[str, Any], timeout_seconds: float = 0.0) -> list[Any]:
-        answer = self.ask("GET", "/requests", params=params, wait_seconds=timeout_seconds)
-        return list(answer["requests"])
+        response = self.ask("GET", "/requests", params=params, wait_seconds=timeout_seconds)
+        return list(response["requests"])
 
 
 def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values

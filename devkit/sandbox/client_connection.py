@@ -1,4 +1,4 @@
-"""Speaks JSON with the control API; knows no endpoint."""
+"""JSON requests to the control API."""
 
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,7 +17,7 @@ class SandboxControlError(ValueError):
 
 
 class ControlConnection:
-    """Connections to the control API of the stand-in at `url`."""
+    """Connections to the control API of the mock server at `url`."""
 
     def __init__(self, url: str, *, timeout_seconds: float = 15.0, verify: bool = True) -> None:
         self.url = url.rstrip("/")
@@ -53,15 +53,15 @@ class ControlConnection:
         params: dict[str, Any] | None = None,
         wait_seconds: float = 0.0,
     ) -> Any:  # noqa: ANN401 - JSON; the caller knows what it holds
-        """Return the JSON answer; waits `wait_seconds` longer than usual for it.
+        """Return the JSON response; wait `wait_seconds` longer than usual for it.
 
         Raises:
             SandboxControlError: The control API refused the input.
-            httpx.HTTPError: There was no answer, or an unexpected one.
+            httpx.HTTPError: There was no response, or an unexpected one.
         """
         timeout = self._timeout_seconds + wait_seconds
-        answer = self._http.request(method, path, json=json, params=params, timeout=timeout)
-        if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
-            refusal = answer.json()
+        response = self._http.request(method, path, json=json, params=params, timeout=timeout)
+        if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+            refusal = response.json()
             raise SandboxControlError(refusal["error"], refusal["errors"])
-        return answer.raise_for_status().json()
+        return response.raise_for_status().json()

@@ -8,10 +8,10 @@ ShopSystem = Literal["commerce_layer", "payway"]
 
 
 class ShopSystemsClient(ControlConnection):
-    """What a checkout makes in the shop systems, and what was placed there."""
+    """Creates payments and purchases in the shop systems; lists their orders."""
 
     def create_klarna_payment(self, session_id: str, *, linked: bool = True) -> dict[str, Any]:
-        """Make an order at Commerce Layer paid by this KP session: `order_id` and `resource`.
+        """Create an order at Commerce Layer paid by this KP session: `order_id` and `resource`.
 
         `linked`: the resource names its order, as Commerce Layer does when asked to include it.
         """
@@ -23,11 +23,11 @@ class ShopSystemsClient(ControlConnection):
         return list(self.ask("GET", "/commerce_layer/orders")["orders"])
 
     def set_order_status(self, order_id: str, status: str) -> None:
-        """Give an order at Commerce Layer a status by hand."""
+        """Set the status of an order at Commerce Layer."""
         self.ask("PUT", f"/commerce_layer/orders/{order_id}", json={"status": status})
 
     def create_purchase(self, session_id: str) -> dict[str, Any]:
-        """Make a purchase at Payway paid by this KP session; what create_session answers."""
+        """Create a purchase at Payway paid by this KP session; return create_session's response."""
         return dict(self.ask("POST", "/payway/purchases", json={"session_id": session_id}))
 
     def purchases(self) -> list[dict[str, Any]]:
@@ -39,5 +39,5 @@ class ShopSystemsClient(ControlConnection):
         return int(self.ask("GET", f"/{system}/tokens")["issued"])
 
     def revoke_access_tokens(self, system: ShopSystem) -> None:
-        """Make every access token bad before its time."""
+        """Revoke every access token."""
         self.ask("DELETE", f"/{system}/tokens")

@@ -1,4 +1,4 @@
-"""The shapes the client of the control API takes and gives; no behaviour."""
+"""Types of the control API's input and output."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, TypedDict
@@ -100,7 +100,7 @@ class FaultFields(TypedDict, total=False):
 
 
 class CreatedSession(TypedDict):
-    """A session as the control API made it; `response` is what Klarna's creation answers."""
+    """A session that the control API created; `response` is what Klarna would return."""
 
     session_id: str
     session_url: str

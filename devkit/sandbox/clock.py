@@ -1,4 +1,4 @@
-"""The stand-in's own clock, the only place of this package that reads time; it can be shifted."""
+"""The mock server's own clock, which can be shifted. Only this module reads the time."""
 
 import time
 
@@ -10,7 +10,7 @@ class SandboxClock:
         self.offset_seconds = 0.0
 
     def now(self) -> float:
-        """Return seconds since the epoch as the stand-in sees them."""
+        """Return seconds since the epoch as the mock server sees them."""
         return wall() + self.offset_seconds
 
     def advance(self, seconds: float) -> None:
@@ -20,9 +20,9 @@ class SandboxClock:
 
 def wall() -> float:
     """Return the machine's unshifted wall time, in seconds since the epoch."""
-    return time.time()  # noqa: TID251 - the stand-in is a separate program with its own clock
+    return time.time()  # noqa: TID251 - the mock server is a separate program with its own clock
 
 
 def monotonic() -> float:
     """Return the machine's monotonic time in seconds; comparable across its processes on Linux."""
-    return time.monotonic()  # noqa: TID251 - the stand-in is a separate program with its own clock
+    return time.monotonic()  # noqa: TID251 - the mock server is a separate program with its own clock

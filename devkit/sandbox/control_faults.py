@@ -1,4 +1,4 @@
-"""Control of faults and of held replies."""
+"""Control of faults and of held responses."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -29,7 +29,7 @@ class FaultControl:
         ]
 
     async def add(self, request: Request) -> JSONResponse:
-        """Enter a fault; from then on it meets the requests in its scope."""
+        """Add a fault; from now on it applies to the requests in its scope."""
         fault = validated(FAULT, await request.body())
         account = fault.account
         unknown = account is not None and self._sandbox.accounts.by_name(account) is None
@@ -39,16 +39,16 @@ class FaultControl:
         return JSONResponse({"fault_id": active.fault_id}, 201)
 
     async def list(self, _request: Request) -> JSONResponse:
-        """List the faults that were not cleared, with how many requests they met."""
+        """List the faults that were not cleared, with their hits."""
         return JSONResponse({"faults": self._sandbox.faults.listing()})
 
     async def clear(self, request: Request) -> JSONResponse:
-        """Take out the faults named by `fault_id`, `session_id` or `account`; all without any."""
+        """Remove the faults named by `fault_id`, `session_id` or `account`; all without any."""
         cleared = self._sandbox.faults.clear(**only(request, "fault_id", *_SCOPE))
         return JSONResponse({"cleared": cleared})
 
     async def list_held(self, request: Request) -> JSONResponse:
-        """List held replies; with `at_least` wait up to `timeout` seconds for that many."""
+        """List held responses; with `at_least` wait up to `timeout` seconds for that many."""
         scope = only(request, *_SCOPE)
         held = self._sandbox.held
         await wait_until(request, self._sandbox, lambda: len(held.listing(**scope)))
@@ -56,6 +56,6 @@ class FaultControl:
         return JSONResponse({"count": len(listing), "held": listing})
 
     async def release(self, request: Request) -> JSONResponse:
-        """Release held replies."""
+        """Release held responses."""
         wanted = validated(RELEASE, await request.body())
         return JSONResponse({"released": self._sandbox.held.release(**wanted.model_dump())})

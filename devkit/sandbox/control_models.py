@@ -1,4 +1,4 @@
-"""What the control API takes; every wrong input becomes a message that names the field."""
+"""Input of the control API; for invalid input the message names the field."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ class LimiterInput(_Input):
 
 
 class ReleaseInput(_Input):
-    """Which held replies to release: the oldest `count` of those that match, all without any."""
+    """Which held responses to release: the oldest `count` of those that match, all without any."""
 
     hold_id: int | None = None
     session_id: str | None = None
@@ -41,7 +41,7 @@ class ReleaseInput(_Input):
 
 
 class ClockInput(_Input):
-    """Seconds to move the stand-in's clock by."""
+    """Seconds to move the mock server's clock by."""
 
     advance: float
 

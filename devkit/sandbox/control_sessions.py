@@ -1,4 +1,4 @@
-"""Control of sessions: create with a whole life, look at, change by hand."""
+"""Control of sessions: create from a script, show, change."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class SessionControl:
         return JSONResponse(_creation(session, _origin(request)), 201)
 
     async def create_many(self, request: Request) -> JSONResponse:
-        """Create the sessions of a list of scripts; none of them if one id is taken."""
+        """Create the sessions of a list of scripts; none of them if one id is in use."""
         scripts = validated(SCRIPTS, await request.body())
         self._refuse_taken(scripts)
         origin = _origin(request)
@@ -50,12 +50,12 @@ class SessionControl:
         return JSONResponse({"sessions": created}, 201)
 
     async def set_default(self, request: Request) -> JSONResponse:
-        """Set the script that sessions created through Klarna's own endpoints follow."""
+        """Set the script of sessions created through Klarna's own endpoints."""
         self._sandbox.new_session_script = validated(SCRIPT, await request.body())
         return JSONResponse({})
 
     async def show(self, request: Request) -> JSONResponse:
-        """Show what a session shows now, showed and will show, and how often it was read."""
+        """Show a session's status, its history and how often it was read."""
         return JSONResponse(self._view(self._named(request)))
 
     async def change_status(self, request: Request) -> JSONResponse:
@@ -122,7 +122,7 @@ def _identity(session: ScriptedSession) -> dict[str, Any]:
 
 
 def _creation(session: ScriptedSession, origin: str) -> dict[str, Any]:
-    """Return the session's identity and, as `response`, what Klarna's creation would answer."""
+    """Return the session's identity and, as `response`, what Klarna would return."""
     if session.script.kind == "hpp":
         path, response = "hpp/v1/sessions", hpp_endpoints.creation_response(session, origin)
     else:

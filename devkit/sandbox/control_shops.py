@@ -1,4 +1,4 @@
-"""Control of the shop systems: what a checkout would make there, and what was placed."""
+"""Control of the shop systems: create what a checkout creates, list the orders."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ class ShopControl:
         ]
 
     async def create_payment(self, request: Request) -> JSONResponse:
-        """Make a pending order whose klarna payment is this KP session; return its resource."""
+        """Create a pending order whose klarna payment is this KP session; return its resource."""
         wanted = validated(_PAYMENT, await request.body())
         session = self._kp_session(wanted.session_id)
         made = self._sandbox.shops.commerce_layer.create_payment(
@@ -64,13 +64,13 @@ class ShopControl:
         return JSONResponse({"order_id": made.order.order_id, "resource": {"data": resource}}, 201)
 
     async def list_orders(self, _request: Request) -> JSONResponse:
-        """List the orders: status, Klarna's order id, and how often placing was asked."""
+        """List the orders: status, Klarna's order id, and how often its placement was requested."""
         orders = self._sandbox.shops.commerce_layer.orders.values()
         names = ("order_id", "status", "klarna_order_id", "places")
         return JSONResponse({"orders": [{n: getattr(o, n) for n in names} for o in orders]})
 
     async def change_order(self, request: Request) -> JSONResponse:
-        """Give an order a status, as a merchant's own hand or checkout would."""
+        """Set an order's status, as a merchant would."""
         order_id = request.path_params["order_id"]
         order = self._sandbox.shops.commerce_layer.orders.get(order_id)
         if order is None:
@@ -79,7 +79,7 @@ class ShopControl:
         return JSONResponse({})
 
     async def create_purchase(self, request: Request) -> JSONResponse:
-        """Make a purchase paid through this KP session; return what create_session answers."""
+        """Create a purchase paid by this KP session; return create_session's response."""
         wanted = validated(_PAYMENT, await request.body())
         session = self._kp_session(wanted.session_id)
         return JSONResponse(self._sandbox.shops.payway.create_purchase(session), 201)
@@ -91,11 +91,11 @@ class ShopControl:
         return JSONResponse({"purchases": [{n: getattr(p, n) for n in names} for p in purchases]})
 
     async def list_tokens(self, request: Request) -> JSONResponse:
-        """Say how many access tokens were issued."""
+        """Return how many access tokens were issued."""
         return JSONResponse({"issued": self._system(request).clients.issued})
 
     async def revoke_tokens(self, request: Request) -> JSONResponse:
-        """Make every access token bad before its time."""
+        """Revoke every access token."""
         self._system(request).clients.revoke_all()
         return JSONResponse({})
 

@@ -1,4 +1,4 @@
-"""Control of the stand-in as a whole: log, counters, limits, accounts, clock, reset."""
+"""Control of the mock server as a whole: log, counters, limits, accounts, clock, reset."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -42,12 +42,12 @@ class StateControl:
         ]
 
     async def health(self, _request: Request) -> JSONResponse:
-        """Answer, which is all there is to say."""
+        """Return 200: the server runs."""
         return JSONResponse({"status": "ok"})
 
     async def reset(self, _request: Request) -> JSONResponse:
-        """Forget sessions, faults, log and clock shift; release what is held."""
-        self._sandbox.forget()
+        """Delete sessions, faults, log and clock shift; release held responses."""
+        self._sandbox.reset()
         return JSONResponse({})
 
     async def list_requests(self, request: Request) -> JSONResponse:
@@ -58,7 +58,7 @@ class StateControl:
         return JSONResponse({"requests": traffic.listing(**scope)})
 
     async def clear_requests(self, _request: Request) -> JSONResponse:
-        """Empty the log and set the counters to nothing."""
+        """Empty the log and reset the counters."""
         self._sandbox.traffic.clear()
         return JSONResponse({})
 
@@ -92,11 +92,11 @@ class StateControl:
         return JSONResponse({"accounts": listing})
 
     async def show_clock(self, _request: Request) -> JSONResponse:
-        """Show the stand-in's time."""
+        """Show the mock server's time."""
         return JSONResponse(self._clock())
 
     async def advance_clock(self, request: Request) -> JSONResponse:
-        """Move the stand-in's clock."""
+        """Move the mock server's clock."""
         self._sandbox.clock.advance(validated(CLOCK, await request.body()).advance)
         return JSONResponse(self._clock())
 

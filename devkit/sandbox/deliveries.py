@@ -1,4 +1,4 @@
-"""Ways an answer goes wrong on the wire; some need the connection itself, which ASGI hides."""
+"""Broken ways to send a response; some need the connection itself, which ASGI hides."""
 
 import asyncio
 import socket
@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
-from devkit.sandbox.answers import Answer, Header, reason_phrase
 from devkit.sandbox.exchange import Exchange, start_message
 from devkit.sandbox.faults import (
     BigHeaders,
@@ -19,6 +18,7 @@ from devkit.sandbox.faults import (
     Raw,
     Truncated,
 )
+from devkit.sandbox.responses import Header, Response, reason_phrase
 
 _BLOCK_BYTES = 64 * 1024
 _RAW_DEFLATE = -zlib.MAX_WBITS
@@ -26,20 +26,20 @@ _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-async def deliver(fault: Delivery, answer: Answer, exchange: Exchange) -> None:
-    """Send an answer the way the fault says."""
+async def deliver(fault: Delivery, response: Response, exchange: Exchange) -> None:
+    """Send a response as the fault says."""
     if isinstance(fault, Oversized):
-        await _oversized(fault, answer, exchange)
+        await _oversized(fault, response, exchange)
     elif isinstance(fault, GzipBomb):
-        await exchange.write(await _gzip_bomb(fault, answer))
+        await exchange.write(await _gzip_bomb(fault, response))
     elif isinstance(fault, Drip):
-        await _drip(fault, answer, exchange)
+        await _drip(fault, response, exchange)
     elif isinstance(fault, Truncated):
-        await _finish(exchange, _truncated(fault, answer))
+        await _finish(exchange, _truncated(fault, response))
     elif isinstance(fault, BigHeaders):
         big: Header = (b"x-big", b"b" * fault.size_bytes)
-        large = Answer(answer.status, answer.body, (*answer.headers, big))
-        await _finish(exchange, _head(large, len(answer.body)) + answer.body)
+        large = Response(response.status, response.body, (*response.headers, big))
+        await _finish(exchange, _head(large, len(response.body)) + response.body)
     elif isinstance(fault, Raw):
         exchange.status = None
         await _finish(exchange, fault.text.encode("latin-1"))
@@ -47,13 +47,13 @@ async def deliver(fault: Delivery, answer: Answer, exchange: Exchange) -> None:
         await _disconnect(fault, exchange)
 
 
-async def _oversized(fault: Oversized, answer: Answer, exchange: Exchange) -> None:
-    headers = answer.headers
-    missing = max(0, fault.size_bytes - len(answer.body))
+async def _oversized(fault: Oversized, response: Response, exchange: Exchange) -> None:
+    headers = response.headers
+    missing = max(0, fault.size_bytes - len(response.body))
     if fault.declared:
-        headers = (*headers, (b"content-length", b"%d" % (len(answer.body) + missing)))
-    await exchange.send(start_message(answer.status, headers))
-    for block in _padded(answer.body, missing):
+        headers = (*headers, (b"content-length", b"%d" % (len(response.body) + missing)))
+    await exchange.send(start_message(response.status, headers))
+    for block in _padded(response.body, missing):
         await exchange.send({"type": "http.response.body", "body": block, "more_body": True})
         if exchange.transport.is_closing():
             return
@@ -69,15 +69,15 @@ def _padded(body: bytes, missing: int) -> Iterator[bytes]:
     yield b" " * (missing % _BLOCK_BYTES)
 
 
-async def _gzip_bomb(fault: GzipBomb, answer: Answer) -> Answer:
-    missing = max(0, fault.size_bytes - len(answer.body))
+async def _gzip_bomb(fault: GzipBomb, response: Response) -> Response:
+    missing = max(0, fault.size_bytes - len(response.body))
     blanks, checksum = await asyncio.to_thread(_packed_blanks, missing)
     packer = zlib.compressobj(wbits=_RAW_DEFLATE)
-    packed = packer.compress(answer.body) + packer.flush()
-    total = (missing + len(answer.body)) & 0xFFFFFFFF
-    trailer = struct.pack("<II", zlib.crc32(answer.body, checksum), total)
+    packed = packer.compress(response.body) + packer.flush()
+    total = (missing + len(response.body)) & 0xFFFFFFFF
+    trailer = struct.pack("<II", zlib.crc32(response.body, checksum), total)
     bomb = b"".join([_GZIP_HEADER, *blanks, packed, trailer])
-    return Answer(answer.status, bomb, (*answer.headers, (b"content-encoding", b"gzip")))
+    return Response(response.status, bomb, (*response.headers, (b"content-encoding", b"gzip")))
 
 
 @lru_cache(maxsize=8)
@@ -100,8 +100,8 @@ def _packed_block(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
-async def _drip(fault: Drip, answer: Answer, exchange: Exchange) -> None:
-    head, body = _head(answer, len(answer.body)), answer.body
+async def _drip(fault: Drip, response: Response, exchange: Exchange) -> None:
+    head, body = _head(response, len(response.body)), response.body
     at_once, slowly = (head, body) if fault.kind == "drip" else (b"", head + body)
     exchange.transport.write(at_once)
     for start in range(0, len(slowly), fault.chunk_bytes):
@@ -111,10 +111,10 @@ async def _drip(fault: Drip, answer: Answer, exchange: Exchange) -> None:
     await _finish(exchange, b"")
 
 
-def _truncated(fault: Truncated, answer: Answer) -> bytes:
-    half = answer.body[: len(answer.body) // 2]
-    declared = len(answer.body) if fault.declared == "full" else len(half)
-    return _head(answer, declared) + half
+def _truncated(fault: Truncated, response: Response) -> bytes:
+    half = response.body[: len(response.body) // 2]
+    declared = len(response.body) if fault.declared == "full" else len(half)
+    return _head(response, declared) + half
 
 
 async def _disconnect(fault: Disconnect, exchange: Exchange) -> None:
@@ -134,8 +134,8 @@ async def _finish(exchange: Exchange, data: bytes) -> None:
     await exchange.client_left()
 
 
-def _head(answer: Answer, declared_length: int) -> bytes:
-    lines = [b"HTTP/1.1 %d %s" % (answer.status, reason_phrase(answer.status).encode())]
-    lines += [name + b": " + value for name, value in answer.headers]
+def _head(response: Response, declared_length: int) -> bytes:
+    lines = [b"HTTP/1.1 %d %s" % (response.status, reason_phrase(response.status).encode())]
+    lines += [name + b": " + value for name, value in response.headers]
     lines += [b"content-length: %d" % declared_length, b"connection: close"]
     return b"\r\n".join(lines) + b"\r\n\r\n"

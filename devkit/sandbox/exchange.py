@@ -1,4 +1,4 @@
-"""One request at Klarna's endpoints, from its arrival to the end of its answer."""
+"""One request at Klarna's endpoints, from its arrival to the end of its response."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.types import Message, Receive, Scope, Send
 
 from devkit.sandbox.accounts import Account
-from devkit.sandbox.answers import Answer
+from devkit.sandbox.responses import Response
 
 SESSION_COLLECTIONS = (
     "/hpp/v1/sessions/",
@@ -19,7 +19,7 @@ SESSION_COLLECTIONS = (
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and the means to answer it. `session_id` is empty where the path names none."""
+    """A request and the means to respond to it. `session_id` is empty where the path names none."""
 
     scope: Scope
     receive: Receive
@@ -47,14 +47,14 @@ class Exchange:
             raise RuntimeError(message)  # noqa: TRY004 - the wrong server, not a wrong argument
         return transport
 
-    async def write(self, answer: Answer) -> None:
-        """Send an answer through ASGI."""
-        self.status = answer.status
-        headers = answer.headers
-        if answer.status != HTTPStatus.NO_CONTENT:
-            headers = (*headers, (b"content-length", b"%d" % len(answer.body)))
-        await self.send(start_message(answer.status, headers))
-        await self.send({"type": "http.response.body", "body": answer.body})
+    async def write(self, response: Response) -> None:
+        """Send a response through ASGI."""
+        self.status = response.status
+        headers = response.headers
+        if response.status != HTTPStatus.NO_CONTENT:
+            headers = (*headers, (b"content-length", b"%d" % len(response.body)))
+        await self.send(start_message(response.status, headers))
+        await self.send({"type": "http.response.body", "body": response.body})
 
     async def body(self) -> bytes:
         """Return the request's body, read once; cut short if the client left."""

@@ -1,4 +1,4 @@
-"""Which faults are active and whom they meet next; plays none of them."""
+"""Which faults are active, and to which requests they apply; applies none of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from devkit.sandbox.faults import AnyFault
 
 @dataclass(slots=True)
 class ActiveFault:
-    """A fault in the book; `seen` counts requests in its scope and window, `hits` those it met."""
+    """A fault; `seen` counts requests in its scope and window, `hits` those it applied to."""
 
     fault_id: str
     fault: AnyFault
@@ -20,11 +20,11 @@ class ActiveFault:
 
     @property
     def spent(self) -> bool:
-        """Tell whether it has met as many requests as it was to meet."""
+        """Return whether it has applied to as many requests as it may."""
         return self.fault.times is not None and self.hits >= self.fault.times
 
-    def meets(self, method: str, now: float) -> bool:
-        """Count a request in scope; True if the fault meets it."""
+    def applies_to(self, method: str, now: float) -> bool:
+        """Count a request in scope; return whether the fault applies to it."""
         if self.spent or method not in self.fault.methods or now < self.starts_at:
             return False
         if self.ends_at is not None and now >= self.ends_at:
@@ -36,8 +36,8 @@ class ActiveFault:
         return True
 
 
-class FaultBook:
-    """Faults by scope, in the order they were added; a request may meet several."""
+class FaultRegistry:
+    """Faults by scope, in the order they were added; several may apply to one request."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, ActiveFault] = {}
@@ -47,26 +47,26 @@ class FaultBook:
         self._added = 0
 
     def add(self, fault: AnyFault, now: float) -> ActiveFault:
-        """Enter a fault; its window counts from `now`."""
+        """Add a fault; its window counts from `now`."""
         self._added += 1
         starts_at = now + fault.starts_in
         ends_at = None if fault.seconds is None else starts_at + fault.seconds
         active = ActiveFault(f"fault-{self._added}", fault, starts_at, ends_at)
         self._by_id[active.fault_id] = active
-        self._enter(active)
+        self._add_to_scope(active)
         return active
 
-    def meeting(
+    def matching(
         self, *, method: str, session_id: str, account: str | None, now: float
     ) -> list[AnyFault]:
-        """Return the faults this request meets, counting it at each in whose scope it is."""
+        """Return the faults that apply to this request; count it for each fault in scope."""
         if not self._by_id:
             return []
         scoped = self._in_scope(session_id, account)
         return [
             active.fault
             for active in scoped
-            if active.fault.account in {None, account} and active.meets(method, now)
+            if active.fault.account in {None, account} and active.applies_to(method, now)
         ]
 
     def clear(
@@ -76,7 +76,7 @@ class FaultBook:
         session_id: str | None = None,
         account: str | None = None,
     ) -> int:
-        """Take out the faults that match everything given (all, without any); return how many."""
+        """Remove the faults that match everything given (all, without any); return how many."""
         wanted = {"session_id": session_id, "account": account}
         leaving = [
             active
@@ -90,7 +90,7 @@ class FaultBook:
         return len(leaving)
 
     def listing(self) -> list[dict[str, Any]]:
-        """Return every fault not cleared, spent ones too, with what it has met."""
+        """Return every fault not cleared, spent ones too, with its counts."""
         return [
             {"fault_id": a.fault_id, "seen": a.seen, "hits": a.hits, "spent": a.spent}
             | a.fault.model_dump(mode="json")
@@ -103,7 +103,7 @@ class FaultBook:
             yield from self._by_account.get(account, ())
         yield from self._everywhere
 
-    def _enter(self, active: ActiveFault) -> None:
+    def _add_to_scope(self, active: ActiveFault) -> None:
         fault = active.fault
         if fault.session_id is not None:
             self._by_session.setdefault(fault.session_id, []).append(active)
@@ -115,4 +115,4 @@ class FaultBook:
     def _rebuild(self) -> None:
         self._by_session, self._by_account, self._everywhere = {}, {}, []
         for active in self._by_id.values():
-            self._enter(active)
+            self._add_to_scope(active)

@@ -1,4 +1,4 @@
-"""The faults that can be asked for, as data: scope, how often, when, and their parameters."""
+"""The kinds of fault, as data: scope, how often, when, and their parameters."""
 
 from typing import Annotated, Literal
 
@@ -9,11 +9,11 @@ StatusBody = Literal["auto", "klarna_json", "html", "abuse", "empty"]
 
 
 class Fault(BaseModel):
-    """Which requests a fault meets.
+    """Which requests a fault applies to.
 
-    Without `session_id` and `account` it meets every request to Klarna's endpoints whose method is
-    in `methods`. It lets `skip` of them pass, then meets `times` (or all). It is active from
-    `starts_in` seconds from now, for `seconds` (or until cleared), by the stand-in's clock.
+    Without `session_id` and `account` it applies to every request to Klarna's endpoints whose
+    method is in `methods`. It skips `skip` of them, then applies to `times` (or all). It is active
+    `starts_in` seconds from now, for `seconds` (or until cleared), by the mock server's clock.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,30 +28,30 @@ class Fault(BaseModel):
 
 
 class Wait(Fault):
-    """Comes before the answer. `fresh` computes the answer after the wait instead of before it."""
+    """A wait before the response. `fresh` computes the response after the wait, not before it."""
 
     fresh: bool = False
 
 
 class Delay(Wait):
-    """The answer comes `delay_seconds` late."""
+    """The response is sent `delay_seconds` late."""
 
     kind: Literal["delay"]
     delay_seconds: float = Field(ge=0)
 
 
 class Hold(Wait):
-    """The answer is held until the control API releases it."""
+    """The response is held until the control API releases it."""
 
     kind: Literal["hold"]
 
 
 class Replacement(Fault):
-    """Comes instead of the answer: the endpoint is not reached, nothing changes."""
+    """Replaces the response: the endpoint is not reached, nothing changes."""
 
 
 class Status(Replacement):
-    """An error answer; `auto` gives the body recorded for that status code."""
+    """An error response; `auto` gives the body recorded for that status code."""
 
     kind: Literal["status"]
     code: int = Field(ge=400, le=599)
@@ -69,7 +69,7 @@ class Redirect(Replacement):
 
 
 class Exact(Replacement):
-    """An answer given whole: `body` as text, `headers` as pairs."""
+    """A complete response: `body` as text, `headers` as pairs."""
 
     kind: Literal["exact"]
     code: int = Field(default=200, ge=200, le=599)
@@ -77,11 +77,11 @@ class Exact(Replacement):
     headers: list[tuple[str, str]] = Field(default_factory=list)
 
 
-class Rewrite(Fault):
-    """Changes the answer that would have come."""
+class ResponseEdit(Fault):
+    """Changes the response of the endpoint."""
 
 
-class Edit(Rewrite):
+class Edit(ResponseEdit):
     """Sets and drops fields of the JSON body, adds headers (repeated names are kept)."""
 
     kind: Literal["edit"]
@@ -90,7 +90,7 @@ class Edit(Rewrite):
     headers: list[tuple[str, str]] = Field(default_factory=list)
 
 
-class Malformed(Rewrite):
+class Malformed(ResponseEdit):
     """A body that is wrong in one known way."""
 
     kind: Literal[
@@ -98,14 +98,14 @@ class Malformed(Rewrite):
     ]
 
 
-class UnknownStatus(Rewrite):
-    """A status no document names."""
+class UnknownStatus(ResponseEdit):
+    """A status that no document names."""
 
     kind: Literal["unknown_status"]
     status: str = "UNHEARD_OF"
 
 
-class Stale(Rewrite):
+class Stale(ResponseEdit):
     """An `updated_at` that lies `age_seconds` before the true one, with `status` if given."""
 
     kind: Literal["stale"]
@@ -113,7 +113,7 @@ class Stale(Rewrite):
     status: str | None = None
 
 
-class SetCookie(Rewrite):
+class SetCookie(ResponseEdit):
     """A cookie the reader must not send back."""
 
     kind: Literal["set_cookie"]
@@ -121,7 +121,7 @@ class SetCookie(Rewrite):
 
 
 class Delivery(Fault):
-    """Changes how the answer goes over the wire."""
+    """Changes how the response is sent."""
 
 
 class Drip(Delivery):
@@ -140,7 +140,7 @@ class Truncated(Delivery):
 
 
 class Oversized(Delivery):
-    """The true JSON, padded with blanks to `size_bytes`; chunked unless its length is declared."""
+    """The correct JSON, padded with blanks to `size_bytes`; chunked unless `declared`."""
 
     kind: Literal["oversized"]
     size_bytes: int = Field(default=300 * 1024, ge=1)
@@ -148,28 +148,28 @@ class Oversized(Delivery):
 
 
 class GzipBomb(Delivery):
-    """The true JSON, padded with blanks to `size_bytes` and gzipped, whatever was accepted."""
+    """The correct JSON, padded with blanks to `size_bytes` and gzipped, whatever was accepted."""
 
     kind: Literal["gzip_bomb"]
     size_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
 
 
 class BigHeaders(Delivery):
-    """A good answer with one header of `size_bytes`."""
+    """A correct response with one header of `size_bytes`."""
 
     kind: Literal["big_headers"]
     size_bytes: int = Field(default=64 * 1024, ge=1)
 
 
 class Raw(Delivery):
-    """These characters (latin-1) as bytes on the socket instead of an answer, then a close."""
+    """These characters (latin-1) as bytes on the socket instead of a response, then a close."""
 
     kind: Literal["raw"]
     text: str
 
 
 class Disconnect(Delivery):
-    """The connection ends before an answer: `reset` with a TCP RST, `close` in good order."""
+    """The connection ends before a response: `reset` with a TCP RST, `close` in order."""
 
     kind: Literal["reset", "close"]
 

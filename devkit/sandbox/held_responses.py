@@ -10,28 +10,28 @@ from devkit.sandbox.traffic import Changes
 
 
 @dataclass(slots=True)
-class HeldReply:
-    """One held reply; it goes out when `released` is set."""
+class HeldResponse:
+    """One held response; it goes out when `released` is set."""
 
     exchange: Exchange
     released: asyncio.Event
     since: float
 
 
-class HeldReplies:
-    """The held replies, oldest first. A client that leaves takes its reply out."""
+class HeldResponses:
+    """The held responses, oldest first. A client that leaves takes its response out."""
 
     def __init__(self, changes: Changes) -> None:
-        self._held: dict[int, HeldReply] = {}
+        self._held: dict[int, HeldResponse] = {}
         self._changes = changes
 
     async def hold(self, exchange: Exchange) -> bool:
         """Wait for the release; False if the client left before it."""
-        reply = HeldReply(exchange, asyncio.Event(), clock.monotonic())
-        self._held[exchange.number] = reply
+        response = HeldResponse(exchange, asyncio.Event(), clock.monotonic())
+        self._held[exchange.number] = response
         self._changes.announce()
         try:
-            return await _released_first(reply)
+            return await _released_first(response)
         finally:
             self._held.pop(exchange.number, None)
             self._changes.announce()
@@ -46,33 +46,33 @@ class HeldReplies:
     ) -> int:
         """Release the oldest `count` (or all) that match what is given; return how many."""
         matching = self._matching(hold_id, session_id, account)[:count]
-        for reply in matching:
-            reply.released.set()
-            del self._held[reply.exchange.number]
+        for response in matching:
+            response.released.set()
+            del self._held[response.exchange.number]
         return len(matching)
 
     def listing(self, *, session_id: str | None = None, account: str | None = None) -> list[Any]:
-        """Return the held replies, oldest first; `hold_id` is the number of the request."""
+        """Return the held responses, oldest first; `hold_id` is the number of the request."""
         return [
             {
-                "hold_id": reply.exchange.number,
-                "session_id": reply.exchange.session_id or None,
-                "method": reply.exchange.method,
-                "path": reply.exchange.path,
-                "held_seconds": clock.monotonic() - reply.since,
+                "hold_id": response.exchange.number,
+                "session_id": response.exchange.session_id or None,
+                "method": response.exchange.method,
+                "path": response.exchange.path,
+                "held_seconds": clock.monotonic() - response.since,
             }
-            for reply in self._matching(None, session_id, account)
+            for response in self._matching(None, session_id, account)
         ]
 
     def _matching(
         self, hold_id: int | None, session_id: str | None, account: str | None
-    ) -> list[HeldReply]:
+    ) -> list[HeldResponse]:
         return [
-            reply
-            for number, reply in self._held.items()
+            response
+            for number, response in self._held.items()
             if hold_id in {None, number}
-            and session_id in {None, reply.exchange.session_id}
-            and (account is None or _is_of(reply.exchange, account))
+            and session_id in {None, response.exchange.session_id}
+            and (account is None or _is_of(response.exchange, account))
         ]
 
 
@@ -80,12 +80,12 @@ def _is_of(exchange: Exchange, account: str) -> bool:
     return exchange.account is not None and exchange.account.name == account
 
 
-async def _released_first(reply: HeldReply) -> bool:
-    left = asyncio.ensure_future(reply.exchange.client_left())
-    released = asyncio.ensure_future(reply.released.wait())
+async def _released_first(response: HeldResponse) -> bool:
+    left = asyncio.ensure_future(response.exchange.client_left())
+    released = asyncio.ensure_future(response.released.wait())
     try:
         await asyncio.wait({left, released}, return_when=asyncio.FIRST_COMPLETED)
-        return reply.released.is_set()
+        return response.released.is_set()
     finally:
         left.cancel()
         released.cancel()

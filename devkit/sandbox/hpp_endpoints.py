@@ -3,8 +3,8 @@
 import json
 from typing import Any, get_args
 
-from devkit.sandbox.answers import JSON_TYPE, Answer, json_answer, klarna_error
 from devkit.sandbox.exchange import Exchange
+from devkit.sandbox.responses import JSON_TYPE, Response, json_response, klarna_error
 from devkit.sandbox.scripts import PlaceOrderMode, StatusChange
 from devkit.sandbox.sessions import ScriptedSession
 from devkit.sandbox.state import Sandbox
@@ -14,7 +14,7 @@ FINAL_STATUSES = frozenset({COMPLETED, "CANCELLED", "DISABLED"})
 """Klarna docs, hosted payment page: tracking session status, column "Final"."""
 
 
-def session(sandbox: Sandbox, exchange: Exchange, session_id: str) -> Answer:
+def session(sandbox: Sandbox, exchange: Exchange, session_id: str) -> Response:
     """Read or delete one session."""
     if exchange.method not in {"GET", "DELETE"}:
         return klarna_error(405, exchange.correlation_id)
@@ -23,18 +23,18 @@ def session(sandbox: Sandbox, exchange: Exchange, session_id: str) -> Answer:
     if found is None:
         return klarna_error(404, exchange.correlation_id)
     if exchange.method == "GET":
-        return read_answer(sandbox, found)
+        return read_response(sandbox, found)
     return _delete(sandbox, exchange, found)
 
 
-def read_answer(sandbox: Sandbox, found: ScriptedSession) -> Answer:
+def read_response(sandbox: Sandbox, found: ScriptedSession) -> Response:
     """Return a read with what the session's script shows now."""
     found.reads += 1
-    return Answer(200, found.body_at(sandbox.clock.now()), (JSON_TYPE,))
+    return Response(200, found.body_at(sandbox.clock.now()), (JSON_TYPE,))
 
 
-async def sessions(sandbox: Sandbox, exchange: Exchange) -> Answer:
-    """Create a session; its life follows the script set for new sessions."""
+async def sessions(sandbox: Sandbox, exchange: Exchange) -> Response:
+    """Create a session by the script for new sessions."""
     if exchange.method != "POST":
         return klarna_error(405, exchange.correlation_id)
     request = json_object(await exchange.body())
@@ -44,7 +44,7 @@ async def sessions(sandbox: Sandbox, exchange: Exchange) -> Answer:
     mode = request.get("options", {}).get("place_order_mode", "NONE")
     changes = {"kind": "hpp", "session_id": None, "place_order_mode": mode}
     created = create_for(sandbox, exchange, changes)
-    return json_answer(201, creation_response(created, exchange.origin()))
+    return json_response(201, creation_response(created, exchange.origin()))
 
 
 def create_for(sandbox: Sandbox, exchange: Exchange, changes: dict[str, object]) -> ScriptedSession:
@@ -89,7 +89,7 @@ def _wrong(request: dict[str, Any]) -> str | None:
     return None
 
 
-def _delete(sandbox: Sandbox, exchange: Exchange, found: ScriptedSession) -> Answer:
+def _delete(sandbox: Sandbox, exchange: Exchange, found: ScriptedSession) -> Response:
     """Disable a session.
 
     Klarna docs, hosted payment page: delete session: 204, or 400 when it is already completed.
@@ -100,4 +100,4 @@ def _delete(sandbox: Sandbox, exchange: Exchange, found: ScriptedSession) -> Ans
         return klarna_error(400, exchange.correlation_id, message="Session is already completed.")
     if status not in FINAL_STATUSES:
         sandbox.change_status(found, StatusChange(status="DISABLED"))
-    return Answer(204)
+    return Response(204)

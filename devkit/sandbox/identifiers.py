@@ -1,4 +1,4 @@
-"""Ids the stand-in makes up; the same seed gives the same ids in the same order."""
+"""Generated ids; the same seed gives the same ids in the same order."""
 
 import base64
 import json

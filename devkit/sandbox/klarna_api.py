@@ -1,51 +1,51 @@
-"""Klarna's endpoints: credentials, limits, faults, and who answers what. Keeps no state of its own.
+"""Klarna's endpoints: credentials, limits, faults and routing. The state is in `Sandbox`.
 
-The way of a plain read is kept short on purpose: benchmarks read here thousands of times a second.
+A plain read runs little code: tests read here thousands of times a second.
 """
 
 from starlette.types import Receive, Scope, Send
 
 from devkit.sandbox import clock, hpp_endpoints, kp_endpoints
-from devkit.sandbox.answers import Answer, Header, html_page, klarna_error, rate_limited
 from devkit.sandbox.exchange import Exchange, authorization_in, session_id_in
-from devkit.sandbox.fault_effects import play
+from devkit.sandbox.fault_effects import apply_faults
 from devkit.sandbox.faults import AnyFault
+from devkit.sandbox.responses import Header, Response, html_page, klarna_error, rate_limited
 from devkit.sandbox.state import Sandbox
 
 
 class KlarnaApi:
-    """An ASGI application that answers as Klarna would, or the shop system a path belongs to."""
+    """An ASGI application that responds as Klarna, or as the shop system a path belongs to."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._arrived = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Return one request, with the faults it meets."""
+        """Respond to one request, with its faults."""
         exchange = self._open(scope, receive, send)
         self._sandbox.traffic.open(exchange)
         try:
             faults = self._faults(exchange)
             if faults:
-                await play(faults, exchange, self._sandbox.held, self.answer)
+                await apply_faults(faults, exchange, self._sandbox.held, self.respond)
             else:
-                await exchange.write(await self.answer(exchange))
+                await exchange.write(await self.respond(exchange))
         finally:
             self._sandbox.traffic.close(exchange)
 
-    async def answer(self, exchange: Exchange) -> Answer:
-        """Return what Klarna would answer, headers included."""
+    async def respond(self, exchange: Exchange) -> Response:
+        """Return Klarna's response, headers included."""
         account = exchange.account
         if self._sandbox.shops.account_of(exchange.path) is not None:
-            return await self._sandbox.shops.answer(exchange)
+            return await self._sandbox.shops.respond(exchange)
         if account is None:
             return html_page(401)
         if not account.admit():
             return rate_limited()
-        answer = await _endpoint(self._sandbox, exchange)
+        response = await _endpoint(self._sandbox, exchange)
         correlation: Header = (b"klarna-correlation-id", exchange.correlation_id.encode())
-        headers = (*answer.headers, correlation, *account.limit_headers())
-        return Answer(answer.status, answer.body, headers)
+        headers = (*response.headers, correlation, *account.limit_headers())
+        return Response(response.status, response.body, headers)
 
     def _open(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         self._arrived += 1
@@ -65,7 +65,7 @@ class KlarnaApi:
         )
 
     def _faults(self, exchange: Exchange) -> list[AnyFault]:
-        faults = self._sandbox.faults.meeting(
+        faults = self._sandbox.faults.matching(
             method=exchange.method,
             session_id=exchange.session_id,
             account=exchange.account.name if exchange.account else None,
@@ -75,7 +75,7 @@ class KlarnaApi:
         return faults
 
 
-async def _endpoint(sandbox: Sandbox, exchange: Exchange) -> Answer:
+async def _endpoint(sandbox: Sandbox, exchange: Exchange) -> Response:
     match exchange.path.strip("/").split("/"):
         case ["hpp", "v1", "sessions", session_id]:
             return hpp_endpoints.session(sandbox, exchange, session_id)

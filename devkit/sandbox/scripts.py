@@ -1,4 +1,4 @@
-"""What a scripted session looks like on the control API; validates, holds no state."""
+"""Scripts of sessions, as the control API takes them."""
 
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -34,10 +34,10 @@ SessionId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/?#\
 
 
 class Change(BaseModel):
-    """One status and what its answer carries.
+    """One status and what its response carries.
 
     `updated_at` is a verbatim time, or seconds relative to the moment the status is set.
-    `body` replaces the whole answer; `extra` adds fields and `omit` drops some.
+    `body` replaces the whole response; `extra` adds fields and `omit` drops some.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,7 +76,7 @@ class StatusChange(Change):
 
 
 class SessionScript(BaseModel):
-    """A session with its whole life.
+    """A session and its statuses over time.
 
     Durations are seconds. `started_ago` puts the creation into the past. `carries` overrides what
     COMPLETED carries by `place_order_mode`. `after_expiry` says what a read past `expires_at` gets,

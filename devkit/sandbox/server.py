@@ -1,4 +1,4 @@
-"""The stand-in as a subprocess on a free port, and what else a test needs to use it."""
+"""The mock Klarna server as a subprocess on a free port, with its client."""
 
 import socket
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from devkit.processes import ChildProcess
 from devkit.sandbox.accounts import (
     DEFAULT_PASSWORD,
     DEFAULT_REQUESTS_PER_SECOND,
@@ -33,10 +34,10 @@ class SandboxServer:
     """Runs `python -m devkit.sandbox` while the context is open.
 
     The child listens on a socket this process opened, so there is no race for the port, and it ends
-    when its standard input does: however this process dies, no stand-in is left behind. (The
+    when its standard input does: however this process dies, no mock server is left behind. (The
     kernel's parent-death signal would also fire when merely the starting thread ends.)
 
-    `requests_per_second` is the default account's limit, 0 for none. The default account answers to
+    `requests_per_second` is the default account's limit, 0 for none. Its credentials are
     `DEFAULT_USERNAME` and `DEFAULT_PASSWORD`.
     """
 
@@ -59,7 +60,7 @@ class SandboxServer:
             "--keyfile": keyfile,
         }
         self._scheme = "http" if certfile is None else "https"
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: ChildProcess | None = None
         self._client: SandboxClient | None = None
 
     def __enter__(self) -> Self:
@@ -75,7 +76,7 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """The stand-in's origin, such as `http://127.0.0.1:40123`; stays after a restart."""
+        """The mock server's origin, such as `http://127.0.0.1:40123`; stays after a restart."""
         return f"{self._scheme}://127.0.0.1:{self._port}"
 
     @property
@@ -108,31 +109,18 @@ class SandboxServer:
         return self
 
     def stop(self) -> None:
-        """End the stand-in at once, with whatever it holds; it has nothing to save."""
+        """Stop the server at once; it has nothing to save."""
         child, self._child = self._child, None
         client, self._client = self._client, None
         if client is not None:
             client.close()
         if child is not None:
-            _end(child)
+            child.stop(within=STOP_TIMEOUT_SECONDS)
 
-    def _spawn(self, listener_fd: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, listener_fd: int) -> ChildProcess:
         given = [(name, value) for name, value in self._options.items() if value is not None]
         options = [text for name, value in given for text in (name, str(value))]
         command = [sys.executable, "-m", "devkit.sandbox", "--listener-fd", str(listener_fd)]
-        return subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [*command, *options],
-            stdin=subprocess.PIPE,
-            pass_fds=[listener_fd],
-            start_new_session=True,  # Ctrl-C is for its parent, which then ends it in its order
-        )
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.stdin is not None:
-        child.stdin.close()
-    try:
-        child.wait(STOP_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+        return ChildProcess(
+            [*command, *options], stdin=subprocess.PIPE, pass_fds=[listener_fd]
+        ).start()

@@ -1,4 +1,4 @@
-"""Runs the stand-in under uvicorn in this process, until it is told to stop."""
+"""Runs the mock server under uvicorn in this process."""
 
 import asyncio
 import atexit
@@ -29,7 +29,7 @@ BACKLOG = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the stand-in is set up. `requests_per_second` is the default account's limit."""
+    """How the mock server is set up. `requests_per_second` is the default account's limit."""
 
     accounts: tuple[Account, ...] = ()
     seed: int | None = None
@@ -42,7 +42,7 @@ class Options:
 class ConnectionAwareProtocol(HttpProtocol):
     """uvicorn's HTTP protocol that lets the application reach the connection itself.
 
-    Resets, torn bodies and malformed heads cannot be said in ASGI.
+    ASGI cannot express resets, truncated bodies and malformed heads.
     """
 
     def connection_made(  # type: ignore[override]  # uvicorn narrows it as well
@@ -62,7 +62,7 @@ def serve(
 ) -> None:
     """Serve until SIGINT (raised again as KeyboardInterrupt) or SIGTERM.
 
-    `listening` is told the origin once connections are taken; port 0 means any free one.
+    `listening` is called with the origin once the socket listens; port 0 means any free one.
 
     Raises:
         OSError: The address cannot be listened on.

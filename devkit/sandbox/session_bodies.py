@@ -1,4 +1,4 @@
-"""The JSON a read of a session gets; pure."""
+"""The JSON body of a read; pure."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from devkit.sandbox.scripts import Carries, Change, SessionScript
 from devkit.sandbox.timestamps import klarna_timestamp
 
 AUTHORIZED = "authorized"
-"""Word of the scripts for a KP session that is `incomplete` with an authorization token."""
+"""Status in scripts for a KP session that is `incomplete` with an authorization token."""
 
 PERSONAL_DATA: dict[str, JsonValue] = {
     "billing_address": {
@@ -27,7 +27,7 @@ PERSONAL_DATA: dict[str, JsonValue] = {
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What a session was given at its creation and shows in its answers."""
+    """Ids and tokens that a session gets at its creation and shows in its responses."""
 
     session_id: str
     expires_at: str
@@ -37,8 +37,8 @@ class Grants:
     client_token: str
 
 
-def answer_body(script: SessionScript, grants: Grants, change: Change, at: float) -> JsonValue:
-    """Return the body that shows `change`, which took hold at `at` (seconds since the epoch)."""
+def response_body(script: SessionScript, grants: Grants, change: Change, at: float) -> JsonValue:
+    """Return the body that shows `change`, which took effect at `at` (seconds since the epoch)."""
     if change.body is not None:
         return change.body
     if script.kind == "hpp":
@@ -52,7 +52,7 @@ def answer_body(script: SessionScript, grants: Grants, change: Change, at: float
 
 
 def carried(script: SessionScript, change: Change) -> Carries:
-    """Tell what an answer with this status carries.
+    """Return what a response with this status carries.
 
     Source: Klarna docs, hosted payment page: `place_order_mode` NONE gives a token with COMPLETED,
     PLACE_ORDER and CAPTURE_ORDER give an order.

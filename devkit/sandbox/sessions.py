@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from devkit.sandbox.answers import json_bytes
 from devkit.sandbox.identifiers import Identifiers
+from devkit.sandbox.responses import json_bytes
 from devkit.sandbox.scripts import Change, SessionScript, StatusChange
-from devkit.sandbox.session_bodies import Grants, answer_body
+from devkit.sandbox.session_bodies import Grants, response_body
 from devkit.sandbox.timestamps import epoch_seconds, klarna_timestamp
 
 HPP_LIFETIME_SECONDS = 47 * 3600.0
@@ -41,11 +41,11 @@ class ScriptedSession:
         return self.history[self._index_at(now)]
 
     def body_at(self, now: float) -> bytes:
-        """Return the JSON a read at `now` gets; written once per status, so reads stay light."""
+        """Return the JSON a read at `now` gets; encoded once per status: reads are cheap."""
         index = self._index_at(now)
         if self._written is None or self._written[0] != index:
             moment = self.history[index]
-            body = answer_body(self.script, self.grants, moment.change, moment.at)
+            body = response_body(self.script, self.grants, moment.change, moment.at)
             self._written = (index, json_bytes(body))
         return self._written[1]
 
@@ -57,7 +57,7 @@ class ScriptedSession:
         self._written = None
 
     def gone_at(self, now: float) -> bool:
-        """Tell whether a read at `now` finds nothing because the session has expired."""
+        """Return whether a read at `now` finds nothing because the session has expired."""
         return self.script.after_expiry == "not_found" and now >= self.expires_at
 
     def _index_at(self, now: float) -> int:

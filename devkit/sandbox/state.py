@@ -1,4 +1,4 @@
-"""All the stand-in remembers: sessions, tokens, accounts, faults, traffic; speaks no HTTP."""
+"""The mock server's state: sessions, tokens, accounts, faults, traffic. No HTTP."""
 
 from devkit.sandbox.accounts import (
     DEFAULT_ACCOUNT,
@@ -10,8 +10,8 @@ from devkit.sandbox.accounts import (
 )
 from devkit.sandbox.authorizations import Authorizations
 from devkit.sandbox.clock import SandboxClock
-from devkit.sandbox.fault_registry import FaultBook
-from devkit.sandbox.held_responses import HeldReplies
+from devkit.sandbox.fault_registry import FaultRegistry
+from devkit.sandbox.held_responses import HeldResponses
 from devkit.sandbox.identifiers import Identifiers
 from devkit.sandbox.scripts import SessionScript, StatusChange
 from devkit.sandbox.sessions import ScriptedSession, new_session
@@ -28,7 +28,7 @@ class DuplicateSessionError(ValueError):
 
 
 class Sandbox:
-    """The stand-in's whole state, in memory only."""
+    """The whole state, in memory only."""
 
     def __init__(
         self,
@@ -42,26 +42,26 @@ class Sandbox:
         self.clock = SandboxClock()
         self.accounts = Accounts(accounts or (default_account(requests_per_second),))
         self.traffic = Traffic(log_size)
-        self.held = HeldReplies(self.traffic.changes)
-        self.forget()
+        self.held = HeldResponses(self.traffic.changes)
+        self.reset()
 
-    def forget(self) -> None:
-        """Drop sessions, faults, log and clock shift, release what is held; keep the accounts."""
+    def reset(self) -> None:
+        """Delete sessions, faults, log and clock shift; release held responses."""
         self.held.release()
         self.ids = Identifiers(self._seed)
         self.sessions: dict[str, ScriptedSession] = {}
         self.authorizations = Authorizations()
-        self.faults = FaultBook()
+        self.faults = FaultRegistry()
         self.shops = ShopSystems(self)
         self.new_session_script = SessionScript()
         self.traffic.clear()
         self.clock.offset_seconds = 0.0
 
     def create(self, script: SessionScript) -> ScriptedSession:
-        """Begin a session's life now.
+        """Create a session that starts now.
 
         Raises:
-            DuplicateSessionError: Its id is taken.
+            DuplicateSessionError: Its id is in use.
         """
         now = self.clock.now()
         session = new_session(script, self.ids, now)
@@ -78,8 +78,25 @@ class Sandbox:
         session.change_status(change, self.clock.now())
         self.authorizations.register(session)
 
+    def use_token(self, token: str, *, account: str) -> ScriptedSession | int:
+        """Place an order with a token: its session, or the status code of the refusal."""
+        placed = self.authorizations.place_order(token, account=account, now=self.clock.now())
+        if isinstance(placed, ScriptedSession) and placed.script.kind == "kp":
+            self.change_status(placed, StatusChange(status="complete"))
+        return placed
+
+    def place_order(self, session_id: str, token: str) -> int | str:
+        """Place an order as a shop system does: its id, or the status code of the refusal."""
+        session = self.sessions.get(session_id)
+        if session is None:
+            return 404
+        placed = self.use_token(token, account=session.script.account)
+        if isinstance(placed, int):
+            return placed
+        return placed.grants.order_id if placed is session else 404
+
     def find(self, session_id: str, *, kind: str, account: str) -> ScriptedSession | None:
-        """Return what a read of this account finds now: None for unknown, foreign and gone ones.
+        """Return what a read by this account finds now; None if it finds nothing.
 
         Klarna docs, hosted payment page: one 404 stands for expired and for not found.
         """
@@ -90,5 +107,5 @@ class Sandbox:
 
 
 def default_account(requests_per_second: int = DEFAULT_REQUESTS_PER_SECOND) -> Account:
-    """Return the account there is when none is given."""
+    """Return the account of a server that is given none."""
     return Account(DEFAULT_ACCOUNT, DEFAULT_USERNAME, DEFAULT_PASSWORD, requests_per_second)

@@ -1,4 +1,4 @@
-"""Times the way Klarna writes them; no clock is read here."""
+"""Times in Klarna's format; no clock is read here."""
 
 from datetime import UTC, datetime
 

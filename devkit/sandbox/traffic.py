@@ -1,4 +1,4 @@
-"""What was asked of Klarna's endpoints: a bounded log, counters, and waiting for either."""
+"""Requests to Klarna's endpoints: a bounded log, counters, and waiting for changes."""
 
 import asyncio
 from collections import Counter, deque
@@ -16,7 +16,7 @@ DEFAULT_LOG_SIZE = 10_000
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """One request as it arrived, and how it ended; keeps nothing of the connection alive."""
+    """One request as it arrived, and how it ended; holds no reference to the connection."""
 
     number: int
     method: str
@@ -35,13 +35,13 @@ class LoggedRequest:
 
 
 class Changes:
-    """Lets the control API wait for a fact instead of asking again and again."""
+    """Lets the control API wait for a change."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def announce(self) -> None:
-        """Wake who waits; costs nothing when nobody does."""
+        """Wake all who wait."""
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
@@ -70,7 +70,7 @@ class Traffic:
         self._accounts: Counter[str] = Counter()
 
     def clear(self) -> None:
-        """Forget the past; requests under way stay counted as in flight."""
+        """Clear log and counters; open requests stay counted as in flight."""
         self._log.clear()
         self.requests = 0
         self.max_in_flight = len(self._open)
@@ -83,7 +83,7 @@ class Traffic:
         self._log = deque(self._log, maxlen=log_size)
 
     def open(self, exchange: Exchange) -> None:
-        """Take down an arrival."""
+        """Record an arrival."""
         self.requests += 1
         in_flight = len(self._open) + 1
         self.max_in_flight = max(self.max_in_flight, in_flight)
@@ -94,13 +94,13 @@ class Traffic:
         self.changes.announce()
 
     def note_faults(self, exchange: Exchange, faults: Sequence[AnyFault]) -> None:
-        """Take down which faults a request meets."""
+        """Record the faults of a request."""
         logged = self._open[exchange.number]
         if logged is not None:
             logged.faults = tuple(fault.kind for fault in faults)
 
     def close(self, exchange: Exchange) -> None:
-        """Take down the end of an answer."""
+        """Record the end of a response."""
         logged = self._open.pop(exchange.number, None)
         if logged is not None:
             logged.finished = clock.monotonic()
@@ -110,7 +110,7 @@ class Traffic:
         self.changes.announce()
 
     def counters(self) -> dict[str, Any]:
-        """Return counts of requests by status ("none": no answer) and by account ("unknown")."""
+        """Return counts of requests by status ("none": no response) and by account ("unknown")."""
         return {
             "requests": self.requests,
             "in_flight": len(self._open),

@@ -1,4 +1,4 @@
-"""Polling replayed on traces of payment sessions: to compare, tune and calibrate policies.
+"""Replays polling on traces of payment sessions, to compare, tune and calibrate policies.
 
 Nothing here runs in a worker or beat process.
 """

@@ -1,4 +1,4 @@
-"""The schedules that are compared: the worker's own, and what others would write."""
+"""The schedules that are compared: the worker's own, and common alternatives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_INTERVAL = 2400.0
 
 
 def by_policy(policy: PollPolicy) -> Schedule:
-    """The worker's own, by its very `next_poll_at`."""
+    """Return the worker's own schedule, which calls its `next_poll_at`."""
     limits = PollLimits(policy=policy)
 
     def schedule(read: Read) -> datetime:
@@ -31,7 +31,7 @@ def by_policy(policy: PollPolicy) -> Schedule:
 
 
 def blind(policy: PollPolicy) -> Schedule:
-    """The same law, of the session's age alone: it does not look at the status."""
+    """Return the same schedule by the session's age alone, whatever its status."""
     aware = by_policy(policy)
 
     def schedule(read: Read) -> datetime:
@@ -41,13 +41,13 @@ def blind(policy: PollPolicy) -> Schedule:
 
 
 def fixed(pace: float) -> Schedule:
-    """Every half hour divided by `pace`, never rarer than every 40 minutes."""
+    """Return a fixed interval: half an hour divided by `pace`, 40 minutes at most."""
     interval = min(1800 / pace, LONGEST_INTERVAL)
     return exponential(1.0, interval, interval)
 
 
 def exponential(factor: float, first: float, longest: float) -> Schedule:
-    """`first` seconds after the first read, then `factor` times as long each, up to `longest`."""
+    """Return intervals of `first` seconds, each `factor` times the one before, up to `longest`."""
 
     def schedule(read: Read) -> datetime:
         spread = 1 - JITTER_SHARE + 2 * JITTER_SHARE * read.jitter
@@ -58,9 +58,9 @@ def exponential(factor: float, first: float, longest: float) -> Schedule:
 
 
 def exponential_at(factor: float, pace: float) -> Schedule:
-    """From 5 s up to half an hour divided by `pace`.
+    """Return intervals from 5 s up to half an hour divided by `pace`.
 
-    Where that is more than the 40 minutes that none may exceed: up to these, from more than 5 s.
+    If that is more than 40 minutes: up to 40 minutes, and from more than 5 s.
     """
     slowness = 1800 / pace
     first = FIRST_INTERVAL * max(1.0, slowness / LONGEST_INTERVAL)

@@ -1,4 +1,4 @@
-"""A policy beside what others would write, each tuned to as many requests, on the same traces."""
+"""Compares a policy with other schedules, each tuned to the same number of requests."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from devkit.simulation.tuning import tuned
 from worker.domain.policy import ANY_STATUS, PollPolicy
 
 SOON_SECONDS = 10.0
-# By name: schedules with one parameter, about 1, and the greater the more requests.
+# By name: schedules with one parameter, about 1; a greater one takes more requests.
 Families = dict[str, Callable[[float], Schedule]]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One schedule at one number of requests, and what it made of the traces."""
+    """One schedule at one number of requests, and its replay."""
 
     schedule: str
     wanted: float
     made: Replay
 
     def figures(self) -> dict[str, object]:
-        """By name, as they are printed; delays in seconds from the final status to its read."""
+        """Return the printed figures by name; delays are seconds from final status to read."""
         return {
             "schedule": self.schedule,
             "requests_per_session": self.made.requests_per_session,
@@ -43,14 +43,14 @@ class Row:
 def compare(
     families: Families, traces: Sequence[Trace], requests: Sequence[float]
 ) -> Iterator[Row]:
-    """Yield a row for each number of requests and each family, as they are done."""
+    """Yield a row for each number of requests and each family."""
     for wanted in requests:
         for name, family in families.items():
             yield Row(name, wanted, tuned(family, wanted, traces))
 
 
 def families(policy: PollPolicy, traces: Sequence[Trace]) -> Families:
-    """Return the policy's family and those it is compared with; the blind one fits the traces."""
+    """Return the policy's family and the others; the blind one is fitted to the traces."""
     return {
         f"policy {policy.name}": partial(_scaled, by_policy, policy),
         "√hazard, blind to status": partial(_scaled, blind, blind_policy(policy, traces)),
@@ -62,10 +62,10 @@ def families(policy: PollPolicy, traces: Sequence[Trace]) -> Families:
 
 
 def blind_policy(policy: PollPolicy, traces: Sequence[Trace]) -> PollPolicy:
-    """Return the policy's like with one curve for every status: how fast the traces become final.
+    """Return a policy with one curve for every status: the rate at which the traces become final.
 
-    Of their age since creation, that is: the sessions that ended in each bin over the time spent in
-    it, with its neighbours'.
+    By age since creation: the sessions that ended in each bin, divided by the time spent in it,
+    smoothed over neighbouring bins.
     """
     edges = (*policy.ages, float("inf"))
     ended = [0.02] * len(policy.ages)
@@ -74,8 +74,8 @@ def blind_policy(policy: PollPolicy, traces: Sequence[Trace]) -> PollPolicy:
         until = trace.lifetime if trace.final_at is None else trace.final_at
         last = bisect_right(policy.ages, until) - 1
         ended[last] += trace.final_at is not None
-        for place in range(last + 1):
-            spent[place] += min(until, edges[place + 1]) - edges[place]
+        for index in range(last + 1):
+            spent[index] += min(until, edges[index + 1]) - edges[index]
     raw = [events / time for events, time in zip(ended, spent, strict=True)]
     padded = [raw[0], *raw, raw[-1]]
     curve = tuple((padded[i] + 2 * padded[i + 1] + padded[i + 2]) / 4 for i in range(len(raw)))

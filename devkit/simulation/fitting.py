@@ -1,4 +1,4 @@
-"""A policy fitted to what was seen of payment sessions, shrunk to another where that is little."""
+"""Fits a policy to recorded payment sessions; shrinks it to a prior where data are few."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from devkit.simulation.traces import Trace, evenly, is_final
 from devkit.simulation.tuning import MOST_REQUESTS, calibrate
 from worker.domain.policy import ANY_STATUS, PollPolicy
 
-# The prior weighs as much as this many changes in each bin: with ten seen there, or to be expected
-# by it, the data count five sixths.
+# The prior weighs as much as this many changes in each bin: with ten seen there, or
+# expected by the prior, the data count five sixths.
 PRIOR_CHANGES = 2.0
-# Replayed for the calibration, which takes seconds; how they differ from all is reckoned with.
+# Traces replayed for the calibration; the result is scaled to all traces.
 _REPLAYED = 200
 _ROUNDS = 3
 
@@ -27,13 +27,13 @@ _ROUNDS = 3
 def fit(
     sojourns: Sojourns, traces: Sequence[Trace], *, prior: PollPolicy, requests: float
 ) -> PollPolicy:
-    """Return a policy with the hazards of `sojourns`, its weights right at so many requests.
+    """Return a policy with the hazards of `sojourns`, optimal at so many requests per session.
 
-    Its ages, floor and cap are the prior's, as is the curve of each status that nobody was seen to
-    leave; it is calibrated on `traces`.
+    Ages, floor and cap are the prior's, as is the curve of each status that no session left. It is
+    calibrated on `traces`.
 
     Raises:
-        ValueError: names the range of requests that reads between floor and cap may take of these.
+        ValueError: the message has the range of requests that floor and cap allow for these traces.
     """
     lived = Lived.of(traces, prior.ages)
     _check_in_reach(requests, lived, prior)
@@ -47,25 +47,25 @@ def fit(
 
 @dataclass(frozen=True, slots=True)
 class Lived:
-    """The time that sessions spent in each status, by age: what their reads cost."""
+    """The time that sessions spent in each status, by age."""
 
     stays: Counts
     sessions: int
 
     @classmethod
     def of(cls, traces: Sequence[Trace], ages: Sequence[float]) -> Lived:
-        """Return that of the traces."""
+        """Return the times of the traces."""
         return cls(certain_counts(sojourns_of_traces(traces), ages), len(traces))
 
     def requests(self, policy: PollPolicy, scale: float) -> float:
-        """Return the reads of a session on average: the first, and as many as become due."""
+        """Return the mean reads per session: the first, and all that become due."""
         rarest, densest = 1 / policy.cap.total_seconds(), 1 / policy.floor.total_seconds()
         worth = np.sqrt([_curve(policy, status) for status in self.stays.names])
         due = self.stays.stayed * np.clip(scale * worth, rarest, densest)
         return 1 + float(due.sum()) / self.sessions
 
     def scaled(self, policy: PollPolicy, requests: float) -> PollPolicy:
-        """Return the policy at the scale that takes so many requests, or comes nearest."""
+        """Return the policy at the scale that takes that number of requests, or the nearest."""
         low, high = 1e-6, 1e6
         for _ in range(60):
             scale = math.sqrt(low * high)
@@ -74,8 +74,8 @@ class Lived:
 
 
 def _check_in_reach(requests: float, lived: Lived, prior: PollPolicy) -> None:
-    """Where most sessions stay open to their end, the cap alone takes more than few requests."""
-    # One more than the law says is the read after the expiry.
+    """Raise ValueError where floor and cap do not allow that number of requests."""
+    # One more: the read after the expiry.
     lowest, highest = lived.requests(prior, 0.0) + 1, lived.requests(prior, 1e6)
     if not lowest < requests < highest:
         floor, cap = prior.floor.total_seconds(), prior.cap.total_seconds()
@@ -89,7 +89,7 @@ def _check_in_reach(requests: float, lived: Lived, prior: PollPolicy) -> None:
 def _calibration(
     policy: PollPolicy, traces: Sequence[Trace], lived: Lived
 ) -> tuple[tuple[float, float], ...]:
-    """By replaying a few traces, as many more or fewer as all of them are expected to take."""
+    """Replay a few traces, and scale their requests to all traces."""
     few = evenly(list(traces), _REPLAYED)
     of_few = Lived.of(few, policy.ages)
     return tuple(
@@ -125,7 +125,7 @@ def shrunk(
     """Return the hazards per bin, (h·T + p·m) / (T + m): h seen in the time T, p the prior's.
 
     The prior's time m is such that it is worth `PRIOR_CHANGES` changes at the greater of the two
-    rates: where it expects hundreds and none came, it gives way as where hundreds came unexpected.
+    rates: the data win where the prior expects hundreds and none came, and in the opposite case.
     """
     return tuple(
         (known * hazard + PRIOR_CHANGES * before) / (known + PRIOR_CHANGES)
@@ -134,7 +134,7 @@ def shrunk(
 
 
 def _known(prior: Sequence[float], exits: Floats, stayed: Floats) -> list[float]:
-    """How many changes the data are worth in each bin: those seen, or those to be expected."""
+    """Return the number of changes in each bin: seen or expected, whichever is more."""
     return [
         max(seen, time * expected)
         for seen, time, expected in zip(exits.tolist(), stayed.tolist(), prior, strict=True)
@@ -142,7 +142,7 @@ def _known(prior: Sequence[float], exits: Floats, stayed: Floats) -> list[float]
 
 
 def _rates(seen: Counts) -> dict[str, dict[str, tuple[float, ...]]]:
-    """The hazards of each status that was left, by the status that followed."""
+    """Return the hazards of each status that was left, by next status."""
     hazards = seen.hazards()
     return {
         status: {

@@ -1,7 +1,7 @@
-"""Cause-specific hazards from stays in a status: how fast each is left for which other, by age.
+"""Cause-specific hazards from stays in a status: the rate of each change, by age.
 
-Piecewise constant over the bins of a policy's ages. What a stay was before its first read does not
-count (left-truncated), nor what became of it after the last one (right-censored).
+Piecewise constant over the bins of a policy's ages. A stay does not count before its first
+read (left-truncated) nor after its last one (right-censored).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from devkit.simulation.sojourns import STAYED, Codes, Floats, Sojourns
 
-# What a bin takes from either neighbour, so that chance leaves no teeth in the curve.
+# The share that a bin takes from either neighbour, to smooth the curve.
 _FROM_A_NEIGHBOUR = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Exits by (status, exit, bin), and the seconds stayed by (status, bin); both may be parts."""
+    """Exits by (status, exit, bin), and seconds stayed by (status, bin); both may be fractions."""
 
     names: tuple[str, ...]
     ages: Floats
@@ -29,7 +29,7 @@ class Counts:
 
     @classmethod
     def none(cls, names: tuple[str, ...], ages: Sequence[float]) -> Counts:
-        """Return counts of nothing over the bins of `ages` (seconds; the last has no end)."""
+        """Return zero counts over the bins of `ages` (seconds; the last has no end)."""
         size, bins = len(names), len(ages)
         return cls(
             names=names,
@@ -39,7 +39,7 @@ class Counts:
         )
 
     def copy(self) -> Counts:
-        """Return the same, to be added to."""
+        """Return a copy."""
         return Counts(
             names=self.names, ages=self.ages, exits=self.exits.copy(), stayed=self.stayed.copy()
         )
@@ -57,7 +57,7 @@ class Counts:
     def hazards(self) -> Floats:
         """Return the hazard per second by (status, exit, bin), smoothed over neighbouring bins.
 
-        A bin in which nobody was seen lies on the line between its nearest neighbours.
+        A bin without data is interpolated between its nearest neighbours.
         """
         stayed = _smoothed(self.stayed)
         rates: Floats = _smoothed(self.exits) / np.maximum(stayed, 1e-9)[:, None, :]
@@ -69,9 +69,9 @@ class Counts:
 def certain_counts(
     sojourns: Sojourns, ages: Sequence[float], *, unsure: Codes | None = None
 ) -> Counts:
-    """Return what needs no guess: of the stays at the places `unsure` the time up to the last read.
+    """Return the counts that are certain: stays at the indices `unsure` count to their last read.
 
-    Every other exit counts at the age it happened.
+    Every other exit counts at its age.
     """
     counts = Counts.none(sojourns.names, ages)
     sure = np.ones(len(sojourns), dtype=np.bool_)
@@ -90,7 +90,7 @@ def certain_counts(
 
 
 def each_code(codes: Codes) -> Iterator[tuple[int, Codes]]:
-    """Yield each code with the places at which it stands."""
+    """Yield each code with the indices of its elements."""
     for code in np.unique(codes):
         yield int(code), np.flatnonzero(codes == code).astype(np.int32)
 
@@ -101,7 +101,7 @@ def bin_of(ages: Floats, at: Floats) -> Codes:
 
 
 def _seconds_before(ages: Floats, until: Floats, weights: Floats) -> Floats:
-    """The weighted seconds from 0 to `until` that fall into each bin."""
+    """Return the weighted seconds from 0 to `until` in each bin."""
     last = bin_of(ages, until)
     in_last = np.bincount(last, weights * (until - ages[last]), len(ages)).astype(np.float64)
     reached = np.bincount(last, weights, len(ages))[::-1].cumsum()[::-1]
@@ -110,7 +110,7 @@ def _seconds_before(ages: Floats, until: Floats, weights: Floats) -> Floats:
 
 
 def _smoothed(counts: Floats) -> Floats:
-    """Counts with a part of the neighbours'; at either end the missing one's part stays."""
+    """Return the counts smoothed over neighbouring bins; the ends keep the missing share."""
     padded = np.concatenate([counts[..., :1], counts, counts[..., -1:]], axis=-1)
     kept = 1 - 2 * _FROM_A_NEIGHBOUR
     aside: Floats = padded[..., :-2] + padded[..., 2:]
@@ -118,8 +118,8 @@ def _smoothed(counts: Floats) -> Floats:
 
 
 def _fill(rates: Floats, seen: NDArray[np.bool_]) -> None:
-    """Draw the line between the bins seen, in the rows of one status, and on beyond them."""
-    places = np.flatnonzero(seen)
-    if len(places):
+    """Interpolate linearly where there are no data, in the rows of one status."""
+    indices = np.flatnonzero(seen)
+    if len(indices):
         for curve in rates:
-            curve[:] = np.interp(np.arange(len(curve)), places, curve[places])
+            curve[:] = np.interp(np.arange(len(curve)), indices, curve[indices])

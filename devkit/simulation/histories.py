@@ -1,4 +1,4 @@
-"""What the worker recorded, as stays to estimate from and as traces to replay."""
+"""Recorded status changes, as stays to estimate from and as traces to replay."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MICROSECOND = 1e-6
 def sojourns_of_history(history: History) -> Sojourns:
     """Return every stay of the sessions in a status, but for the final ones.
 
-    A stay is as old as the worker took it for: since Klarna's time, or since it was first seen. A
-    change that Klarna gave no time for lies between the two reads around it.
+    Ages are the worker's: since Klarna's time of the change, or since it was first seen. A change
+    without a time of Klarna's lies between the two reads around it.
     """
     changes = history.changes
     names, codes = _final_codes(history)
@@ -51,9 +51,9 @@ def sojourns_of_history(history: History) -> Sojourns:
 
 
 def ended_sessions(history: History) -> Codes:
-    """Return the places at which the changes of each session begin whose end lies in the past.
+    """Return the index of the first change of each session that has ended.
 
-    Only of those is the whole story known, the short ones and the long ones alike.
+    Only these are known completely; leaving out open ones by age does not favour short ones.
     """
     changes = history.changes
     begins = np.roll(_is_last(changes), 1) & (changes["over"] == 1)
@@ -61,9 +61,9 @@ def ended_sessions(history: History) -> Codes:
 
 
 def traces_of_history(history: History, *, most: int) -> Iterator[Trace]:
-    """Yield the lives of ended sessions, `most` at most, from all over the history; no ids.
+    """Yield traces of ended sessions without their ids, `most` at most, evenly over the history.
 
-    What began and ended between two reads is not in them.
+    A status that began and ended between two reads is not in them.
     """
     begins = ended_sessions(history)
     names, codes = _final_codes(history)
@@ -87,11 +87,11 @@ def _trace(changes: NDArray[np.void], statuses: list[str]) -> Trace | None:
 
 
 def _final_codes(history: History) -> tuple[tuple[str, ...], Codes]:
-    """The statuses and their codes; what Klarna's word of another name ended is `complete`."""
+    """Return the statuses and their codes; an unknown status that ended a session is `complete`."""
     names, changes = history.statuses, history.changes
     codes = changes["status"].astype(np.int32)
-    open_words = np.array([not is_final(name) for name in names])
-    renamed = _is_last(changes) & (changes["settled"] == 1) & open_words[codes]
+    open_names = np.array([not is_final(name) for name in names])
+    renamed = _is_last(changes) & (changes["settled"] == 1) & open_names[codes]
     if renamed.any() and KP_COMPLETE not in names:
         names = (*names, KP_COMPLETE)
     if renamed.any():
@@ -100,12 +100,12 @@ def _final_codes(history: History) -> tuple[tuple[str, ...], Codes]:
 
 
 def _is_last(changes: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Whether a change is the last of its session; the last of all always is."""
+    """Return for each change whether it is the last of its session."""
     session = changes["session"]
     return np.append(session[1:] != session[:-1], [True])[: len(session)]
 
 
 def _ages(moments: NDArray[np.int64], began: NDArray[np.int64]) -> Floats:
-    """Seconds, never negative: Klarna's times are not always in order."""
+    """Return seconds, never negative: Klarna's times are not always in order."""
     ages: Floats = np.maximum(moments - began, 0) * _MICROSECOND
     return ages

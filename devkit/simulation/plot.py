@@ -1,4 +1,4 @@
-"""Pictures of what was simulated. Needs matplotlib; draws into files, never on a screen."""
+"""Plots of simulations, as PNG files. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw_frontier(rows: Sequence[Row], file: Path) -> None:
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: its name does not say which kind of picture.
+        ValueError: its name has no suffix of an image format.
     """
     figure, axes = _canvas("requests per payment session", "mean delay, seconds")
     for schedule in dict.fromkeys(row.schedule for row in rows):

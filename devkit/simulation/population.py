@@ -1,4 +1,4 @@
-"""Payment sessions drawn by chance from assumed populations; not from anybody's production data.
+"""Random payment sessions of assumed populations; not from production data.
 
 Deterministic by seed.
 """
@@ -17,10 +17,10 @@ LIFETIME_SECONDS = 47 * 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
-    """How consumers are assumed to behave; times in seconds, spreads of a log-normal.
+    """Assumed behaviour of customers; times in seconds, spreads of a log-normal distribution.
 
-    Most are sent to the page by the shop (`web_share`), and open it at once; the others get a link
-    by mail or SMS, and some never open it. Of those who opened, some complete.
+    Most are sent to the page by the shop (`web_share`) and open it at once; the others get a link
+    by mail or SMS, and some never open it. Some of those who opened it complete.
     """
 
     web_share: float = 0.9
@@ -34,7 +34,7 @@ class Population:
     completes_spread: float = 0.85
 
 
-# The one that Klarna's flow suggests, and another merchant's: slower, and abandoned more often.
+# One that Klarna's flow suggests, and one that is slower and abandons more often.
 POPULATIONS = {
     "assumed": Population(),
     "shifted": Population(
@@ -57,7 +57,7 @@ def draw(name: str, sessions: int, *, seed: int) -> list[Trace]:
 
 
 def _trace(population: Population, chance: random.Random) -> Trace:
-    """Chance is drawn in one order whatever comes of it: seeds stay comparable."""
+    """Random numbers are drawn in a fixed order, so that seeds stay comparable."""
     statuses = [(0.0, WAITING)]
     opened_at, completed_at = _times(population, chance)
     if opened_at <= LIFETIME_SECONDS:
@@ -68,7 +68,7 @@ def _trace(population: Population, chance: random.Random) -> Trace:
 
 
 def _times(population: Population, chance: random.Random) -> tuple[float, float]:
-    """When the consumer opens the page and when they complete, in seconds; infinity is never."""
+    """Return when the customer opens the page and completes, in seconds; infinity is never."""
     if chance.random() < population.web_share:
         completes = population.web_completes
         opened_at = chance.expovariate(1 / population.web_opens_after)

@@ -1,7 +1,7 @@
-"""What a read is worth: rates of leaving a status become the effective hazards of a policy.
+"""The value of a read: turns rates of leaving a status into the effective hazards of a policy.
 
-A final status is what reads are for. That a session moved on to another open status is worth
-knowing as far as it changes when to look: this weighs one against the other. Needs numpy.
+Seeing a final status is the goal. Seeing another open status is worth what it changes in the time
+of the next read: this module weighs both. Needs numpy.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Floats = NDArray[np.float64]
 # Rates per second, by status, by the status that follows, for each bin of ages.
 Rates = Mapping[str, Mapping[str, Sequence[float]]]
 
-# Sessions end by and by: were it at one age, reads would be timed for it. Klarna's live 48 h.
+# Mean lifetime; not one fixed age, which reads would be timed for. Klarna's sessions last 48 h.
 _LIFETIME = 48 * 3600.0
 _HORIZON = 2 * _LIFETIME
-# What a step to an open status is worth depends on what that is worth, which may lead back.
+# The value of a step depends on the value of the next status, which may lead back.
 _SWEEPS = 3
-# Intervals longer than this share of the cap are its work, too.
+# Intervals longer than this share of the cap count as capped.
 _NEAR_CAP = 0.3
 
 
@@ -34,10 +34,10 @@ def effective_hazards(
 ) -> dict[str, tuple[float, ...]]:
     """Return each status's effective hazard per bin, for a policy with these bounds (seconds).
 
-    At the scale k a request is worth as much as 1/2k² seconds of delay: of reads at the density
-    n = k·√h, each saves as much. With that price the best next read after each age of each status
-    is found backwards from old age (dynamic programming). A policy with the hazards answered reads
-    as often as that: where a status is only left for final ones they are its hazard, by and large.
+    At the scale k a request costs as much as 1/2k² seconds of delay: what each read saves at the
+    density n = k·√h. With that price, dynamic programming finds the best next read after each
+    age of each status, from old age backwards. A policy with the returned hazards reads as often.
+    For a status that leads to final ones only, they are close to its hazard.
     """
     grid = _grid()
     open_statuses = {*rates, *(to for exits in rates.values() for to in exits if not is_final(to))}
@@ -57,10 +57,10 @@ def effective_hazards(
 
 @dataclass(frozen=True, slots=True)
 class _Life:
-    """What becomes of a session in one status, over the cells of the grid."""
+    """The exits of sessions from one status, over the cells of the grid."""
 
     grid: Floats
-    # The share still in the status at each age, and those that leave it in each cell, for what.
+    # The share still in the status at each age, and the shares that leave it in each cell.
     left: Floats
     finals: Floats
     steps: Mapping[str, Floats]
@@ -71,7 +71,7 @@ class _Life:
         bins = np.searchsorted(np.asarray(ages), middles, side="right") - 1
         by_exit = {to: np.asarray(curve)[bins] for to, curve in exits.items()}
         total = sum(by_exit.values(), np.full(len(middles), 1 / _LIFETIME))
-        # Never none: what is left is divided by, also where everybody has gone long ago.
+        # Never zero: it is a divisor, also at ages that no session reaches.
         gone = np.minimum(np.cumsum(total * np.diff(grid)), 500.0)
         left = np.concatenate([[1.0], np.exp(-gone)])
         shares = {to: (left[:-1] - left[1:]) * rate / total for to, rate in by_exit.items()}
@@ -79,7 +79,7 @@ class _Life:
         return cls(grid, left, finals, {to: s for to, s in shares.items() if not is_final(to)})
 
     def when_missed(self, worth: Floats) -> Floats:
-        """The cost of a step to this status, by the time until a read: late, and what follows."""
+        """Return the cost of a step to this status, by the time until a read."""
         final_by = np.concatenate([[0.0], np.cumsum(self.finals)])
         late = np.cumsum((final_by[1:] + final_by[:-1]) / 2 * np.diff(self.grid))
         return np.concatenate([[0.0], late]) + self.left * worth
@@ -88,13 +88,13 @@ class _Life:
 def _best_reads(
     life: _Life, missed: Mapping[str, Floats], *, price: float, bounds: tuple[float, float]
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """By the age of a read: the cost of what follows, and the place of the best next read."""
+    """Return the later cost, and the index of the best next read, by the age of a read."""
     grid, last = life.grid, len(life.grid) - 1
     middles = (grid[1:] + grid[:-1]) / 2
     earliest = np.minimum(np.searchsorted(grid, grid + bounds[0]), last)
     latest = np.maximum(np.searchsorted(grid, grid + bounds[1], side="right"), earliest + 1)
     worth, after = np.zeros(last + 1), np.full(last + 1, last)
-    # By the place of the next read: the cost of what happens from `here` until then.
+    # By the index of the next read: the cost of changes from `here` until then.
     until = np.zeros(last + 1)
     for here in range(last - 1, -1, -1):
         reach = slice(here + 1, latest[here])
@@ -113,7 +113,7 @@ def _best_reads(
 def _hazards(
     grid: Floats, after: NDArray[np.int64], ages: Sequence[float], scale: float, floor: float
 ) -> tuple[float, ...]:
-    """The hazards whose policy reads as densely, in the middle of each interval, as was found."""
+    """Return the hazards whose policy reads as often as found, in the middle of each interval."""
     within = grid < _LIFETIME
     begins, ends = grid[within], grid[after[within]]
     middles, densities = (begins + ends) / 2, 1 / np.maximum(ends - begins, floor)
@@ -130,13 +130,13 @@ def _hazards(
 def _uncapped(
     hazards: Sequence[float], exits: Mapping[str, Sequence[float]], *, bound: float
 ) -> tuple[float, ...]:
-    """The hazards, but from where the cap and not their worth made them: falling as the exits do.
+    """Return the hazards; where the cap determined them, let them fall with the rates of the exits.
 
-    Else a greater scale than the one they were found at would read more often than is worth it.
+    Otherwise a policy at a greater scale would read more often than is worth the cost.
     """
     worth, uncapped = 1.0, []
-    for place, hazard in enumerate(hazards):
-        rate = sum(curve[place] for curve in exits.values())
+    for index, hazard in enumerate(hazards):
+        rate = sum(curve[index] for curve in exits.values())
         if hazard >= bound and rate > 0:
             worth = hazard / rate
             uncapped.append(hazard)

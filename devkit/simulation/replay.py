@@ -1,4 +1,4 @@
-"""Payment sessions replayed read by read against a schedule; counts reads and measures delays."""
+"""Replays payment sessions read by read by a schedule; counts reads and measures delays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEED = 1
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a schedule knows when it says when the next read is."""
+    """What a schedule knows when it decides on the next read."""
 
     status: str
     since: datetime
@@ -32,37 +32,37 @@ Schedule = Callable[[Read], datetime]
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a schedule made of many traces: reads, and the delays of the completions in seconds."""
+    """The result of a schedule on many traces: reads, and the delays of completions in seconds."""
 
     sessions: int
     requests: int
     delays: Sequence[float]
-    # Seen when their token had died, or not at all.
+    # Seen after their token had expired, or not at all.
     never_seen: int
 
     @property
     def requests_per_session(self) -> float:
-        """The first read, when tracking begins, and the last, after the expiry, are counted."""
+        """Requests per session, with the first read at tracking and the last after the expiry."""
         return self.requests / self.sessions
 
     @property
     def never_seen_share(self) -> float:
-        """The share of the completions that nobody saw while their token was good."""
+        """The share of completions that were not seen before their token expired."""
         return self.never_seen / len(self.delays) if self.delays else 0.0
 
     @property
     def mean_delay(self) -> float | None:
-        """In seconds, of the completions; None where there is none."""
+        """Mean delay of the completions in seconds; None if there are none."""
         return sum(self.delays) / len(self.delays) if self.delays else None
 
     def percentile(self, percent: float) -> float | None:
-        """The delay (seconds) that so many per cent of the completions do not exceed."""
+        """Return a percentile of the delays, in seconds."""
         if not self.delays:
             return None
         return self.delays[round((len(self.delays) - 1) * percent / 100)]
 
     def within(self, seconds: float) -> float | None:
-        """The share of completions that were seen within `seconds`."""
+        """Return the share of completions that were seen within `seconds`."""
         if not self.delays:
             return None
         return sum(delay <= seconds for delay in self.delays) / len(self.delays)
@@ -75,7 +75,7 @@ def replay(
     grace: timedelta = timedelta(seconds=30),
     seed: int = SEED,
 ) -> Replay:
-    """Return what the schedule makes of the traces; the same for the same seed.
+    """Replay the traces by the schedule; the result is the same for the same seed.
 
     A session is first read when it is created, and last at its expiry plus `grace`.
     """
@@ -83,20 +83,20 @@ def replay(
     sessions = requests = 0
     delays: list[float] = []
     for trace in traces:
-        reads, delay = _follow(trace, schedule, grace=grace, chance=chance)
+        reads, delay = _replay_one(trace, schedule, grace=grace, chance=chance)
         sessions += 1
         requests += reads
         if delay is not None:
             delays.append(delay)
     delays.sort()
-    dead = AUTHORIZATION_LIFETIME.total_seconds()
-    return Replay(sessions, requests, delays, sum(delay >= dead for delay in delays))
+    expired = AUTHORIZATION_LIFETIME.total_seconds()
+    return Replay(sessions, requests, delays, sum(delay >= expired for delay in delays))
 
 
-def _follow(
+def _replay_one(
     trace: Trace, schedule: Schedule, *, grace: timedelta, chance: random.Random
 ) -> tuple[int, float | None]:
-    """The number of reads, and the seconds from the final status to the read that saw it."""
+    """Return the number of reads, and the seconds from the final status to the read that saw it."""
     changes = [(CREATED_AT + timedelta(seconds=at), status) for at, status in trace.statuses]
     final_read_at = CREATED_AT + timedelta(seconds=trace.lifetime) + grace
     now, reads, seen, last = CREATED_AT, 0, 0, len(changes) - 1

@@ -1,4 +1,4 @@
-"""Stays of payment sessions in a status, as arrays: what hazards are estimated from.
+"""Stays of payment sessions in a status, as arrays to estimate hazards from.
 
 It reads no database and no file.
 """
@@ -17,17 +17,17 @@ from devkit.simulation.traces import Trace, is_final
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
 
-# Where a stay has no end that was seen: the session was still in the status when last read.
+# The session was still in the status when last read.
 STAYED = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sojourns:
-    """One element per stay; ages are seconds since the status began, as the worker reckons them.
+    """One element per stay; ages are seconds since the status began, as the worker counts them.
 
-    A stay counts from `entered` on: from 0, or, where the session was tracked later than that, from
-    the first read. `last_read` is the age at the last read that showed the status. It went over to
-    `exits` (a place in `names`, or STAYED) at the age `ended`; where not `exact`, somewhere after
+    A stay counts from `entered` on: from 0, or from the first read if the session was tracked
+    later. `last_read` is the age at the last read that showed the status. It changed to
+    `exits` (an index of `names`, or STAYED) at the age `ended`; where not `exact`, somewhere after
     `last_read` and not after `ended`.
     """
 
@@ -49,7 +49,7 @@ class Sojourns:
 
 
 def sojourns_of_traces(traces: Iterable[Trace]) -> Sojourns:
-    """Return every stay of the traces, of which every moment is known."""
+    """Return every stay of the traces; all times are exact."""
     codes: dict[str, int] = {}
     rows: list[tuple[int, float, int]] = []
     for trace in traces:

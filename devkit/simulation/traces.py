@@ -1,4 +1,4 @@
-"""What happened to a payment session, as the simulation replays it, and files of that."""
+"""Traces of payment sessions for the simulation, and files of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Age = Annotated[float, Field(ge=0, le=31_536_000)]
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A payment session's life: its statuses with the seconds since creation at which each began.
+    """A payment session: its statuses with the seconds since creation at which each began.
 
     The first begins at 0. `lifetime` is the seconds from creation to `expires_at`.
     """
@@ -31,14 +31,14 @@ class Trace:
 
     @property
     def final_at(self) -> float | None:
-        """When it became final, in seconds since creation; None where it never did."""
+        """When it became final, in seconds since creation; None if it never did."""
         at, status = self.statuses[-1]
         return at if is_final(status) else None
 
 
 @lru_cache(maxsize=1024)  # asked at every read of a replay
 def is_final(status: str) -> bool:
-    """Whether a session, of whichever kind, ends with this status."""
+    """Return whether a session, of whichever kind, ends with this status."""
     return any(final_outcome(kind, status) for kind in Kind)
 
 
@@ -52,7 +52,7 @@ class _TraceLine(BaseModel):
     ]
 
     @model_validator(mode="after")
-    def _is_a_life(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.statuses[0][0] != 0:
             raise ValueError("statuses: the first must begin at 0")
         if any(earlier[0] > later[0] for earlier, later in pairwise(self.statuses)):
@@ -68,7 +68,7 @@ def read_traces(path: Path) -> list[Trace]:
     """Return the traces in a file of JSON Lines; `-` is standard input.
 
     Raises:
-        JsonLinesError: the file cannot be read or is empty, or what is wrong with which line.
+        JsonLinesError: the file cannot be read or is empty, or a line is faulty.
     """
     traces = list(_each_trace(path))
     if not traces:
@@ -96,12 +96,12 @@ def _each_trace(path: Path) -> Iterator[Trace]:
 
 
 def evenly(traces: Sequence[Trace], most: int) -> list[Trace]:
-    """Return `most` of the traces at most, from all over the list."""
+    """Return `most` of the traces at most, evenly over the list."""
     if len(traces) <= most:
         return list(traces)
     return [traces[position * len(traces) // most] for position in range(most)]
 
 
 def completions(traces: Iterable[Trace]) -> int:
-    """How many of the traces become final."""
+    """Return how many of the traces become final."""
     return sum(trace.final_at is not None for trace in traces)

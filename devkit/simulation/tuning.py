@@ -1,4 +1,4 @@
-"""What a schedule must be set to for a number of requests per session, found by replaying."""
+"""Finds the setting of a schedule for a number of requests per session, by replaying."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from devkit.simulation.replay import Replay, Schedule, replay
 from devkit.simulation.traces import Trace, evenly
 from worker.domain.policy import PollPolicy
 
-# Scales of a calibration differ by this factor; where one takes hardly more requests than the one
-# before, the bounds of the intervals say how often is read, and no longer the scale.
+# Scales of a calibration differ by this factor. Where one takes hardly more requests than the one
+# before, the bounds of the intervals decide, and no longer the scale.
 _STEP = 1.35
 _LEAST_RISE = 1.02
 _MOST_STEPS = 40
-# More than this no calibration looks at: nobody asked for it, and it takes long.
+# No calibration goes beyond this: it would take long.
 MOST_REQUESTS = 200.0
 
 _SAMPLE = 2_000
@@ -30,8 +30,8 @@ _TOLERANCE = 0.003
 def calibrate(policy: PollPolicy, traces: Sequence[Trace]) -> tuple[tuple[float, float], ...]:
     """Return pairs of a scale and the requests per session that the policy takes at it.
 
-    By replaying all of `traces`: from where the cap allows no fewer requests to MOST_REQUESTS, or
-    to where the floor allows no more.
+    Replays all of `traces`: from where the cap allows no fewer requests to MOST_REQUESTS, or to
+    where the floor allows no more.
     """
 
     def pair(exponent: int) -> tuple[float, float]:
@@ -51,10 +51,10 @@ def calibrate(policy: PollPolicy, traces: Sequence[Trace]) -> tuple[tuple[float,
 
 
 def tuned(family: Callable[[float], Schedule], requests: float, traces: Sequence[Trace]) -> Replay:
-    """Return what the schedule of `family` makes that takes so many requests per session.
+    """Return the replay of the schedule of `family` that takes so many requests per session.
 
-    Or the one that comes nearest. The family's parameter is above 0, about 1, and the greater the
-    more requests.
+    Or of the nearest one. The family's parameter is above 0 and about 1; a greater one takes more
+    requests.
     """
     parameter, steepness = _bisected(family, requests, evenly(traces, _SAMPLE))
     for lives in (evenly(traces, _MANY), traces):
@@ -71,7 +71,7 @@ def tuned(family: Callable[[float], Schedule], requests: float, traces: Sequence
 def _bisected(
     family: Callable[[float], Schedule], requests: float, traces: Sequence[Trace]
 ) -> tuple[float, float]:
-    """The parameter, and how many per cent more requests one per cent of it are."""
+    """Return the parameter, and by how many per cent requests rise with one per cent of it."""
     low, high = 1e-3, 1e3
     for _ in range(_HALVINGS):
         parameter = math.sqrt(low * high)

@@ -13,14 +13,14 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Say between which two reads a status changed, and find the last day's changes quickly."""
+    """Store the read before each transition, and index transitions by time."""
     op.add_column(
         "status_transitions",
         sa.Column("previous_read_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        if_not_exists=True,  # an index that failed below leaves the column behind
+        if_not_exists=True,  # it exists if building the index failed before
     )
     with op.get_context().autocommit_block():
-        # Built beside the writes, however long that takes: see the migration before.
+        # Built without blocking writes, and without timeouts: see 8c41d0b7e2aa.
         op.execute("SET lock_timeout = 0")
         op.execute("SET statement_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_status_transitions_observed_at")
@@ -33,7 +33,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take both back."""
+    """Drop both."""
     with op.get_context().autocommit_block():
         op.drop_index(
             "ix_status_transitions_observed_at", postgresql_concurrently=True, if_exists=True

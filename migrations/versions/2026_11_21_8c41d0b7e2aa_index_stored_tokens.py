@@ -12,9 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Find the few stored tokens without reading the table; built without blocking writes."""
+    """Index stored tokens, without blocking writes."""
     with op.get_context().autocommit_block():
-        # Waiting for older transactions blocks nobody; cut short, it would leave an invalid index.
+        # Waiting for older transactions blocks nobody. A timeout would leave an invalid index.
         op.execute("SET lock_timeout = 0")
         op.execute("SET statement_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_payment_sessions_token")
@@ -28,6 +28,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the index back."""
+    """Drop the index."""
     with op.get_context().autocommit_block():
         op.drop_index("ix_payment_sessions_token", postgresql_concurrently=True, if_exists=True)

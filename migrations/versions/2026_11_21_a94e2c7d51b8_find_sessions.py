@@ -9,8 +9,8 @@ down_revision = "f7a1c4e8b950"
 branch_labels = None
 depends_on = None
 
-# By what the shop knows, and by outcome. All but the first hold finished sessions only: polling
-# an open one writes nothing into them.
+# All but the first index finished sessions only, so that polling open sessions does not write to
+# them.
 _INDEXES = (
     ("ix_payment_sessions_reference", "(reference) WHERE reference IS NOT NULL"),
     ("ix_payment_sessions_order_id", "(order_id) WHERE order_id IS NOT NULL"),
@@ -23,9 +23,9 @@ _INDEXES = (
 
 
 def upgrade() -> None:
-    """Find sessions by reference, order and outcome; built beside the writes."""
+    """Index sessions by reference, order and outcome, without blocking writes."""
     with op.get_context().autocommit_block():
-        # However long that takes: see the migrations before.
+        # Without timeouts: see 8c41d0b7e2aa.
         op.execute("SET lock_timeout = 0")
         op.execute("SET statement_timeout = 0")
         for name, definition in _INDEXES:
@@ -34,7 +34,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the indexes back."""
+    """Drop the indexes."""
     with op.get_context().autocommit_block():
         for name, _ in _INDEXES:
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")

@@ -12,10 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Note which trace a session belongs to, where any is taken; no table is rewritten."""
+    """Store the trace of a session; no table is rewritten."""
     op.add_column("payment_sessions", sa.Column("trace_parent", sa.Text()))
 
 
 def downgrade() -> None:
-    """Forget it."""
+    """Drop the column."""
     op.drop_column("payment_sessions", "trace_parent")

@@ -15,7 +15,7 @@ _UNDELIVERED = sa.text("delivered_at IS NULL AND dead_at IS NULL")
 
 
 def upgrade() -> None:
-    """Say which endpoints wait or are gone, since when a delivery is tried, and find both."""
+    """Store which endpoints are paused or disabled, and when a delivery was first due."""
     op.create_table(
         "webhook_endpoints",
         sa.Column("sink", sa.Text(), nullable=False),
@@ -23,9 +23,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("held_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("sink", name=op.f("pk_webhook_endpoints")),
-        if_not_exists=True,  # an index that failed below leaves table and column behind
+        if_not_exists=True,  # both exist if building an index failed before
     )
-    # One moment for all rows there are: no row is rewritten.
+    # Existing rows share one default, so none is rewritten.
     op.add_column(
         "outbox_deliveries",
         sa.Column(
@@ -37,7 +37,7 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     with op.get_context().autocommit_block():
-        # Built beside the writes, however long that takes: see the migrations before.
+        # Built without blocking writes, and without timeouts: see 8c41d0b7e2aa.
         op.execute("SET lock_timeout = 0")
         op.execute("SET statement_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_outbox_deliveries_due_by_sink")
@@ -66,7 +66,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it all back."""
+    """Drop all of it."""
     with op.get_context().autocommit_block():
         for index, table in (
             ("ix_outbox_messages_created_at", "outbox_messages"),

@@ -37,15 +37,15 @@ _INDEXES = {
 
 
 def upgrade() -> None:
-    """Note until when an order may be placed, when to warn, and which order it was.
+    """Store when an authorization expires, when to warn, and the confirmed order.
 
-    What was authorized before stays without a clock. All of it may be run again after a failure.
+    Earlier authorizations get no warnings. The migration may be repeated after a failure.
     """
     for name, kind in _COLUMNS:
         op.add_column("payment_sessions", sa.Column(name, kind, nullable=True), if_not_exists=True)
     for name, condition in _CHECKS.items():
         op.execute(f"ALTER TABLE payment_sessions DROP CONSTRAINT IF EXISTS {name}")
-        # Every row there is has nulls only: looking at them all is done without a lock, below.
+        # Existing rows have nulls only. They are validated below, without blocking writes.
         op.execute(
             f"ALTER TABLE payment_sessions ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID"
         )
@@ -66,7 +66,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Drop it."""
     with op.get_context().autocommit_block():
         for name in _INDEXES:
             op.drop_index(name, postgresql_concurrently=True, if_exists=True)

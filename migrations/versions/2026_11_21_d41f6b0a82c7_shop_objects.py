@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Remember what the shop's own systems call a payment: their sinks act on it by that name."""
+    """Store the ids that shop systems have for a payment, for their sinks."""
     op.add_column(
         "payment_sessions",
         sa.Column("shop_objects", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
@@ -22,5 +22,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Drop the column."""
     op.drop_column("payment_sessions", "shop_objects")

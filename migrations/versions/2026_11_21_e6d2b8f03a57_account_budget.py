@@ -29,9 +29,9 @@ _COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[Any], str | None], ...] = (
 
 
 def upgrade() -> None:
-    """Note how fast an account may be asked, and what each poll is worth; no table is rewritten.
+    """Store the budget of accounts and the ideal interval of sessions; no table is rewritten.
 
-    The release before writes none of it: the defaults are an account that is well.
+    The previous release writes none of them; the defaults are those of a healthy account.
     """
     for table, name, kind, default in _COLUMNS:
         op.add_column(
@@ -46,6 +46,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget it."""
+    """Drop the columns."""
     for table, name, _, _ in reversed(_COLUMNS):
         op.drop_column(table, name)

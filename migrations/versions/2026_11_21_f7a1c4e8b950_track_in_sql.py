@@ -11,9 +11,9 @@ depends_on = None
 
 _SIGNATURE = "track_payment_session(text, text, timestamptz, text, text, text)"
 
-# What `payment_sessions.track` does, in the transaction of a shop on the same Postgres: its rules
-# are worker/domain/tracking.py's. An empty session_url means: the documented one, which only the
-# worker knows. What the previous release finds there it refuses to read, and tries again.
+# The task `payment_sessions.track` as a function, for the transactions of a shop on this Postgres.
+# The rules are those of worker/domain/tracking.py. An empty session_url stands for the documented
+# one, which only the worker knows; the previous release refuses to read it, and tries again.
 _TRACK = r"""
 CREATE OR REPLACE FUNCTION track_payment_session(
     session_id text,
@@ -136,7 +136,7 @@ END
 $function$
 """
 
-# Whatever schema the tables are in, and nobody else's names before theirs.
+# The schema of the tables, and before it only pg_catalog, so that no other schema hides a name.
 _FIX_SEARCH_PATH = f"""
 DO $$
 BEGIN
@@ -148,12 +148,12 @@ $$
 
 
 def upgrade() -> None:
-    """Let a shop on the same Postgres track in its own transaction; nobody may until granted."""
+    """Add a function that tracks in the shop's transaction; no role may call it yet."""
     op.execute(_TRACK)
     op.execute(_FIX_SEARCH_PATH)
     op.execute(f"REVOKE ALL ON FUNCTION {_SIGNATURE} FROM PUBLIC")
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Drop the function."""
     op.execute(f"DROP FUNCTION IF EXISTS {_SIGNATURE}")

@@ -13,10 +13,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Note when each of a session's latest polls was; no table is rewritten."""
+    """Store the times of a session's latest polls; no table is rewritten."""
     op.add_column("payment_sessions", sa.Column("polled_seconds", postgresql.ARRAY(sa.Integer())))
 
 
 def downgrade() -> None:
-    """Forget it."""
+    """Drop the column."""
     op.drop_column("payment_sessions", "polled_seconds")

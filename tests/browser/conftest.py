@@ -11,7 +11,7 @@ from tests.support.browser import DESKTOP, Browser
 from tests.support.browser import browser as open_browser
 from tests.support.console import LOGIN
 from tests.support.console import console as run_console
-from tests.support.console_scene import Scene, set_scene
+from tests.support.console_data import ConsoleData, add_console_data
 from tests.support.databases import Databases
 from tests.support.stored import Stored
 
@@ -25,9 +25,9 @@ def database(databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def scene(database: str) -> Scene:
+def console_data(database: str) -> ConsoleData:
     stored = Stored(database)
-    made = set_scene(stored)
+    made = add_console_data(stored)
     stored.close()
     return made
 
@@ -35,10 +35,10 @@ def scene(database: str) -> Scene:
 @pytest.fixture(scope="module")
 def console(
     database: str,
-    scene: Scene,  # noqa: ARG001 - it is in the database
+    console_data: ConsoleData,  # noqa: ARG001 - it is in the database
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    """The origin of a console over the scene, where replay is allowed."""
+    """The origin of a console over the console_data, where replay is allowed."""
     log: Path = tmp_path_factory.mktemp("console") / "console.log"
     with run_console({"DATABASE_URL": database, "CONSOLE_REPLAY": "true"}, log) as origin:
         yield origin

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from tests.support.browser import DESKTOP, PHONE, Browser
-from tests.support.console_scene import (
+from tests.support.console_data import (
     CANARY,
     DEAD,
     FAILED,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.browser import Browser
 from tests.support.console import LOGIN
-from tests.support.console_scene import Scene
+from tests.support.console_data import ConsoleData
 from tests.support.stored import Stored
 
 USER, _, PASSWORD = LOGIN.partition(":")
@@ -82,35 +82,37 @@ def test_every_answer_tells_browsers_what_not_to_do(visitor: httpx.Client):
         assert headers["Cache-Control"] == "no-store"
 
 
-def test_the_button_makes_the_delivery_due_again(browser: Browser, scene: Scene, stored: Stored):
+def test_the_button_makes_the_delivery_due_again(
+    browser: Browser, console_data: ConsoleData, stored: Stored
+):
     """A person presses it; the event is due under its old id, and the page says so."""
     browser.open(DEAD_PAGE)
 
-    browser.click(button(scene.dead))
+    browser.click(button(console_data.dead))
 
     text = browser.wait_for("is due again")
     browser.screenshot("console-replayed")
-    assert str(scene.dead) in text
-    delivery = stored.delivery(scene.dead, "webhook")
+    assert str(console_data.dead) in text
+    delivery = stored.delivery(console_data.dead, "webhook")
     assert (delivery["dead_at"], delivery["attempts"]) == (None, 0)
     browser.open(DEAD_PAGE)
     assert "order-1702" not in browser.text()
 
 
 def test_an_authorization_without_its_token_is_not_sent_by_a_button(
-    browser: Browser, scene: Scene, stored: Stored
+    browser: Browser, console_data: ConsoleData, stored: Stored
 ):
     """It says why, and what to do by hand."""
     browser.open(DEAD_PAGE)
 
-    browser.click(button(scene.tokenless))
+    browser.click(button(console_data.tokenless))
 
     assert "--without-token" in browser.wait_for("Not replayed")
-    assert stored.delivery(scene.tokenless, "webhook")["dead_at"] is not None
+    assert stored.delivery(console_data.tokenless, "webhook")["dead_at"] is not None
 
 
 def test_a_form_from_elsewhere_is_refused(
-    visitor: httpx.Client, console: str, scene: Scene, stored: Stored
+    visitor: httpx.Client, console: str, console_data: ConsoleData, stored: Stored
 ):
     """No token, a wrong one, another browser's, no cookie, another site's page: nothing changes."""
     form = form_of(visitor.get(DEAD_PAGE).text)
@@ -129,10 +131,10 @@ def test_a_form_from_elsewhere_is_refused(
     ]
 
     assert [answer.status_code for answer in attempts] == [403, 403, 403, 403, 403, 401]
-    assert stored.delivery(scene.tokenless, "webhook")["dead_at"] is not None
+    assert stored.delivery(console_data.tokenless, "webhook")["dead_at"] is not None
 
 
-def test_reading_a_page_changes_nothing(visitor: httpx.Client, scene: Scene):
+def test_reading_a_page_changes_nothing(visitor: httpx.Client, console_data: ConsoleData):
     """The address of the button answers no GET; a form that is nonsense is refused."""
     form = form_of(visitor.get(DEAD_PAGE).text)
 
@@ -143,4 +145,4 @@ def test_reading_a_page_changes_nothing(visitor: httpx.Client, scene: Scene):
     assert long.status_code == 413
     unknown = visitor.post("/deliveries/replay", data=form | {"sink": "nowhere"})
     assert (unknown.status_code, "replayed=nothing" in unknown.headers["Location"]) == (303, True)
-    assert str(scene.tokenless) in visitor.get(DEAD_PAGE).text
+    assert str(console_data.tokenless) in visitor.get(DEAD_PAGE).text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.browser import Browser
 from tests.support.console import LOGIN, console
-from tests.support.console_scene import LAPSED, PAID, set_scene
+from tests.support.console_data import LAPSED, PAID, add_console_data
 from tests.support.stored import Stored
 
 SIZE = (1040, 760)
@@ -15,7 +15,7 @@ SIZE = (1040, 760)
 def test_they_are_taken_anew(database_url: str, window: Browser, tmp_path: Path):
     """Among the artefacts, named as in docs/: copy them there when the pages change."""
     stored = Stored(database_url)
-    set_scene(stored, told="Service Unavailable")
+    add_console_data(stored, shown_text="Service Unavailable")
     stored.close()
     with console({"DATABASE_URL": database_url}, tmp_path / "console.log") as origin:
         window.origin = origin

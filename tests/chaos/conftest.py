@@ -1,4 +1,4 @@
-"""Trials: a deployment with short waits, proxies before its servers, and figures kept of each."""
+"""Chaos experiments: a deployment with short waits, proxies before its servers, and figures."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from devkit.sandbox.accounts import DEFAULT_REQUESTS_PER_SECOND
 from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
+from tests.support.experiment import Experiment, Judge
 from tests.support.figures import write_line
 from tests.support.in_flight import recovery_seconds
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.trial import Judge, Trial
 
 FAULTS_WAITS = {
     "HTTP_TIMEOUT_SECONDS": "5",
     "POLL_LEASE_SECONDS": "10",
     "POLL_MAX_INTERVAL_SECONDS": "1",
 }
-_TRIAL = pytest.StashKey[Trial]()
+_EXPERIMENT = pytest.StashKey[Experiment]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,13 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
-    """Everybody's environment, with the waits that decide how long a recovery takes."""
+    """The environment, with the waits that decide how long a recovery takes."""
     return environment | FAULTS_WAITS
 
 
 @pytest.fixture
 def klarna(sandbox: SandboxClient) -> Iterator[SandboxClient]:
-    """The Klarna stand-in without a rate limit: only a fault slows it."""
+    """The mock Klarna server without a rate limit: only a fault slows it."""
     sandbox.set_limiter(0)
     yield sandbox
     sandbox.set_limiter(DEFAULT_REQUESTS_PER_SECOND)
@@ -58,28 +58,30 @@ def deployment(
     environment: dict[str, str],
     tmp_path: Path,
     postgres: TcpProxy,  # noqa: ARG001 - it outlives the processes that it was given to
-    valkey: TcpProxy,  # noqa: ARG001 - likewise
+    valkey: TcpProxy,  # noqa: ARG001 - the proxy is in use
 ) -> Iterator[Deployment]:
     with deploy(environment, tmp_path) as deployed:
         yield deployed
 
 
 @pytest.fixture
-def trial(deployment: Deployment, klarna: SandboxClient, request: pytest.FixtureRequest) -> Trial:
-    made = Trial(deployment, klarna)
-    request.node.stash[_TRIAL] = made
+def experiment(
+    deployment: Deployment, klarna: SandboxClient, request: pytest.FixtureRequest
+) -> Experiment:
+    made = Experiment(deployment, klarna)
+    request.node.stash[_EXPERIMENT] = made
     return made
 
 
 @pytest.fixture
 def judge(klarna: SandboxClient, request: pytest.FixtureRequest) -> Judge:
-    """Counts what a fault cost, for tests that bring it about by themselves."""
+    """Counts the cost of a fault, for tests that cause it themselves."""
 
     def count(deployment: Deployment, in_flight: list[str], *, since: datetime) -> None:
-        trial = request.node.stash[_TRIAL] = Trial(deployment, klarna)
-        trial.expected = dict.fromkeys(in_flight, "completed")
-        trial.count_in_flight(len(in_flight))
-        trial.judge(recovery_seconds(deployment, since))
+        experiment = request.node.stash[_EXPERIMENT] = Experiment(deployment, klarna)
+        experiment.expected = dict.fromkeys(in_flight, "completed")
+        experiment.count_in_flight(len(in_flight))
+        experiment.judge(recovery_seconds(deployment, since))
 
     return count
 
@@ -106,11 +108,11 @@ def pytest_runtest_makereport(
     """Keep the figures of each test that was run."""
     report = yield
     if report.when == "call" or report.failed:
-        trial = item.stash.get(_TRIAL, None)
+        experiment = item.stash.get(_EXPERIMENT, None)
         write_line(
             item.name.removeprefix("test_").replace("_", " "),
             test=item.nodeid,
             passed=report.passed,
-            figures=trial.figures if trial else None,
+            figures=experiment.figures if experiment else None,
         )
     return report

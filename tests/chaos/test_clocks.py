@@ -10,25 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.trial import Trial
+from tests.support.experiment import Experiment
 
 SHIMS = Path(__file__).parents[1] / "support" / "shims"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("minutes", [10, -10], ids=["ahead", "behind"])
-def test_a_workers_and_a_beats_clock_are_ten_minutes_off(trial: Trial, minutes: int):
+def test_a_workers_and_a_beats_clock_are_ten_minutes_off(experiment: Experiment, minutes: int):
     clock = {"PYTHONPATH": str(SHIMS), "SHIM_CLOCK_AHEAD": str(minutes * 60)}
-    wrong, _ = trial.start("worker", "beat", **clock)
-    right, _ = trial.start("worker", "beat")
-    trial.put_in_flight()
-    assert trial.deployment.query(_LEASED) == [{"sane": True}]
+    wrong, _ = experiment.start("worker", "beat", **clock)
+    right, _ = experiment.start("worker", "beat")
+    experiment.put_in_flight()
+    assert experiment.deployment.query(_LEASED) == [{"sane": True}]
 
-    trial.klarna.release()
-    for session_id in trial.create():
-        trial.deployment.track(session_id)
-    trial.fault_over()
-    trial.end()
+    experiment.klarna.release()
+    for session_id in experiment.create():
+        experiment.deployment.track(session_id)
+    experiment.fault_over()
+    experiment.end()
 
     assert all("payment_session_polled" in worker.log() for worker in (wrong, right))
 

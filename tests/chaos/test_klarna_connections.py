@@ -1,4 +1,4 @@
-"""No connection to Klarna comes about: no address, no TLS, somebody else's certificate.
+"""No connection to Klarna: no address, no TLS, a foreign certificate.
 
 The name server is `tests/support/shims`: it answers for one name, in the worker's process only.
 """
@@ -14,8 +14,8 @@ import pytest
 from devkit.sandbox.server import SandboxClient, SandboxServer
 from tests.support.certificates import self_signed
 from tests.support.eventually import eventually
+from tests.support.experiment import Experiment
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.trial import Trial
 
 pytestmark = pytest.mark.slow
 
@@ -64,67 +64,69 @@ def environment(environment: dict[str, str], way: Way) -> dict[str, str]:
     }
 
 
-def wait_until_all_fail(trial: Trial) -> None:
+def wait_until_all_fail(experiment: Experiment) -> None:
     eventually(
-        lambda: not trial.deployment.query(_READ_WELL),
+        lambda: not experiment.deployment.query(_READ_WELL),
         because="no session can be read",
     )
     # Then one after the other probes for all.
-    before = trial.deployment.query(_POLLS)[0]["polls"]
+    before = experiment.deployment.query(_POLLS)[0]["polls"]
     eventually(
-        lambda: trial.deployment.query(_POLLS)[0]["polls"] >= before + 3,
+        lambda: experiment.deployment.query(_POLLS)[0]["polls"] >= before + 3,
         within=30,
         because="the account is probed again and again",
     )
-    assert not trial.deployment.query("SELECT * FROM payment_sessions WHERE outcome IS NOT NULL")
+    assert not experiment.deployment.query(
+        "SELECT * FROM payment_sessions WHERE outcome IS NOT NULL"
+    )
 
 
 _POLLS = "SELECT sum(poll_count) AS polls FROM payment_sessions"
 _READ_WELL = "SELECT session_id FROM payment_sessions WHERE last_error IS NULL"
 
 
-def test_klarnas_name_is_not_resolved(trial: Trial, way: Way):
+def test_klarnas_name_is_not_resolved(experiment: Experiment, way: Way):
     way.names_fail.touch()
-    trial.start("worker", "beat")
-    trial.follow()
-    wait_until_all_fail(trial)
+    experiment.start("worker", "beat")
+    experiment.track()
+    wait_until_all_fail(experiment)
     assert way.proxy.connections() == 0
 
     way.names_fail.unlink()
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
 def test_who_answers_in_klarnas_place_speaks_no_tls(
-    trial: Trial, way: Way, sandbox_server: SandboxServer
+    experiment: Experiment, way: Way, sandbox_server: SandboxServer
 ):
-    trial.start("worker", "beat")
-    trial.follow()
+    experiment.start("worker", "beat")
+    experiment.track()
     seen = len(sandbox_server.client.requests())
 
     way.proxy.lead_to(sandbox_server.url)
-    wait_until_all_fail(trial)
-    assert len(sandbox_server.client.requests()) == seen, "nobody was told the password"
+    wait_until_all_fail(experiment)
+    assert len(sandbox_server.client.requests()) == seen, "the password was not sent"
 
     way.proxy.lead_to(way.server.url)
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
 def test_who_answers_in_klarnas_place_shows_another_certificate(
-    trial: Trial, way: Way, tmp_path: Path
+    experiment: Experiment, way: Way, tmp_path: Path
 ):
     other = tmp_path / "other"
     other.mkdir()
     certificate, key = self_signed(other, HOST)
-    trial.start("worker", "beat")
-    trial.follow()
+    experiment.start("worker", "beat")
+    experiment.track()
 
     with SandboxServer(certfile=certificate, keyfile=key) as impostor:
         way.proxy.lead_to(impostor.url)
-        wait_until_all_fail(trial)
-        assert impostor.client.requests() == [], "nobody was told the password"
+        wait_until_all_fail(experiment)
+        assert impostor.client.requests() == [], "the password was not sent"
 
     way.proxy.lead_to(way.server.url)
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()

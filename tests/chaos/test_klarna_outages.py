@@ -1,10 +1,10 @@
-"""Klarna answers everybody the same wrong thing, for minutes: 503, 429, a 403 page."""
+"""Klarna returns the same error for every session, for minutes: 503, 429, a 403 page."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.trial import Trial
+from tests.support.experiment import Experiment
 from worker.adapters import clock
 
 pytestmark = pytest.mark.slow
@@ -18,63 +18,63 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
     return environment | {"POLL_MAX_INTERVAL_SECONDS": "2400"}
 
 
-def test_klarna_answers_503_for_ten_minutes(trial: Trial):
-    trial.start("worker", "beat")
-    ids = trial.put_in_flight()
+def test_klarna_answers_503_for_ten_minutes(experiment: Experiment):
+    experiment.start("worker", "beat")
+    ids = experiment.put_in_flight()
 
-    trial.klarna.add_fault("status", code=503)
-    trial.klarna.release(count=25)
-    trial.live_through(minutes=10)
-    probes = len(trial.klarna.requests()) - len(ids)
+    experiment.klarna.add_fault("status", code=503)
+    experiment.klarna.release(count=25)
+    experiment.live_through(minutes=10)
+    probes = len(experiment.klarna.requests()) - len(ids)
     assert probes >= 20, "reading goes on"
-    assert requests_per_session(trial, ids) < 10, "by one probe at a time"
+    assert requests_per_session(experiment, ids) < 10, "by one probe at a time"
 
-    recover(trial)
+    recover(experiment)
 
 
-def test_klarna_answers_a_403_page_to_everything_for_twenty_minutes(trial: Trial):
-    trial.start("worker", "beat")
-    ids = trial.put_in_flight()
+def test_klarna_answers_a_403_page_to_everything_for_twenty_minutes(experiment: Experiment):
+    experiment.start("worker", "beat")
+    ids = experiment.put_in_flight()
 
-    trial.klarna.add_fault("status", code=403, body="abuse")
-    trial.klarna.release()
-    trial.live_through(minutes=20)
-    assert not trial.deployment.query(
+    experiment.klarna.add_fault("status", code=403, body="abuse")
+    experiment.klarna.release()
+    experiment.live_through(minutes=20)
+    assert not experiment.deployment.query(
         "SELECT * FROM payment_sessions WHERE outcome IS NOT NULL AND outcome <> 'completed'"
     )
-    assert requests_per_session(trial, ids) < 5, "one probe at a time stands for all"
+    assert requests_per_session(experiment, ids) < 5, "one probe at a time stands for all"
 
-    recover(trial)
+    recover(experiment)
 
 
-def test_klarna_limits_the_rate_far_below_what_is_due(trial: Trial):
-    trial.deployment.environment["POLL_MAX_INTERVAL_SECONDS"] = "1"
-    trial.start("worker", "beat")
-    ids = trial.put_in_flight()
+def test_klarna_limits_the_rate_far_below_what_is_due(experiment: Experiment):
+    experiment.deployment.environment["POLL_MAX_INTERVAL_SECONDS"] = "1"
+    experiment.start("worker", "beat")
+    ids = experiment.put_in_flight()
 
-    trial.klarna.set_limiter(5)
-    trial.klarna.release()
+    experiment.klarna.set_limiter(5)
+    experiment.klarna.release()
     began = clock.monotonic()
-    trial.wait_for_polls(*ids, more=2, within=60)
+    experiment.wait_for_polls(*ids, more=2, within=60)
     seconds = clock.monotonic() - began
-    limited = trial.klarna.counters()["by_status"].get("429", 0)
+    limited = experiment.klarna.counters()["by_status"].get("429", 0)
     assert limited or seconds > 0.8 * len(ids) / 5, "the limit is met, or known by Klarna's headers"
     assert limited < 2 * len(ids), "and then kept, but for what was in flight"
 
-    trial.klarna.set_limiter(0)
-    trial.fault_over()
-    trial.end()
+    experiment.klarna.set_limiter(0)
+    experiment.fault_over()
+    experiment.end()
 
 
-def recover(trial: Trial) -> None:
-    """Klarna is well again; whoever still waits for his backoff, comes due."""
-    trial.klarna.clear_faults()
-    trial.klarna.release()
-    trial.let_pass(LONGEST_WAIT_SECONDS)
-    trial.fault_over()
+def recover(experiment: Experiment) -> None:
+    """End the outage; sessions that wait for their backoff become due."""
+    experiment.klarna.clear_faults()
+    experiment.klarna.release()
+    experiment.let_pass(LONGEST_WAIT_SECONDS)
+    experiment.fault_over()
     # Who is unpaid by then is read when the policy says, some two minutes later at that age.
-    trial.end(within=180)
+    experiment.end(within=180)
 
 
-def requests_per_session(trial: Trial, ids: list[str]) -> float:
-    return len(trial.klarna.requests()) / len(ids)
+def requests_per_session(experiment: Experiment, ids: list[str]) -> float:
+    return len(experiment.klarna.requests()) / len(ids)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
-from tests.support.trial import Trial
+from tests.support.experiment import Experiment
 
 _FUNCTION = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -40,19 +40,19 @@ RECORDS = "UPDATE ON payment_sessions FOR EACH ROW WHEN (OLD.poll_count < NEW.po
         pytest.param("INSERT ON status_transitions", "53100", id="disk full"),
     ],
 )
-def test_postgres_refuses_every_record(trial: Trial, event: str, sqlstate: str):
-    worker, _ = trial.start("worker", "beat")
-    ids = trial.put_in_flight()
+def test_postgres_refuses_every_record(experiment: Experiment, event: str, sqlstate: str):
+    worker, _ = experiment.start("worker", "beat")
+    ids = experiment.put_in_flight()
 
-    with refusing(trial.deployment, event, sqlstate):
-        trial.klarna.release()
+    with refusing(experiment.deployment, event, sqlstate):
+        experiment.klarna.release()
         eventually(
             lambda: all(is_refused(worker.log(), session_id) for session_id in ids),
             because="no poll is recorded",
         )
 
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
 @pytest.mark.slow
@@ -64,59 +64,59 @@ def test_postgres_refuses_every_record(trial: Trial, event: str, sqlstate: str):
         pytest.param("42501", id="a right not granted yet"),
     ],
 )
-def test_postgres_takes_no_new_session_while_the_shop_tracks(trial: Trial, sqlstate: str):
-    worker, _ = trial.start("worker", "beat")
+def test_postgres_takes_no_new_session_while_the_shop_tracks(experiment: Experiment, sqlstate: str):
+    worker, _ = experiment.start("worker", "beat")
 
-    with refusing(trial.deployment, "INSERT ON payment_sessions", sqlstate):
-        ids = trial.create()
-        trial.count_in_flight(len(ids))
+    with refusing(experiment.deployment, "INSERT ON payment_sessions", sqlstate):
+        ids = experiment.create()
+        experiment.count_in_flight(len(ids))
         for session_id in ids:
-            trial.deployment.track(session_id)
+            experiment.deployment.track(session_id)
         eventually(
             lambda: all(f'"{id_}", "error": "postgres' in worker.log() for id_ in ids),
             because="every message waits",
         )
 
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
-def test_one_row_that_cannot_be_written_harms_no_other_of_its_group(trial: Trial):
-    worker, _ = trial.start("worker", "beat")
-    ids = trial.follow()
+def test_one_row_that_cannot_be_written_harms_no_other_of_its_group(experiment: Experiment):
+    worker, _ = experiment.start("worker", "beat")
+    ids = experiment.track()
     bad, *others = ids
 
-    with refusing(trial.deployment, f"{RECORDS[:-1]} AND OLD.session_id = '{bad}')", "22000"):
-        trial.wait_for_polls(*others, more=3, within=15)
+    with refusing(experiment.deployment, f"{RECORDS[:-1]} AND OLD.session_id = '{bad}')", "22000"):
+        experiment.wait_for_polls(*others, more=3, within=15)
         eventually(lambda: bad in worker.log(), because="the row was refused")
 
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
 @pytest.mark.slow
-def test_a_lock_on_one_row_keeps_no_other_waiting(trial: Trial):
-    trial.start("worker", "beat")
-    locked, *others = trial.follow()
+def test_a_lock_on_one_row_keeps_no_other_waiting(experiment: Experiment):
+    experiment.start("worker", "beat")
+    locked, *others = experiment.track()
 
-    with psycopg.connect(trial.deployment.environment["DATABASE_URL"]) as connection:
+    with psycopg.connect(experiment.deployment.environment["DATABASE_URL"]) as connection:
         connection.execute(
             "SELECT FROM payment_sessions WHERE session_id = %s FOR UPDATE", [locked]
         )
-        trial.wait_for_polls(*others, more=4, within=15)
+        experiment.wait_for_polls(*others, more=4, within=15)
 
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
 @pytest.mark.slow
-def test_a_lock_on_the_whole_table_is_waited_for(trial: Trial):
-    worker, beat = trial.start("worker", "beat")
-    ids = trial.put_in_flight()
+def test_a_lock_on_the_whole_table_is_waited_for(experiment: Experiment):
+    worker, beat = experiment.start("worker", "beat")
+    ids = experiment.put_in_flight()
 
-    with psycopg.connect(trial.deployment.environment["DATABASE_URL"]) as connection:
+    with psycopg.connect(experiment.deployment.environment["DATABASE_URL"]) as connection:
         connection.execute("LOCK TABLE payment_sessions IN ACCESS EXCLUSIVE MODE")
-        trial.klarna.release()
+        experiment.klarna.release()
         eventually(
             lambda: all(is_refused(worker.log(), session_id) for session_id in ids),
             within=60,
@@ -124,8 +124,8 @@ def test_a_lock_on_the_whole_table_is_waited_for(trial: Trial):
         )
         eventually(lambda: "tick_failed" in beat.log(), because="neither does beat")
 
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
 def is_refused(log: str, session_id: str) -> bool:

@@ -1,11 +1,11 @@
-"""Connections to Postgres of which one end is gone and nobody was told."""
+"""Half-open connections to Postgres."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.support.experiment import Experiment
 from tests.support.tcp_proxy import TcpProxy, Trap
-from tests.support.trial import Trial
 
 pytestmark = pytest.mark.slow
 
@@ -17,34 +17,36 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def trial(trial: Trial, postgres: TcpProxy) -> Trial:
-    trial.overrides["DATABASE_URL"] = postgres.url
-    return trial
+def experiment(experiment: Experiment, postgres: TcpProxy) -> Experiment:
+    experiment.overrides["DATABASE_URL"] = postgres.url
+    return experiment
 
 
 def test_every_connection_to_postgres_goes_silent_and_nothing_is_closed(
-    trial: Trial, postgres: TcpProxy
+    experiment: Experiment, postgres: TcpProxy
 ):
-    trial.start("worker", "beat")
-    trial.put_in_flight()
+    experiment.start("worker", "beat")
+    experiment.put_in_flight()
 
     postgres.drop()
-    trial.klarna.release()
+    experiment.klarna.release()
     postgres.wait_for_frozen(10)
 
     postgres.restore()
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
-def test_a_record_is_lost_between_its_statement_and_its_commit(trial: Trial, postgres: TcpProxy):
-    trial.start("worker", "beat")
-    trial.put_in_flight()
+def test_a_record_is_lost_between_its_statement_and_its_commit(
+    experiment: Experiment, postgres: TcpProxy
+):
+    experiment.start("worker", "beat")
+    experiment.put_in_flight()
 
     postgres.trap("UPDATE payment_sessions AS p", Trap.FREEZE_AFTER)
-    trial.klarna.release()
+    experiment.klarna.release()
     postgres.wait_for_frozen(10)
 
     postgres.clear_traps()
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()

@@ -11,13 +11,13 @@ import redis
 from devkit.sandbox.server import SandboxClient
 from tests.support.breakable import breakable_deployment
 from tests.support.eventually import eventually
+from tests.support.experiment import Judge
 from tests.support.in_flight import (
     database_now,
     hold_in_flight,
     let_go,
     paid_sessions,
 )
-from tests.support.trial import Judge
 
 
 @pytest.mark.slow

@@ -7,32 +7,32 @@ import pytest
 import redis
 
 from tests.support.eventually import eventually
+from tests.support.experiment import Experiment
 from tests.support.tcp_proxy import TcpProxy, Trap
-from tests.support.trial import Trial
 
 # How many of a killed worker's transactions or deliveries are under way, at least.
 AT_ONCE = 5
 
 
 @pytest.mark.slow
-def test_a_worker_is_killed_while_its_transactions_are_open(trial: Trial):
-    worker, _ = trial.start("worker", "beat")
-    ids = trial.put_in_flight()
+def test_a_worker_is_killed_while_its_transactions_are_open(experiment: Experiment):
+    worker, _ = experiment.start("worker", "beat")
+    ids = experiment.put_in_flight()
 
-    with psycopg.connect(trial.deployment.environment["DATABASE_URL"]) as connection:
+    with psycopg.connect(experiment.deployment.environment["DATABASE_URL"]) as connection:
         connection.execute(
             "SELECT FROM payment_sessions WHERE session_id = ANY(%s) FOR UPDATE", [ids]
         )
-        trial.klarna.release()
+        experiment.klarna.release()
         eventually(
-            lambda: len(trial.deployment.query(_WAITING_FOR_LOCKS)) >= AT_ONCE,
+            lambda: len(experiment.deployment.query(_WAITING_FOR_LOCKS)) >= AT_ONCE,
             because="records wait within their transactions",
         )
         worker.kill()
-    trial.start("worker")
+    experiment.start("worker")
 
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
 _WAITING_FOR_LOCKS = """
@@ -42,25 +42,25 @@ _WAITING_FOR_LOCKS = """
 
 
 def test_a_worker_is_killed_after_its_commits_and_before_it_delivers(
-    trial: Trial, valkey: TcpProxy
+    experiment: Experiment, valkey: TcpProxy
 ):
-    broker = {"BROKER_URL": trial.deployment.environment["REDIS_URL"]}
-    (worker,) = trial.start("worker", REDIS_URL=valkey.url, **broker)
-    trial.start("beat")
-    ids = trial.put_in_flight()
+    broker = {"BROKER_URL": experiment.deployment.environment["REDIS_URL"]}
+    (worker,) = experiment.start("worker", REDIS_URL=valkey.url, **broker)
+    experiment.start("beat")
+    ids = experiment.put_in_flight()
 
     valkey.trap("XADD", Trap.FREEZE_BEFORE)
-    trial.klarna.release()
+    experiment.klarna.release()
     eventually(
-        lambda: len(trial.deployment.query(_COMPLETED)) == len(ids) // 2,
+        lambda: len(experiment.deployment.query(_COMPLETED)) == len(ids) // 2,
         because="every paid session is committed",
     )
     valkey.wait_for_frozen()
     worker.kill()
-    trial.start("worker")
+    experiment.start("worker")
 
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
 
 _COMPLETED = "SELECT session_id FROM payment_sessions WHERE outcome = 'completed'"
@@ -68,47 +68,49 @@ _COMPLETED = "SELECT session_id FROM payment_sessions WHERE outcome = 'completed
 
 @pytest.mark.slow
 def test_a_worker_is_killed_after_its_deliveries_and_before_it_marks_them(
-    trial: Trial, valkey: TcpProxy
+    experiment: Experiment, valkey: TcpProxy
 ):
-    broker = {"BROKER_URL": trial.deployment.environment["REDIS_URL"]}
-    (worker,) = trial.start("worker", REDIS_URL=valkey.url, **broker)
-    trial.start("beat")
-    trial.put_in_flight()
+    broker = {"BROKER_URL": experiment.deployment.environment["REDIS_URL"]}
+    (worker,) = experiment.start("worker", REDIS_URL=valkey.url, **broker)
+    experiment.start("beat")
+    experiment.put_in_flight()
 
     valkey.trap("XADD", Trap.FREEZE_AFTER)
-    trial.klarna.release()
+    experiment.klarna.release()
     eventually(
-        lambda: len(trial.consumer.read()) >= AT_ONCE,
+        lambda: len(experiment.consumer.read()) >= AT_ONCE,
         because="events are in the stream, on as many connections as the sink has",
     )
-    assert not trial.deployment.query(
+    assert not experiment.deployment.query(
         "SELECT * FROM outbox_deliveries WHERE delivered_at IS NOT NULL"
     )
     worker.kill()
-    trial.start("worker")
+    experiment.start("worker")
 
-    trial.fault_over()
-    trial.end()
-    assert len(trial.consumer.read()) > len(trial.consumer.once()), "delivered twice, told once"
+    experiment.fault_over()
+    experiment.end()
+    assert len(experiment.consumer.read()) > len(experiment.consumer.once()), (
+        "delivered twice, processed once"
+    )
 
 
 @pytest.mark.slow
-def test_track_messages_of_a_killed_worker_come_back_within_90_seconds(trial: Trial):
-    worker, _ = trial.start("worker", "beat")
-    ids = trial.create()
-    trial.count_in_flight(len(ids))
+def test_track_messages_of_a_killed_worker_come_back_within_90_seconds(experiment: Experiment):
+    worker, _ = experiment.start("worker", "beat")
+    ids = experiment.create()
+    experiment.count_in_flight(len(ids))
 
-    with psycopg.connect(trial.deployment.environment["DATABASE_URL"]) as connection:
+    with psycopg.connect(experiment.deployment.environment["DATABASE_URL"]) as connection:
         connection.execute("LOCK TABLE payment_sessions IN ACCESS EXCLUSIVE MODE")
         for session_id in ids:
-            trial.deployment.track(session_id)
-        with redis.Redis.from_url(trial.deployment.environment["REDIS_URL"]) as broker:
+            experiment.deployment.track(session_id)
+        with redis.Redis.from_url(experiment.deployment.environment["REDIS_URL"]) as broker:
             eventually(
                 lambda: broker.zcard("payment-sessions:unacked_index") == len(ids),
                 because="the worker holds them all",
             )
         worker.kill()
-    trial.start("worker")
+    experiment.start("worker")
 
-    trial.fault_over()
-    trial.end(within=95, target_seconds=90)
+    experiment.fault_over()
+    experiment.end(within=95, target_seconds=90)

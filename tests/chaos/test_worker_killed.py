@@ -8,6 +8,7 @@ import redis
 from devkit.sandbox.server import SandboxClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
+from tests.support.experiment import Judge
 from tests.support.in_flight import (
     COUNT,
     database_now,
@@ -15,7 +16,6 @@ from tests.support.in_flight import (
     let_go,
     paid_sessions,
 )
-from tests.support.trial import Judge
 
 UNACKED = "payment-sessions:unacked_index"
 VISIBILITY_TIMEOUT_SECONDS = 60

@@ -1,4 +1,4 @@
-"""A worker told to end, in every way there is: what it had in hand is finished or handed back."""
+"""A worker is asked to end, in every way: its polls are finished or released."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 
 from tests.support.eventually import eventually
+from tests.support.experiment import Experiment
 from tests.support.processes import CeleryProcess
-from tests.support.trial import Trial
 
 # What the environment's POLL_MAX_INTERVAL_SECONDS says, and how late a poll may be at most.
 EVERY, LATE = 1, 5
@@ -40,42 +40,44 @@ def end_impatiently(worker: CeleryProcess) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [end_warmly, end_coldly, end_softly, end_impatiently])
-def test_a_worker_ends_with_replies_outstanding(trial: Trial, end: Callable[[CeleryProcess], None]):
+def test_a_worker_ends_with_replies_outstanding(
+    experiment: Experiment, end: Callable[[CeleryProcess], None]
+):
     # Far longer than a recovery may take: a lease that runs out heals nothing here.
-    trial.deployment.environment["POLL_LEASE_SECONDS"] = "120"
-    (worker,) = trial.start("worker", arguments=SOFT if end is end_softly else ())
-    trial.start("beat")
-    trial.put_in_flight()
+    experiment.deployment.environment["POLL_LEASE_SECONDS"] = "120"
+    (worker,) = experiment.start("worker", arguments=SOFT if end is end_softly else ())
+    experiment.start("beat")
+    experiment.put_in_flight()
 
     end(worker)
-    trial.start("worker")
+    experiment.start("worker")
     worker.wait_for_end(within=20)
 
-    trial.fault_over()
-    trial.end(target_seconds=10)
-    assert " raised " not in trial.deployment.logs()
+    experiment.fault_over()
+    experiment.end(target_seconds=10)
+    assert " raised " not in experiment.deployment.logs()
 
 
 @pytest.mark.slow
-def test_workers_are_replaced_every_five_seconds_for_a_minute(trial: Trial):
-    worker, _ = trial.start("worker", "beat")
-    ids = trial.follow()
+def test_workers_are_replaced_every_five_seconds_for_a_minute(experiment: Experiment):
+    worker, _ = experiment.start("worker", "beat")
+    ids = experiment.track()
 
     for _ in range(12):
-        (next_worker,) = trial.start("worker")
-        trial.outage(5)
-        trial.processes.remove(worker)
+        (next_worker,) = experiment.start("worker")
+        experiment.outage(5)
+        experiment.processes.remove(worker)
         worker.signal(signal.SIGTERM)
         worker = next_worker
-    trial.fault_over()
-    trial.end()
+    experiment.fault_over()
+    experiment.end()
 
-    assert max(longest_wait(trial, session_id) for session_id in ids) < EVERY + LATE
-    assert " raised " not in trial.deployment.logs(), "no task failed"
+    assert max(longest_wait(experiment, session_id) for session_id in ids) < EVERY + LATE
+    assert " raised " not in experiment.deployment.logs(), "no task failed"
 
 
-def longest_wait(trial: Trial, session_id: str) -> float:
+def longest_wait(experiment: Experiment, session_id: str) -> float:
     """The longest time between two requests for a session."""
-    starts = [r["started_monotonic"] for r in trial.klarna.requests(session_id=session_id)]
+    starts = [r["started_monotonic"] for r in experiment.klarna.requests(session_id=session_id)]
     assert len(starts) > 30
     return max(later - earlier for earlier, later in pairwise(starts))

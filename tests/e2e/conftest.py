@@ -22,7 +22,7 @@ def deployment(environment: dict[str, str], tmp_path: Path) -> Iterator[Deployme
 
 @pytest.fixture(scope="module")
 def klarna(sandbox_server: SandboxServer) -> SandboxClient:
-    """The Klarna stand-in, as new for the tests of a file: they keep to sessions of their own."""
+    """The mock Klarna server, reset for the tests of a file: each uses its own sessions."""
     sandbox_server.client.reset()
     return sandbox_server.client
 
@@ -31,7 +31,7 @@ def klarna(sandbox_server: SandboxServer) -> SandboxClient:
 def shared_environment(
     servers: tuple[str, str], databases: Databases, sandbox_server: SandboxServer
 ) -> Iterator[dict[str, str]]:
-    """What `environment` is to a test, for the tests of a file."""
+    """The fixture `environment`, for the tests of a file."""
     database_url = databases.create()
     with redis.Redis.from_url(servers[1]) as client:
         client.flushdb()

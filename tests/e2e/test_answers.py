@@ -1,4 +1,4 @@
-"""What Klarna's endpoints answer on a bad day, met on the way: every session still ends paid."""
+"""Faulty responses of Klarna while sessions are polled: every session still ends paid."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OTHERS = {name: f"{name}-user" for name in ("refused", "forbidden", "throttled")
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[SandboxServer]:
-    """A stand-in of one account, down until a test starts it; its address stays the same."""
+    """A mock Klarna server of one account, down until a test starts it; its address stays."""
     server = SandboxServer().start()
     server.stop()
     yield server
@@ -85,13 +85,13 @@ def followed(
 
 @pytest.fixture
 def deployment(followed: Deployment) -> Iterator[Deployment]:
-    """The shared deployment; whatever a test did to it, the promises hold afterwards."""
+    """The shared deployment; after each test all invariants must hold."""
     yield followed
     followed.assert_invariants()
 
 
 def paid(klarna: SandboxClient, account: str = "default", **fault: Any) -> str:  # noqa: ANN401
-    """A session that is paid, of which the first reads meet `fault`."""
+    """Return a paid session whose first reads have `fault`."""
     created = klarna.create_session(
         steps=[[0, "COMPLETED"]], account=account, faults=[fault] if fault else []
     )
@@ -110,8 +110,8 @@ def test_every_fault_is_survived_and_the_paid_session_is_completed(
     assert {name: outcomes[s] for name, s in sessions.items()} == dict.fromkeys(FAULTS, "completed")
     met = {fault["session_id"]: fault["hits"] for fault in klarna.faults()}
     assert {name: met[s] for name, s in sessions.items()} == dict.fromkeys(FAULTS, 2)
-    told = {name: [e["type"] for e in deployment.received_of(s)] for name, s in sessions.items()}
-    assert told == {name: ["payment_session.authorized"] for name in FAULTS}
+    events = {name: [e["type"] for e in deployment.received_of(s)] for name, s in sessions.items()}
+    assert events == {name: ["payment_session.authorized"] for name in FAULTS}
     assert not klarna.requests(session_id="elsewhere")
 
 
@@ -183,7 +183,7 @@ def test_a_refused_account_pauses_and_another_goes_on_unharmed(
 
 
 def _quiet_pauses(deployment: Deployment) -> dict[str, tuple[float, float]]:
-    """By account since when it is quiet and until when it is paused; empty unless both are."""
+    """Return for each account since when it is quiet and until when it is paused."""
     rows = deployment.query(
         "SELECT account, extract(epoch FROM clock_timestamp())::float AS quiet,"
         " extract(epoch FROM paused_until)::float AS until FROM accounts"

@@ -1,6 +1,6 @@
-"""What a shop sends wrongly fails with a word that names the field; and what it sends stays ours.
+"""A wrong message from a shop fails with an error that names the field, and shows nothing else.
 
-Failures are looked at where an operator meets them: in the task events that Flower shows.
+Failures are read where an operator sees them: in the task events that Flower shows.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ BAD: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
         {},
         "arguments",
     ),
-    "a create answer without an id": (TRACK_CREATED, ({"x": CANARY},), {}, "response"),
-    "a create answer that is none": (TRACK_CREATED, (CANARY,), {}, "response"),
-    "no create answer": (TRACK_CREATED, (), {}, "response"),
-    "an unknown argument beside an answer": (
+    "a create response without an id": (TRACK_CREATED, ({"x": CANARY},), {}, "response"),
+    "a create response that is none": (TRACK_CREATED, (CANARY,), {}, "response"),
+    "no create response": (TRACK_CREATED, (), {}, "response"),
+    "an unknown argument beside a response": (
         TRACK_CREATED,
         ({"session_id": "bad-8"},),
         {"kind": CANARY},
         "kind",
     ),
     "an order of no session": (CONFIRM, (None, CANARY), {}, "session_id"),
-    "an order of a session nobody follows": (CONFIRM, ("bad-9", CANARY), {}, "session_id"),
+    "an order of a session that is not tracked": (CONFIRM, ("bad-9", CANARY), {}, "session_id"),
     "no order": (CONFIRM, ("bad-9",), {}, "order_id"),
     "an order that is none": (CONFIRM, ("bad-9",), {"order_id": [CANARY]}, "order_id"),
     "an unknown argument beside an order": (CONFIRM, ("bad-9", "o"), {"token": CANARY}, "token"),
@@ -108,10 +108,33 @@ def test_a_bad_argument_fails_the_task_naming_the_field(
     assert CANARY not in shop.logs()
 
 
+# Each runs the task that its arguments name, or calls on a result backend.
+OF_CELERY = [
+    *("celery.starmap", "celery.map", "celery.chunks", "celery.group", "celery.chain"),
+    *("celery.chord", "celery.accumulate", "celery.chord_unlock", "celery.backend_cleanup"),
+]
+
+
+@pytest.mark.parametrize("name", OF_CELERY)
+def test_a_task_of_celerys_own_is_discarded_with_its_name_and_id(
+    shop: Deployment, task_events: TaskEvents, name: str
+):
+    task_id = shop.send(name, {"task": TRACK}, [[f"{CANARY}/1"]])
+
+    failure = task_events.end_of(task_id)
+
+    assert failure["type"] == "task-failed"
+    assert failure["exception"] == f"NotRegistered('{name}')"
+    logged = [json.loads(line) for line in shop.logs().splitlines() if task_id in line]
+    assert [(line["event"], line["task"]) for line in logged] == [("task_unknown", name)]
+    assert CANARY not in json.dumps(task_events.all())
+    assert CANARY not in shop.logs()
+
+
 @pytest.mark.parametrize(
     "url",
     [
-        # This one would reach the stand-in, were it asked.
+        # This one would reach the mock Klarna server if it were read.
         "{localhost}/hpp/v1/sessions/bad-url",
         "https://api.klarna.com/hpp/v1/sessions/bad-url",
         "{klarna}@evil.example/hpp/v1/sessions/bad-url",
@@ -137,20 +160,20 @@ def test_of_what_was_sent_events_and_logs_show_the_id_alone(
 ):
     created = klarna.create_session(steps=[[0, "COMPLETED"]], authorization_token=f"token-{CANARY}")
     session_id = created["session_id"]
-    by_answer = klarna.create_session(steps=[[0, "COMPLETED"]])
-    answer = by_answer["response"] | {"redirect_url": f"https://pay.example/{CANARY}"}
+    by_response = klarna.create_session(steps=[[0, "COMPLETED"]])
+    response = by_response["response"] | {"redirect_url": f"https://pay.example/{CANARY}"}
 
     first = worker_alone.track(session_id, reference=f"reference {CANARY}")
     second = worker_alone.send(TRACK, session_id=session_id, session_url=f"{klarna.url}/{CANARY}")
-    third = worker_alone.send(TRACK_CREATED, answer, reference=f"reference {CANARY}")
+    third = worker_alone.send(TRACK_CREATED, response, reference=f"reference {CANARY}")
 
     ends = [task_events.end_of(task)["type"] for task in (first, second, third)]
     assert ends == ["task-succeeded", "task-failed", "task-succeeded"]
-    worker_alone.wait_for_outcomes(session_id, by_answer["session_id"])
+    worker_alone.wait_for_outcomes(session_id, by_response["session_id"])
     worker_alone.assert_invariants()
     received = [e for e in task_events.all() if e["type"] == "task-received"]
     shown = {e["uuid"]: (e["args"], e["kwargs"]) for e in received}
     assert shown[first] == shown[second] == (f"('{session_id}')", "{}")
-    assert shown[third] == (f"('{by_answer['session_id']}')", "{}")
+    assert shown[third] == (f"('{by_response['session_id']}')", "{}")
     assert CANARY not in json.dumps(task_events.all())
     assert CANARY not in worker_alone.logs()

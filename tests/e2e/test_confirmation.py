@@ -1,4 +1,4 @@
-"""An authorization without an order: told in time, once, until it is confirmed or lapsed."""
+"""An authorization without an order: one event in time, until it is confirmed or lapsed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def worker_and_two_beats(
 
 @pytest.fixture
 def shop(worker_and_two_beats: Deployment) -> Iterator[Deployment]:
-    """The shared deployment; whatever a test did to it, the promises hold afterwards."""
+    """The shared deployment; after each test all invariants must hold."""
     yield worker_and_two_beats
     worker_and_two_beats.assert_invariants()
 
@@ -36,7 +36,7 @@ def shop(worker_and_two_beats: Deployment) -> Iterator[Deployment]:
 def pay(
     shop: Deployment, klarna: SandboxClient, *, minutes_left: float, **script: object
 ) -> tuple[str, str]:
-    """Track a session paid so long ago that its token has this left; returns its id and token."""
+    """Track a paid session whose token is valid for this long; return its id and token."""
     # The script's clock began with an opened page, ten minutes before the payment.
     created = klarna.create_session(
         **{
@@ -50,23 +50,25 @@ def pay(
     return created["session_id"], created["authorization_token"]
 
 
-def told(shop: Deployment, session_id: str) -> list[tuple[str, int | None]]:
-    """The session's events in the stream: the type's last word, and the minutes left."""
+def events_of(shop: Deployment, session_id: str) -> list[tuple[str, int | None]]:
+    """Return the session's events: the last part of the type, and the minutes left."""
     return [
         (event["type"].removeprefix("payment_session."), event["data"].get("minutes_left"))
         for event in shop.received_of(session_id)
     ]
 
 
-def wait_until_told(
+def wait_until_events_of(
     shop: Deployment, session_id: str, *events: tuple[str, int | None]
 ) -> list[tuple[str, int | None]]:
-    eventually(lambda: told(shop, session_id) == list(events), because=f"{events} are told")
-    return told(shop, session_id)
+    eventually(
+        lambda: events_of(shop, session_id) == list(events), because=f"{events} are delivered"
+    )
+    return events_of(shop, session_id)
 
 
 def let_pass(shop: Deployment, session_id: str, *, minutes: float) -> None:
-    """As if the time had gone by for this authorization."""
+    """Shift the times of this authorization, as if time had passed."""
     shop.query(
         "UPDATE payment_sessions SET"
         " authorization_expires_at = authorization_expires_at - %s * interval '1 min',"
@@ -80,16 +82,16 @@ def let_pass(shop: Deployment, session_id: str, *, minutes: float) -> None:
 def test_a_missing_order_is_told_with_20_10_and_5_minutes_left_and_when_it_is_too_late(
     shop: Deployment, klarna: SandboxClient
 ):
-    """Two beats tick all the while: each event comes once."""
+    """With two beats, each event is sent once."""
     session_id, token = pay(shop, klarna, minutes_left=25)
     expected = [AUTHORIZED]
 
     for minutes, minutes_left in ((5.5, 20), (10, 10), (5, 5)):
         let_pass(shop, session_id, minutes=minutes)
         expected.append(("authorization_expiring", minutes_left))
-        wait_until_told(shop, session_id, *expected)
+        wait_until_events_of(shop, session_id, *expected)
     let_pass(shop, session_id, minutes=5)
-    wait_until_told(shop, session_id, *expected, LAPSED)
+    wait_until_events_of(shop, session_id, *expected, LAPSED)
 
     first, *later = shop.received_of(session_id)
     assert first["data"]["authorization_token"] == token
@@ -105,26 +107,26 @@ def test_a_missing_order_is_told_with_20_10_and_5_minutes_left_and_when_it_is_to
     ("minutes_left", "event"),
     [(18.9, ("authorization_expiring", 19)), (3.9, ("authorization_expiring", 4)), (-5, LAPSED)],
 )
-def test_of_a_payment_that_is_seen_late_only_the_most_urgent_is_told(
+def test_of_a_payment_that_is_seen_late_only_the_most_urgent_is_events_of(
     shop: Deployment, klarna: SandboxClient, minutes_left: float, event: tuple[str, int | None]
 ):
     session_id, _ = pay(shop, klarna, minutes_left=minutes_left)
 
-    assert wait_until_told(shop, session_id, AUTHORIZED, event)
+    assert wait_until_events_of(shop, session_id, AUTHORIZED, event)
 
 
 def test_the_shops_confirmation_stops_the_clock(shop: Deployment, klarna: SandboxClient):
     session_id, _ = pay(shop, klarna, minutes_left=18.9)
-    wait_until_told(shop, session_id, AUTHORIZED, ("authorization_expiring", 19))
+    wait_until_events_of(shop, session_id, AUTHORIZED, ("authorization_expiring", 19))
 
     shop.send("payment_sessions.confirm_order", session_id, "order-17")
     shop.wait_for_confirmation(session_id, "order-17")
     let_pass(shop, session_id, minutes=30)
 
-    # Whoever is due after it is told: the confirmed one was passed by.
+    # The next one has its event: the confirmed one was left out.
     other, _ = pay(shop, klarna, minutes_left=-1)
-    wait_until_told(shop, other, AUTHORIZED, LAPSED)
-    assert told(shop, session_id) == [AUTHORIZED, ("authorization_expiring", 19)]
+    wait_until_events_of(shop, other, AUTHORIZED, LAPSED)
+    assert events_of(shop, session_id) == [AUTHORIZED, ("authorization_expiring", 19)]
 
 
 def test_a_session_whose_order_is_at_klarna_is_waited_for_by_nobody(
@@ -136,6 +138,6 @@ def test_a_session_whose_order_is_at_klarna_is_waited_for_by_nobody(
     )
 
     other, _ = pay(shop, klarna, minutes_left=-1)
-    wait_until_told(shop, other, AUTHORIZED, LAPSED)
-    assert told(shop, placed) == [AUTHORIZED, ("order_placed", None)]
-    assert told(shop, complete) == [("completed", None)]
+    wait_until_events_of(shop, other, AUTHORIZED, LAPSED)
+    assert events_of(shop, placed) == [AUTHORIZED, ("order_placed", None)]
+    assert events_of(shop, complete) == [("completed", None)]

@@ -18,7 +18,7 @@ UNCONFIRMED = "payment_sessions_unconfirmed_authorizations"
 def test_every_query_of_the_dashboard_shows_data_and_no_rule_fails(
     deployment: Deployment, sandbox: SandboxClient, tmp_path: Path
 ):
-    """Sessions are tracked, read, paid and told of; each panel then has something to draw."""
+    """Sessions are tracked, read, paid and delivered; then each panel has data."""
     ports = free_port(), free_port(), free_port()
     deployment.start("worker", METRICS_PORT=str(ports[0]))
     for port in ports[1:]:
@@ -60,7 +60,7 @@ def _numbers(server: Prometheus, query: str) -> list[str]:
 
 
 def _drawn(server: Prometheus, wanted: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of the queries that answer numbers now."""
+    """Return the queries that have values now."""
     return [
         (title, query)
         for title, query in wanted

@@ -1,4 +1,4 @@
-"""bin/demo as a newcomer runs it: right, in time, and gone without a trace."""
+"""bin/demo as a newcomer runs it: correct, in time, and nothing is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os
 
 
 def _left_over(folder: Path) -> list[str]:
-    """Processes that were started with this folder as their temporary one."""
+    """Return the processes that were started with this temporary folder."""
     left = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -30,9 +30,14 @@ def _left_over(folder: Path) -> list[str]:
 
 
 def test_the_demo_shows_every_invariant_holding_and_leaves_nothing(temporary: Path):
+    (deployment := temporary.parent / "deployment").mkdir()
+    wrong = "BROKER_URL=redis://127.0.0.1:9/0\nCELERY_EVENT_QUEUE=payment-sessions\n"
+    (deployment / ".env").write_text(wrong)
+
     ran = subprocess.run(
         [BIN / "session-worker", "demo"],
         env=ENVIRONMENT | {"TMPDIR": str(temporary)},
+        cwd=deployment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -58,7 +63,7 @@ def test_ctrl_c_stops_and_removes_everything(temporary: Path):
             stderr=subprocess.STDOUT,
         ) as demo,
     ):
-        eventually(lambda: "WAITING" in out.read_text(), within=60, because="the demo plays")
+        eventually(lambda: "WAITING" in out.read_text(), within=60, because="the demo runs")
         demo.send_signal(signal.SIGINT)
         code = demo.wait(30)
 
@@ -78,10 +83,11 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
         "KLARNA_PASSWORD": "password",
     }
     out = temporary.parent / "out"
+    command = [BIN / "session-worker", "up", "--state", state, *_ANY_PORTS]
     with (
         out.open("wb") as written,
         subprocess.Popen(
-            [BIN / "session-worker", "up", "--state", state, *_ANY_PORTS],
+            command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=written,
@@ -96,9 +102,18 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
             within=60,
             because="the worker is ready and the console serves",
         )
+        second = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        told = (state / "environment").read_text()
         up.send_signal(signal.SIGTERM)
         code = up.wait(40)
 
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == (
+        f"--state: another `session-worker up` is running in {state}. Name another folder.\n"
+    )
+    assert "DATABASE_URL='postgresql://" in told
     assert (code, "Stopping." in out.read_text()) == (0, True)
     assert (state / "token-key").stat().st_mode & 0o777 == 0o600
     assert not (state / "environment").exists()
@@ -127,7 +142,7 @@ def test_up_with_a_postgres_that_is_not_there_says_so_in_one_line(temporary: Pat
     )
 
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
-    assert ran.stderr.startswith("Postgres: connection refused: is it running, ")
+    assert ran.stderr.startswith("Postgres refuses the connection: is it running, ")
     assert "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own." in ran.stderr
     assert "canary" not in ran.stdout + ran.stderr
 

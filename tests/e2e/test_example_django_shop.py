@@ -22,8 +22,7 @@ from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
 from tests.support.placed_orders import tries_to_order
-from tests.support.processes import BIN, CeleryProcess
-from tests.support.programs import Program
+from tests.support.processes import BIN, CeleryProcess, Program
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django_shop"
 VISIBILITY_SECONDS = 2
@@ -48,7 +47,7 @@ class Shop:
         self._page = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False)
 
     def manage(self, *arguments: str) -> str:
-        """Run a command of `manage.py`; returns what it said."""
+        """Run a command of `manage.py`; return its output."""
         command = [sys.executable, "manage.py", *arguments]
         ended = subprocess.run(
             command,
@@ -68,7 +67,7 @@ class Shop:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Take consumers meanwhile."""
+        """Run the web server."""
         self.manage("migrate")
         address = f"127.0.0.1:{self._port}"
         command = [sys.executable, "manage.py", "runserver", "--noreload", address]
@@ -103,8 +102,8 @@ class Shop:
         return Program(
             command,
             ready=ready,
-            folder=EXAMPLE,
-            environment=self._environment,
+            cwd=EXAMPLE,
+            env=self._environment,
             log_file=self.folder / f"{name}.log",
         )
 
@@ -120,7 +119,7 @@ def deployment(
 
 @pytest.fixture(scope="module")
 def payment_worker(deployment: Deployment) -> CeleryProcess:
-    """The worker that follows the shop's payment sessions, beside a beat."""
+    """The worker that polls the shop's payment sessions, and a beat."""
     worker, _ = deployment.start_all("worker", "beat")
     return worker
 
@@ -139,7 +138,7 @@ def shop(
     sandbox: SandboxClient,
     tmp_path: Path,
 ) -> Shop:
-    """Everybody pays half a second after the checkout."""
+    """Every customer pays half a second after the checkout."""
     sandbox.set_default_script(steps=[[0.5, "COMPLETED"]], expires_in=600)
     open_shop.folder = tmp_path
     return open_shop
@@ -204,7 +203,7 @@ def test_what_klarna_cannot_answer_now_is_tried_again_and_shows_no_token(
 def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
     shop: Shop, sandbox: SandboxClient
 ):
-    """Abuse protection answers so, without an error object: nothing was placed."""
+    """As abuse protection responds, without an error object: nothing was placed."""
     with shop.worker("first"):
         bought = shop.check_out()
         sandbox.add_fault("status", code=403, body="abuse", methods=["POST"], times=1)
@@ -227,7 +226,7 @@ def test_no_event_is_lost_by_a_fault_that_nobody_thought_of(shop: Shop, sandbox:
 def test_what_was_enqueued_and_lost_is_enqueued_again(
     shop: Shop, deployment: Deployment, payment_worker: CeleryProcess, sandbox: SandboxClient
 ):
-    """Redis loses the message before a worker takes it in."""
+    """Redis loses the message before a worker receives it."""
     payment_worker.stop()
     bought = shop.check_out()
     with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
@@ -246,7 +245,7 @@ def test_its_migrations_are_whole(shop: Shop):
 
 
 def _wait_until_its_message_is_given_up(deployment: Deployment) -> None:
-    """What a dead worker had comes back when it was out for SHOP_VISIBILITY_TIMEOUT."""
+    """Messages of a killed worker are delivered again after SHOP_VISIBILITY_TIMEOUT."""
     with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
 
         def given_up() -> bool:

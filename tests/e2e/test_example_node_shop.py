@@ -25,7 +25,7 @@ from tests.support.eventually import eventually
 from tests.support.flower import free_port, start_flower
 from tests.support.node_projects import NODE, ROOT, installed
 from tests.support.placed_orders import tries_to_order
-from tests.support.programs import Program
+from tests.support.processes import Program
 
 EXAMPLE = ROOT / "examples" / "node_shop"
 LOGIN = "shop:a-made-up-password"
@@ -43,8 +43,8 @@ class Shop:
         self.process = Program(
             [NODE, *script.split()[1:]],
             ready="the shop is open",
-            folder=EXAMPLE,
-            environment=given
+            cwd=EXAMPLE,
+            env=given
             | {
                 "PATH": os.environ["PATH"],
                 "SHOP_PORT": str(port),
@@ -118,7 +118,7 @@ def followed(
 def shop(
     followed: Deployment, ports: tuple[int, int], sandbox: SandboxClient, tmp_path: Path
 ) -> Iterator[Shop]:
-    """Everybody pays half a second after the checkout."""
+    """Every customer pays half a second after the checkout."""
     installed(EXAMPLE)
     sandbox.set_default_script(steps=[[0.5, "COMPLETED"]], expires_in=600)
     made = Shop(followed, tmp_path, port=ports[0], flower=ports[1])
@@ -164,7 +164,7 @@ def test_a_shop_killed_while_klarna_answers_places_no_second_order(
     sandbox: SandboxClient,
     tmp_path: Path,
 ):
-    """The order is placed and the answer lost: the webhook comes again, and tells so."""
+    """The order is placed and the response lost: the webhook is sent again, and shows it."""
     with _flower(followed, ports[1], tmp_path):
         bought = shop.check_out()
         sandbox.add_fault("hold", methods=["POST"])
@@ -185,7 +185,7 @@ def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
     sandbox: SandboxClient,
     tmp_path: Path,
 ):
-    """Abuse protection answers so, without an error object: the webhook comes again."""
+    """As abuse protection responds, without an error object: the webhook is sent again."""
     with _flower(followed, ports[1], tmp_path):
         bought = shop.check_out()
         sandbox.add_fault("status", code=403, body="abuse", methods=["POST"], times=1)

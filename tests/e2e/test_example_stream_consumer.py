@@ -20,7 +20,7 @@ from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.placed_orders import tries_to_order
-from tests.support.programs import Program
+from tests.support.processes import Program
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stream_consumer.py"
 STREAM = "payment-session-events"
@@ -42,8 +42,8 @@ class Shop:
         return Program(
             [sys.executable, EXAMPLE],
             ready="consuming",
-            folder=self._folder,
-            environment=given
+            cwd=self._folder,
+            env=given
             | {"CONSUMER": name, "STALE_SECONDS": "1", "SHOP_DATABASE": str(self._database)}
             | {"EVENT_STREAM": stream},
             log_file=self._folder / f"{name}.log",
@@ -82,7 +82,7 @@ def shop(deployment: Deployment, tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def pending(deployment: Deployment) -> Callable[[], int]:
-    """How many entries the shop was given and has not acknowledged."""
+    """Return how many entries the shop has received and not acknowledged."""
 
     def count() -> int:
         with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
@@ -93,7 +93,7 @@ def pending(deployment: Deployment) -> Callable[[], int]:
 
 @pytest.fixture
 def all_read(deployment: Deployment) -> Callable[[], bool]:
-    """Whether the shop was given every entry of the stream."""
+    """Return whether the shop has received every entry of the stream."""
 
     def read() -> bool:
         with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
@@ -167,7 +167,7 @@ def test_what_klarna_cannot_answer_now_comes_again(
 def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
     shop: Shop, deployment: Deployment, sandbox: SandboxClient
 ):
-    """Abuse protection answers so, without an error object: nothing was placed."""
+    """As abuse protection responds, without an error object: nothing was placed."""
     paid = sandbox.create_session(**PAID)
     sandbox.add_fault("status", code=403, body="abuse", methods=["POST"], times=1)
     with shop.consumer("first"):
@@ -180,7 +180,7 @@ def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
 def test_a_refusal_of_the_first_try_is_no_order(
     shop: Shop, deployment: Deployment, sandbox: SandboxClient
 ):
-    """Somebody has to look; nothing is confirmed, so the worker goes on warning."""
+    """An operator has to look; nothing is confirmed, so the warnings continue."""
     paid = sandbox.create_session(**PAID)
     sandbox.add_fault("status", code=403, methods=["POST"])
     with shop.consumer("first"):
@@ -194,7 +194,7 @@ def test_a_refusal_of_the_first_try_is_no_order(
 def test_an_order_that_may_be_there_is_not_called_too_late(
     shop: Shop, deployment: Deployment, sandbox: SandboxClient
 ):
-    """The answer was lost, and when Klarna is asked again the token's hour is over."""
+    """The response was lost, and at the second request the token has expired."""
     paid = sandbox.create_session(**PAID)
     sandbox.add_fault("hold", methods=["POST"])
     with shop.consumer("first") as first:

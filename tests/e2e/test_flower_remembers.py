@@ -1,4 +1,4 @@
-"""Flower over its own restarts, and the settings without which nobody could log in to it."""
+"""Flower across restarts, and the settings that a login needs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_it_saw_outlives_it(environment: dict[str, str], tmp_path: Path):
     "missing", [name for name in OAUTH if name != "FLOWER_AUTH"], ids=lambda name: name.lower()
 )
 def test_half_set_oauth_is_refused(environment: dict[str, str], missing: str):
-    """It would show a login that nobody gets through: one line names what is missing."""
+    """Without them no login is possible: one line names the missing setting."""
     settings = {name: value for name, value in OAUTH.items() if name != missing}
 
     ended = subprocess.run(

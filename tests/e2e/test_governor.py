@@ -1,6 +1,6 @@
 """Two workers and two beats under one account's quota, and while its reads fail.
 
-Counted by the stand-in, which enforces its limit.
+Counted by the mock Klarna server, which enforces its limit.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def requests(sandbox: SandboxClient, at_least: int, account: str) -> list[dict[s
 
 
 def assert_on_time(sandbox: SandboxClient, session_ids: list[str]) -> None:
-    """Due every 2 s; what another account suffers would cost minutes."""
+    """Due every 2 s: a delay by the other account would be minutes."""
     for session_id in session_ids:
         starts = [r["started_monotonic"] for r in sandbox.requests(session_id=session_id)]
         assert len(starts) > 2
@@ -71,7 +71,7 @@ def assert_on_time(sandbox: SandboxClient, session_ids: list[str]) -> None:
 def test_twice_the_quota_is_offered_and_the_budget_is_used_without_a_429(
     governed: Deployment, sandbox: SandboxClient
 ):
-    """Both beats share the budget, use it, and never meet the limit; the other account is on time.
+    """Both beats use the shared budget within the limit; the other account is on time.
 
     The sessions that wait stretch their intervals instead.
     """
@@ -97,7 +97,7 @@ def test_twice_the_quota_is_offered_and_the_budget_is_used_without_a_429(
 def test_an_account_whose_reads_fail_is_probed_and_then_asked_more_and_more(
     governed: Deployment, sandbox: SandboxClient
 ):
-    """Probes instead of the crowd, told once; within seconds of the end all is polled again."""
+    """Probes instead of all sessions, one log event; at the end all are polled within seconds."""
     on_time = followed(governed, sandbox, 5, "default")
     failing = followed(governed, sandbox, 80, "busy")
     polled = "SELECT session_id FROM payment_sessions WHERE account = 'busy' AND {} > 0"
@@ -123,7 +123,7 @@ def test_an_account_whose_reads_fail_is_probed_and_then_asked_more_and_more(
 
 
 def share(deployment: Deployment) -> float:
-    """What of the budget is left, had the workers' start used up the limit's first second."""
+    """Return the budget that is left if the workers' start used the first second of the limit."""
     (row,) = deployment.query(
         "SELECT LEAST(1, quota_share + COALESCE("
         "EXTRACT(epoch FROM now() - quota_cut_at) / 300, 1))::float AS share"

@@ -1,4 +1,4 @@
-"""One account's endpoint hangs: the sessions of another are polled as if nothing were."""
+"""One account's endpoint hangs: the sessions of another are polled on time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image, built and asked, where this machine can build one."""
+"""The image is built and run, where this machine can build one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 900
 
 
 def builder() -> str | None:
-    """The first of these that is there and answers: a client without its daemon builds nothing."""
+    """Return the first engine that responds: a client without its daemon builds nothing."""
     for name in ("docker", "podman"):
         if shutil.which(name):
             asked = subprocess.run([name, "info"], capture_output=True, timeout=60, check=False)

@@ -1,4 +1,4 @@
-"""The four ways in, as docs/ways-in.md has them: each ends in the session's event."""
+"""docs/integration.md as written: each way tracks a session, and its event is delivered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.flower import Flower, flower
 from tests.support.processes import BIN
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "ways-in.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "integration.md").read_text()
 # ```sh flower.sh … ```
 PROGRAMS = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
 PAID = [[0, "COMPLETED"]]
@@ -40,7 +40,7 @@ def worker_and_beat(
 
 @pytest.fixture
 def shop(worker_and_beat: Deployment) -> Iterator[Deployment]:
-    """The shared deployment; whatever a test did to it, the promises hold afterwards."""
+    """The shared deployment; after each test all invariants must hold."""
     yield worker_and_beat
     worker_and_beat.assert_invariants()
 
@@ -77,7 +77,7 @@ def ids_in(*programs: str) -> list[str]:
 
 
 def assert_told(shop: Deployment, session_id: str, *, reference: str | None) -> None:
-    """The payment's event has come, with what the shop said of it."""
+    """The payment's event has arrived, with the shop's own fields."""
     assert shop.wait_for_outcomes(session_id) == {session_id: "completed"}
     (event,) = shop.received_of(session_id)
     assert event["type"] == "payment_session.authorized"
@@ -102,7 +102,7 @@ def test_a_shop_in_any_language_tracks_by_flowers_api(
 def test_every_task_of_the_contract_goes_by_flowers_api(
     shop: Deployment, klarna: SandboxClient, running_flower: Flower
 ):
-    """Klarna's create answer as it came, and the order in the end; what is wrong is seen there."""
+    """Klarna's creation response as it came, then the order; invalid arguments fail visibly."""
     created = klarna.create_session(steps=PAID)
     session_id = created["session_id"]
 
@@ -123,7 +123,7 @@ def test_every_task_of_the_contract_goes_by_flowers_api(
 def test_without_its_login_flower_sends_nothing(
     worker_and_beat: Deployment, running_flower: Flower, login: tuple[str, str] | None
 ):
-    """Where it runs alone, no session is stored: there is no promise to look at."""
+    """Where it runs alone, no session is stored: there is no invariant to check."""
     code = running_flower.try_to_send("payment_sessions.track", "uninvited", login=login)
 
     assert code == 401
@@ -171,7 +171,7 @@ def test_an_address_that_sql_cannot_check_is_never_read_and_can_be_corrected(
         sql_shop.track(connection, session_id, session_url=evil)
         eventually(
             lambda: "origin_not_allowed" in str((shop.session(session_id) or {})["last_error"]),
-            because="it is told why nothing is read",
+            because="its error says why nothing is read",
         )
         assert klarna.requests(session_id=session_id) == []
         url = f"{klarna.url}/hpp/v1/sessions/{session_id}"
@@ -183,7 +183,7 @@ def test_an_address_that_sql_cannot_check_is_never_read_and_can_be_corrected(
 def test_a_session_tracked_in_sql_may_be_tracked_by_task_as_well(
     shop: Deployment, klarna: SandboxClient
 ):
-    """It has no URL of its own; what the shop says of it later fits all the same."""
+    """It has no URL; the shop's later arguments still match."""
     created = klarna.create_session()
     session_id = created["session_id"]
     with psycopg.connect(shop.environment["DATABASE_URL"], autocommit=True) as connection:

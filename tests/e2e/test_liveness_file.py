@@ -1,4 +1,4 @@
-"""PROGRESS_FILE: real processes keep it young."""
+"""PROGRESS_FILE: real processes touch it regularly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.eventually import eventually
 
 @pytest.mark.parametrize("role", ["worker", "beat"])
 def test_it_is_written_again_and_again(deployment: Deployment, tmp_path: Path, role: str):
-    """By the worker's own looks, by beat's ticks."""
+    """By the worker's own checks, by beat's ticks."""
     file = tmp_path / "progress"
     process = deployment.start(role, PROGRESS_FILE=str(file))
 

@@ -1,4 +1,4 @@
-"""Whole lives of payment sessions, with beat and both sinks: what the shop is told at their end."""
+"""Payment sessions from tracking to outcome, with beat and both sinks: the events at the end."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def followed(
 
 @pytest.fixture
 def deployment(followed: Deployment) -> Iterator[Deployment]:
-    """The shared deployment; whatever a test did to it, the promises hold afterwards."""
+    """The shared deployment; after each test all invariants must hold."""
     yield followed
     followed.assert_invariants()
 
@@ -109,14 +109,14 @@ def test_every_life_is_written_down_status_by_status_and_ends_in_its_events(
                 _change(klarna, sessions[name], life, step)
 
     deployment.wait_for_outcomes(*sessions.values())
-    told = {
+    events = {
         name: tuple(
             event["type"].removeprefix("payment_session.")
             for event in deployment.received_of(session_id)
         )
         for name, session_id in sessions.items()
     }
-    assert told == {name: life.events for name, life in LIVES.items()}
+    assert events == {name: life.events for name, life in LIVES.items()}
 
 
 def test_a_session_expires_by_its_last_status_as_by_a_404(

@@ -1,4 +1,4 @@
-"""The main job, whole: a shop enqueues an id, the worker follows it, the shop gets its event."""
+"""The main job: a shop enqueues an id, the worker polls the session, the shop gets its event."""
 
 from __future__ import annotations
 

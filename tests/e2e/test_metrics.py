@@ -1,4 +1,4 @@
-"""Metrics of real processes: what a run moved, bounded labels, and no port, no server."""
+"""Metrics of real processes: their values after a run, bounded labels, no server without a port."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_worker_and_beat_serve_what_a_run_moved(deployment: Deployment, sandbox:
 
 
 def test_no_port_is_opened_unasked(deployment: Deployment):
-    """Plain `celery` serves nothing."""
+    """Without METRICS_PORT nothing listens."""
     worker = deployment.start("worker")
 
     assert not _listening(worker.process.pid)
 
 
 def test_a_port_in_use_ends_the_process_with_one_line(deployment: Deployment):
-    """Of several processes on one host each needs a port of its own."""
+    """Several processes on one host need a port each."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         worker = deployment.start("worker", wait=False, METRICS_PORT=str(port))
@@ -90,7 +90,7 @@ def _text(port: int) -> str:
 
 
 def _listening(pid: int) -> list[str]:
-    """The local addresses at which the process listens: Linux tells in /proc."""
+    """Return the local addresses at which the process listens, from /proc."""
     inodes = {
         match[1]
         for file in Path(f"/proc/{pid}/fd").iterdir()

@@ -18,7 +18,7 @@ from tests.support.databases import Databases
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
-from tests.support.processes import BIN
+from tests.support.processes import BIN, NO_ENV_FILE
 
 ROOT = Path(__file__).parents[2]
 LOGIN = ("operator", "a-made-up-password")
@@ -29,7 +29,7 @@ HONCHO = str(BIN / "honcho")
 def unmigrated(
     environment: dict[str, str], databases: Databases, tmp_path: Path
 ) -> Iterator[Deployment]:
-    """A deployment on the day before its first: no table, no process."""
+    """A new deployment: no table, no process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         flower_port = free.getsockname()[1]
     url = databases.create_empty()
@@ -67,7 +67,7 @@ def test_each_line_is_one_plain_command():
 def test_honcho_runs_it_all_even_before_the_database_is_migrated(
     unmigrated: Deployment, sandbox: SandboxClient, tmp_path: Path
 ):
-    """What was enqueued before the first migration is followed after it."""
+    """What was enqueued before the first migration is tracked after it."""
     created = sandbox.create_session(steps=[[0.2, "COMPLETED"]], expires_in=600)
     session_id = created["session_id"]
     start = [HONCHO, "-e", str(_env_file(unmigrated, tmp_path)), "start"]
@@ -120,8 +120,8 @@ def _answers(anybody: httpx.Client) -> bool:
 
 @pytest.mark.parametrize("login", [None, "", "operator:"])
 def test_flower_does_not_start_without_a_login(redis_url: str, login: str | None):
-    """An open Flower lets anybody shut down workers. The broker is all it gets to know."""
-    environment = {"PATH": os.environ["PATH"], "REDIS_URL": redis_url}
+    """An open Flower lets anybody shut down workers. Its environment has the broker alone."""
+    environment = {**NO_ENV_FILE, "PATH": os.environ["PATH"], "REDIS_URL": redis_url}
     ended = subprocess.run(
         [BIN / "celery", "-A", "worker", "flower", "--address=127.0.0.1", "--port=0"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""docs/quickstart.md, block by block, with the stand-in where the playground would be."""
+"""docs/quickstart.md, block by block, with the mock Klarna server instead of the playground."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from devkit.sandbox.server import SandboxClient
 from tests.support.eventually import eventually
 from tests.support.processes import BIN
-from worker.commands.local_app import sandbox as serve_stand_in
+from worker.commands.local_app import sandbox as serve_mock
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()
@@ -22,8 +22,8 @@ PROGRAMS = dict(re.findall(r"^```python (\S+)\n(.*?)^```$", PAGE, re.MULTILINE |
 SET_UP, PLAYGROUND, STAND_IN, UP, CHECK, CREATE, TRACK, LOOK, PAY, NUDGE, SEE, CONFIRM = re.findall(
     r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 )
-# Where the page has the stand-in; the test's is elsewhere.
-WRITTEN = f"http://127.0.0.1:{inspect.signature(serve_stand_in).parameters['port'].default}"
+# Where the page has the mock Klarna server; the test's is elsewhere.
+WRITTEN = f"http://127.0.0.1:{inspect.signature(serve_mock).parameters['port'].default}"
 # What a newcomer's machine has; no setting of ours.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 PATIENT_SECONDS = 60
@@ -32,7 +32,7 @@ PATIENT_SECONDS = 60
 def test_the_page_leads_from_nothing_to_an_authorized_payment(
     temporary: Path, sandbox: SandboxClient
 ):
-    """Setting up is what .ci/run begins with."""
+    """Setting up is a section of .ci/run."""
     assert os.access(ROOT / SET_UP.split()[0], os.X_OK)
     (temporary / ".venv").symlink_to(BIN.parent)
 
@@ -44,8 +44,8 @@ def test_the_page_leads_from_nothing_to_an_authorized_payment(
     for name, program in PROGRAMS.items():
         (temporary / name).write_text(program)
     with up(temporary):
-        told = run(temporary, CHECK)
-        assert all(line.startswith("ok ") for line in told.splitlines()), told
+        output = run(temporary, CHECK)
+        assert all(line.startswith("ok ") for line in output.splitlines()), output
         assert "Pay at http" in run(temporary, CREATE)
         run(temporary, TRACK)
         shown(temporary, LOOK, "WAITING", "quickstart-1")
@@ -84,7 +84,7 @@ def up(folder: Path) -> Iterator[None]:
 
 
 def shown(folder: Path, block: str, *words: str) -> None:
-    """Run a block again, as a reader who is ahead of the worker does, until it shows this."""
+    """Run a block until it shows this, as a reader does."""
     eventually(
         lambda: not [word for word in words if word not in ask(folder, block).stdout],
         within=PATIENT_SECONDS,
@@ -93,7 +93,7 @@ def shown(folder: Path, block: str, *words: str) -> None:
 
 
 def run(folder: Path, block: str) -> str:
-    """Run a block in the second terminal; returns what it printed."""
+    """Run a block in the second terminal; return its output."""
     ran = ask(folder, block)
     assert ran.returncode == 0, f"{block}\n{ran.stdout}{ran.stderr}"
     return ran.stdout

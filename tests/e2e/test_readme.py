@@ -1,4 +1,4 @@
-"""The README's commands and programs, as they stand and in order; and ways-in.md's message."""
+"""The README's commands and programs, in order, with those of events.md and integration.md."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from tests.support.processes import BIN
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-WAYS_IN = (ROOT / "docs" / "ways-in.md").read_text()
+EVENTS = (ROOT / "docs" / "events.md").read_text()
+INTEGRATION = (ROOT / "docs" / "integration.md").read_text()
 # ```python enqueue.py … ```
-PROGRAMS = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
-MESSAGE = re.findall(r"^```json message\.json\n(.*?)^```$", WAYS_IN, re.MULTILINE | re.DOTALL)[0]
+NAMED_BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = dict(NAMED_BLOCK.findall(README) + NAMED_BLOCK.findall(EVENTS))
+MESSAGE = dict(NAMED_BLOCK.findall(INTEGRATION))["message.json"]
 SEE, DEPLOY, WATCH = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 FROM_PYTHON = ["39a1c773-bafd-754d-af1f-b30c592f1267", "5a3fc9ba-2b2e-7c8e-9d9c-1f3a0c5a7d10"]
 FROM_ELSEWHERE = "7c1f0a52-94d1-7b1e-8a40-6f5f2b7f9c33"
@@ -114,29 +116,29 @@ def _consume_the_stream(deployment: Deployment, folder: Path) -> None:
         redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server,
         _running([sys.executable, "consume.py"], folder, _environment(deployment)) as log,
     ):
-        _eventually_told(log, times=1)
+        _eventually_printed(log, times=1)
         eventually(lambda: server.xpending(stream, "shop")["pending"] == 0)
         server.delete(stream)
-        _eventually_told(log, times=2)
+        _eventually_printed(log, times=2)
         eventually(lambda: server.xpending(stream, "shop")["pending"] == 0)
 
 
 def _receive_tasks(deployment: Deployment, folder: Path) -> None:
     command = [str(BIN / "celery"), "-A", "shop_tasks", "worker", "--pool", "solo"]
     with _running(command, folder, _environment(deployment)) as log:
-        _eventually_told(log, times=1)
+        _eventually_printed(log, times=1)
 
 
-def _eventually_told(log: Path, *, times: int) -> None:
-    told = [
+def _eventually_printed(log: Path, *, times: int) -> None:
+    lines = [
         f"payment_session.authorized {FROM_PYTHON[0]} None\n",
         f"payment_session.authorized {FROM_PYTHON[1]} order-18\n",
         f"payment_session.authorized {FROM_ELSEWHERE} order-19\n",
     ]
     eventually(
-        lambda: all(log.read_text().count(line) >= times for line in told),
+        lambda: all(log.read_text().count(line) >= times for line in lines),
         within=30,
-        because=f"each event was told {times} times, see {log}",
+        because=f"each event was printed {times} times, see {log}",
     )
 
 

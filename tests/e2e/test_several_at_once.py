@@ -1,4 +1,4 @@
-"""Two beats and two workers at once: nothing is lost, done twice, or asked twice at a time."""
+"""Two beats and two workers at once: nothing is lost, done twice, or requested concurrently."""
 
 from __future__ import annotations
 

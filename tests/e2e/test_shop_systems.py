@@ -1,4 +1,4 @@
-"""Payments that began at Commerce Layer or Payway: followed at Klarna, their orders placed once."""
+"""Payments from Commerce Layer or Payway: polled at Klarna, their orders placed once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.support.canaries import Canaries
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
-from tests.support.places import database_places, log_places, redis_places
 from tests.support.shop_systems import commerce_layer_environment, payway_environment
 from tests.support.task_events import TaskEvents
+from tests.support.text_locations import database_locations, log_locations, redis_locations
 
 # At the first read: when the next one comes is the polling policy's business.
 PAID = [{"after": 0, "status": "authorized"}]
@@ -56,7 +56,7 @@ def task_events(deployed: Deployment) -> Iterator[TaskEvents]:
 
 
 def begin(klarna: SandboxClient, shop: Deployment, system: str) -> CreatedSession:
-    """A checkout at a shop system, tracked by what the system answered, as it came."""
+    """A checkout at a shop system, tracked by the system's response as it came."""
     session = klarna.create_session(kind="kp", steps=PAID)
     track(klarna, shop, system, session)
     return session
@@ -149,7 +149,7 @@ def deliveries(shop: Deployment, session: CreatedSession, system: str, condition
 def test_a_payment_told_of_after_it_was_authorized_is_not_lost(
     shop: Deployment, klarna: SandboxClient, system: str
 ):
-    """Tracked by its id alone first: the order is placed once the shop says whose it is."""
+    """Tracked by its id alone first: the order is placed once the shop names its shop system."""
     session = klarna.create_session(kind="kp", steps=PAID)
     shop.track(session["session_id"], kind="kp")
     shop.wait_for_outcomes(session["session_id"])
@@ -161,7 +161,7 @@ def test_a_payment_told_of_after_it_was_authorized_is_not_lost(
 
 
 def test_other_payments_are_none_of_theirs(shop: Deployment, klarna: SandboxClient):
-    """No delivery waits, none dies."""
+    """No delivery is pending, none is dead-lettered."""
     hosted = klarna.create_session(kind="hpp", steps=[[0, "COMPLETED"]])
     shop.track(hosted["session_id"])
     shop.wait_for_outcomes(hosted["session_id"])
@@ -192,7 +192,7 @@ def test_tokens_are_nowhere_but_in_the_requests(
     task_events: TaskEvents,
     system: str,
 ):
-    """Neither the authorization token, but for the stream, nor what the system is asked with."""
+    """Neither the authorization token, except in the stream, nor the system's credentials."""
     session = begin(klarna, shop, system)
     wait_for_order(shop, session)
     shop.assert_invariants()
@@ -205,13 +205,13 @@ def test_tokens_are_nowhere_but_in_the_requests(
     canaries.add("client secret", shop.environment["PAYWAY_CLIENT_SECRET"])
     assert canaries.named("access token")
     with redis.Redis.from_url(shop.environment["REDIS_URL"]) as server:
-        places = [
-            *redis_places(server),
-            *database_places(shop.environment["DATABASE_URL"]),
-            *log_places(folder),
+        locations = [
+            *redis_locations(server),
+            *database_locations(shop.environment["DATABASE_URL"]),
+            *log_locations(folder),
             ("task events", repr(task_events.all())),
         ]
-    found = {place: names for place, text in places if (names := canaries.found_in(text))}
+    found = {location: names for location, text in locations if (names := canaries.found_in(text))}
     assert found == {"Redis key payment-session-events": {"authorization token"}}
 
 

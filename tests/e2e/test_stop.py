@@ -1,4 +1,4 @@
-"""A deploy in mid-poll: processes end in time, and what they had in hand goes on elsewhere."""
+"""A deploy during polls: processes end in time, and other processes continue their sessions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def in_flight(deployment: Deployment, sandbox: SandboxClient) -> list[str]:
 
 
 def hold(deployment: Deployment, sandbox: SandboxClient, session_ids: list[str]) -> None:
-    """Have every thread of the running worker wait for a reply that it will not get."""
+    """Let every thread of the worker wait for a response that is never sent."""
     sandbox.add_fault("hold")
     deployment.insert(*session_ids)
     sandbox.wait_for_held(THREADS, timeout_seconds=30)

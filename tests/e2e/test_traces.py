@@ -79,7 +79,7 @@ def test_a_collector_that_is_away_stops_nothing(deployment: Deployment, sandbox:
 
 
 def test_traces_cost_nothing_where_they_are_off(environment: dict[str, str]):
-    """Nothing that would trace is imported (redis-py itself imports the SDK where it is there)."""
+    """No tracing is imported (redis-py itself imports the SDK if it is installed)."""
     imports = "worker.tasks, worker.scheduler, worker.bootstrap.worker"
     program = f"import sys, {imports}; print([*sys.modules])"
 
@@ -94,7 +94,7 @@ def test_traces_cost_nothing_where_they_are_off(environment: dict[str, str]):
 
 
 def test_beat_imports_nothing_that_only_a_worker_needs(environment: dict[str, str]):
-    """No client to ask Klarna with, no cipher: what is not imported takes no memory."""
+    """Beat imports no HTTP client and no cipher: that saves memory."""
     program = "import sys, celery.apps.beat, worker.scheduler, worker.tasks; print([*sys.modules])"
 
     ran = subprocess.run(
@@ -111,7 +111,7 @@ def test_beat_imports_nothing_that_only_a_worker_needs(environment: dict[str, st
 def test_each_poll_and_each_change_has_a_log_line_with_klarnas_id_of_the_answer(
     deployment: Deployment, sandbox: SandboxClient
 ):
-    """JSON; a poll at debug, a change at info; also where the answer was a healthy one."""
+    """JSON; a poll at debug level, a change at info level."""
     worker = deployment.start("worker")
     deployment.start("beat")
     created = sandbox.create_session(steps=PAID, expires_in=600)
@@ -133,7 +133,7 @@ def test_each_poll_and_each_change_has_a_log_line_with_klarnas_id_of_the_answer(
 
 @pytest.mark.parametrize("wrong", ["collector:4318", "http://user:secret-1@collector"])
 def test_a_wrong_collector_is_named(environment: dict[str, str], wrong: str):
-    """And not repeated: it may hold a secret."""
+    """And its value is not repeated: it may contain a secret."""
     program = "from config.settings import Settings, load; load(Settings)"
 
     ran = subprocess.run(

@@ -40,7 +40,7 @@ def worker_alone(
 
 @pytest.fixture
 def shop(worker_alone: Deployment) -> Iterator[Deployment]:
-    """The shared deployment; whatever a test did to it, the promises hold afterwards."""
+    """The shared deployment; after each test all invariants must hold."""
     yield worker_alone
     worker_alone.assert_invariants()
 

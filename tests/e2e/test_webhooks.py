@@ -1,4 +1,4 @@
-"""Webhooks by real processes: from Klarna's answer to a receiver that verifies, and by replay."""
+"""Webhooks by real processes: from Klarna's response to a receiver that verifies; replay."""
 
 from __future__ import annotations
 

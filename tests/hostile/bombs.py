@@ -1,4 +1,4 @@
-"""Answers made to exhaust whoever reads them; each goes on until its reader hangs up."""
+"""Responses that exhaust their reader; each goes on until the reader closes the connection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLOWLY = 1.0
 
 
 def stream(head: bytes, pieces: Iterable[bytes]) -> Saying:
-    """Say the head, then piece after piece as fast as they are taken."""
+    """Send the head, then chunks as fast as they are read."""
 
     def saying(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -31,7 +31,7 @@ def stream(head: bytes, pieces: Iterable[bytes]) -> Saying:
 
 
 def drip(head: bytes, said: bytes) -> Saying:
-    """Say the head at once, the rest a byte a second until the reader hangs up."""
+    """Send the head, then a byte a second until the reader closes the connection."""
 
     def saying(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -44,7 +44,7 @@ def drip(head: bytes, said: bytes) -> Saying:
 
 
 def silent(head: bytes) -> Saying:
-    """Say the head, and nothing more until the reader hangs up."""
+    """Send the head, then nothing until the reader closes the connection."""
 
     def saying(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -54,7 +54,7 @@ def silent(head: bytes) -> Saying:
 
 
 def _hung_up(connection: socket.socket) -> bool:
-    """Whether the reader hangs up within a second."""
+    """Return whether the reader closes the connection within a second."""
     connection.settimeout(SLOWLY)
     try:
         return connection.recv(1) == b""
@@ -65,7 +65,7 @@ def _hung_up(connection: socket.socket) -> bool:
 
 
 def _bomb(wbits: int, *headers: str, size: int = 200 * MIB) -> Saying:
-    """Blanks, packed a thousand times smaller: 200 MiB are less than 256 KiB on the wire."""
+    """Blanks, compressed to a thousandth: 200 MiB are less than 256 KiB on the wire."""
     packer = zlib.compressobj(level=9, wbits=wbits)
     # After a full flush each block stands by itself: one serves for all.
     first, again = (packer.compress(b" " * MIB) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))

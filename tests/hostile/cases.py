@@ -31,12 +31,12 @@ PROPERTY = "hostile cases"
 
 
 def parts(name: str) -> range:
-    """The parts that a property's cases are run in."""
+    """Return the parts of a property's cases."""
     return range(SHARES[name][1])
 
 
 def planned(name: str) -> int:
-    """How many cases each part of a property runs."""
+    """Return how many cases each part of a property runs."""
     share, count = SHARES[name]
     return ceil(TOTAL * share / count)
 

@@ -1,4 +1,4 @@
-"""Hostile servers, and the worker's inside over real servers."""
+"""Hostile servers, and the worker's services over real servers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.hostile.in_process import InProcess, opened
 from tests.hostile.listening import Listener, answer, say
-from tests.hostile.scene import Scene, opened
 from tests.support.databases import Databases
 from tests.support.deployment import environment_of
 
 
 @pytest.fixture(scope="module")
 def klarna() -> Iterator[Listener]:
-    """What the deployment takes for Klarna: the one allowed origin."""
+    """The only allowed origin, as Klarna."""
     with Listener(say(answer(b'{"status": "WAITING"}'))) as listening:
         yield listening
 
@@ -35,16 +35,16 @@ def hostile_environment(
 
 
 @pytest.fixture(scope="module")
-def shared_scene(hostile_environment: dict[str, str]) -> Iterator[Scene]:
-    with opened(hostile_environment) as scene:
-        yield scene
+def shared_in_process(hostile_environment: dict[str, str]) -> Iterator[InProcess]:
+    with opened(hostile_environment) as in_process:
+        yield in_process
 
 
 @pytest.fixture
-def scene(shared_scene: Scene, klarna: Listener) -> Iterator[Scene]:
-    """The shared scene, with nothing stored and nothing heard."""
-    shared_scene.forget()
+def in_process(shared_in_process: InProcess, klarna: Listener) -> Iterator[InProcess]:
+    """The shared services, with nothing stored and no request received."""
+    shared_in_process.forget()
     klarna.heard()
     said = klarna.saying
-    yield shared_scene
+    yield shared_in_process
     klarna.saying = said

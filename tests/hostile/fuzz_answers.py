@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["worker.adapters.klarna", "worker.domai
     import email.utils  # noqa: F401 - read by the client: dates in headers
 
     from worker.adapters.klarna import client, wire_models  # noqa: F401 - instrumented here
-    from worker.domain import account, schedule, session, transitions  # noqa: F401 - likewise
+    from worker.domain import account, schedule, session, transitions  # noqa: F401 - imported to be instrumented
 
 from tests.hostile.oracle import Answer, Headers, answer_of, check_answer, check_decision
 from tests.support.builders import (
@@ -63,7 +63,7 @@ ACCOUNTS = (AccountState(), AccountState(refusals=3), AccountState(last_read_at=
 
 
 def one_input(data: bytes) -> None:
-    """Return with what the bytes spell, and check what comes of it."""
+    """Respond with the bytes, and check the result."""
     provider = atheris.FuzzedDataProvider(data)
     before = provider.PickValueInList(list(SESSIONS))
     code, headers = provider.PickValueInList(list(CODES)), _headers(provider)
@@ -90,7 +90,7 @@ def _headers(provider: atheris.FuzzedDataProvider) -> Headers:
 
 
 def _body(provider: atheris.FuzzedDataProvider) -> bytes:
-    """Bytes as they are, or a JSON object of Klarna's fields with texts or fragments in them."""
+    """Return the bytes, or a JSON object of Klarna's fields with parts of them."""
     if provider.ConsumeIntInRange(0, 3) == 0:
         return provider.ConsumeBytes(provider.remaining_bytes())
     document: dict[str, object] = {"session_id": SESSION_ID, "status": "WAITING"}

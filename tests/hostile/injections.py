@@ -1,11 +1,11 @@
-"""Texts that mean something to whoever is careless with them."""
+"""Texts that are dangerous where they are not escaped."""
 
 from __future__ import annotations
 
 import re
 
 FORGED = "FORGED"
-# Each by what it is aimed at; those of `PRINTABLE` are texts that a shop may really use.
+# By target; those of `PRINTABLE` are texts that a shop may really use.
 PRINTABLE = {
     "sql": "'; DROP TABLE payment_sessions; --",
     "sql, closed": "x') ON CONFLICT DO NOTHING; DELETE FROM accounts; --",
@@ -49,10 +49,10 @@ CONTROLS = {
 }
 ALL = PRINTABLE | CONTROLS
 
-# What a terminal acts on; a line end and rich's own table are not among it.
+# Control characters of terminals, but for line ends.
 _RAW = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]")
 
 
 def raw_controls(text: str) -> list[str]:
-    """Return whatever in a command's or a log's output a terminal would act on."""
+    """Return the control characters in a command's or a log's output."""
     return _RAW.findall(text)

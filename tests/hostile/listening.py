@@ -1,4 +1,4 @@
-"""Servers on loopback ports that keep every byte they are sent and answer as hostilely as told."""
+"""Servers on loopback ports that keep every byte they receive and respond as a test says."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-# Says something on a connection whose request is read; the connection is closed after it.
+# Responds on a connection whose request was read; the connection is closed after it.
 Saying = Callable[[socket.socket], None]
 _PIECE = 65_536
 _PROBE = b"are you there?\r\n\r\n"
 
 
 def say(answer: bytes) -> Saying:
-    """Return with these bytes, then close."""
+    """Send these bytes, then close."""
     return lambda connection: connection.sendall(answer)
 
 
 def answer(body: bytes, *headers: str, code: int = 200) -> bytes:
-    """A sound answer with these bytes as its body."""
+    """Send a valid response with these bytes as its body."""
     head = [f"HTTP/1.1 {code} Some Reason", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
@@ -42,11 +42,11 @@ class Listener:
 
     @property
     def origin(self) -> str:
-        """Where it listens."""
+        """The origin."""
         return f"http://{self.host}:{self.port}"
 
     def heard(self) -> list[bytes]:
-        """What was sent on each connection since the last call, one that said nothing included.
+        """Return what was sent on each connection since the last call, empty ones included.
 
         Connections are taken in their order: an answered probe means that none is still waiting.
         """
@@ -89,7 +89,7 @@ class Listener:
             threading.Thread(target=self._converse, args=[connection, request], daemon=True).start()
 
     def _converse(self, connection: socket.socket, request: bytearray) -> None:
-        """Whoever hangs up in the middle is of no interest: the requests are."""
+        """Ignore closed connections."""
         with contextlib.suppress(OSError), connection:
             while b"\r\n\r\n" not in request and (piece := connection.recv(_PIECE)):
                 request += piece

@@ -1,4 +1,4 @@
-"""What must hold of whatever Klarna answers: one oracle for the property tests and the fuzz run."""
+"""What must hold for every response of Klarna: the oracle of the property tests and the fuzzer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Headers = list[tuple[bytes, bytes]]
 Answer = Observation | ObservationError
 
 LONGEST_ERROR = 300
-# What a poll never changes, whatever the answer.
+# What a poll never changes, whatever the response.
 _IDENTITY = (
     *("session_id", "account", "kind", "session_url", "reference", "tracked_at"),
     *("nudged_at", "guessed_outcome"),
@@ -33,7 +33,7 @@ _READ = (
 
 
 def answer_of(code: int, headers: Headers, body: bytes, kind: Kind) -> Answer:
-    """Return what the client makes of an answer, from its status line on.
+    """Return the client's result for a response, from its status line on.
 
     Anything but an ObservationError goes through: it is a crash.
     """
@@ -52,7 +52,7 @@ async def _read(response: httpx.Response, kind: Kind) -> Observation:
 
 
 def _finished(reading: object) -> Observation:
-    """Run a coroutine that waits for nothing: its whole answer is there."""
+    """Run a coroutine that never waits: the whole response is there."""
     try:
         reading.send(None)
     except StopIteration as stopped:
@@ -60,11 +60,11 @@ def _finished(reading: object) -> Observation:
     raise AssertionError("the answer was there, and still something waited")
 
 
-# --- the answer
+# --- the response
 
 
 def check_answer(answer: Answer) -> None:
-    """Check that nothing in it can harm whoever logs, stores or shows it."""
+    """Check that nothing in it is harmful in a log, in the database or on a page."""
     if isinstance(answer, ObservationError):
         _check_error(answer)
         return
@@ -79,15 +79,15 @@ def check_answer(answer: Answer) -> None:
 
 
 def _check_error(error: ObservationError) -> None:
-    told = str(error)
-    assert told.isprintable()
-    assert told.isascii()
-    assert len(told) <= LONGEST_ERROR
+    text = str(error)
+    assert text.isprintable()
+    assert text.isascii()
+    assert len(text) <= LONGEST_ERROR
     if isinstance(error, RateLimitedError) and error.retry_after is not None:
         assert timedelta(0) <= error.retry_after <= timedelta(days=1)
 
 
-# --- what it does to a session
+# --- the session
 
 
 def check_decision(
@@ -162,7 +162,7 @@ def _check_history(before: PaymentSession, decision: Decision, *, now: datetime)
 
 
 def _check_token(answer: Answer, decision: Decision) -> None:
-    """The token is stored only where it is announced, and shown nowhere."""
+    """Check that the token is stored only with its event, and shown nowhere."""
     token = decision.session.authorization_token
     announced = any(event.type == "payment_session.authorized" for event in decision.events)
     assert (token is not None) is announced
@@ -224,7 +224,7 @@ def _check_failed(
 
 
 def _check_final_read(session: PaymentSession, *, now: datetime, limits: PollLimits) -> None:
-    """No wait goes past the read that the end of the session calls for."""
+    """Check that the next poll is not later than the read after the expiry."""
     final_read_at = session.deadline(limits.max_lifetime) + limits.expiry_grace
     if now < final_read_at and session.next_poll_at is not None:
         assert session.next_poll_at <= max(final_read_at, now)

@@ -1,4 +1,4 @@
-"""A process that polls a hostile server many times at once and tells what it cost.
+"""A process that polls a hostile server many times at once and prints what that cost.
 
 Started by the tests: `python -m tests.hostile.polling ORIGIN SECONDS`. For each line on its
 standard input, a number of polls, it answers one JSON line.
@@ -30,35 +30,35 @@ async def answer_each_line(origin: str, seconds: float) -> None:
         timeout=timedelta(seconds=seconds),
     )
     while line := await anyio.to_thread.run_sync(sys.stdin.readline):
-        told: Counter[str] = Counter()
+        outcomes: Counter[str] = Counter()
         _forget_peak()
         started = monotonic()
         async with anyio.create_task_group() as group:
             for number in range(int(line)):
-                group.start_soon(_poll, klarna, f"{origin}/{number}", told)
-        figures = {"told": told, "seconds": monotonic() - started, "peak_kib": _peak_kib()}
+                group.start_soon(_poll, klarna, f"{origin}/{number}", outcomes)
+        figures = {"outcomes": outcomes, "seconds": monotonic() - started, "peak_kib": _peak_kib()}
         sys.stdout.write(json.dumps(figures) + "\n")
         sys.stdout.flush()
     await klarna.aclose()
 
 
-async def _poll(klarna: HttpxKlarna, url: str, told: Counter[str]) -> None:
+async def _poll(klarna: HttpxKlarna, url: str, outcomes: Counter[str]) -> None:
     session = a_session(session_id=url.rpartition("/")[2], session_url=url)
     try:
         observation = await klarna.read(session)
-        told[observation.status] += 1
+        outcomes[observation.status] += 1
     except ObservationError as error:
-        told[error.label] += 1
+        outcomes[error.label] += 1
 
 
-# Not `ru_maxrss`: that begins with what the process needed before it became this program.
+# Not `ru_maxrss`: that includes the process before it became this program.
 def _peak_kib() -> int:
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
 def _forget_peak() -> None:
-    """Linux, proc(5): the peak is counted anew."""
+    """Reset the peak; Linux, proc(5)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -1,4 +1,4 @@
-"""Whatever Klarna answers: no crash, nothing harmful kept, no change but as DESIGN 5 says."""
+"""Any response of Klarna: no crash, nothing harmful stored, only the documented changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from hypothesis import strategies as st
 
-from tests.hostile import wild
+from tests.hostile import strategies
 from tests.hostile.cases import DEFAULT_TOTAL, SHARES, parts, planned, run_cases
 from tests.hostile.oracle import answer_of, check_answer, check_decision
 from tests.support.builders import a_session
@@ -20,8 +20,10 @@ from worker.domain.transitions import decide
 
 Record = Callable[[str, object], None]
 
-answers = st.tuples(wild.codes, wild.headers, wild.bodies, wild.packings)
-circumstances = st.tuples(wild.accounts, wild.moments, wild.jitters, wild.limits)
+answers = st.tuples(strategies.codes, strategies.headers, strategies.bodies, strategies.packings)
+circumstances = st.tuples(
+    strategies.accounts, strategies.moments, strategies.jitters, strategies.limits
+)
 
 
 def check_poll(case: tuple[tuple, PaymentSession, tuple]) -> None:
@@ -51,7 +53,7 @@ def test_any_answer_is_an_observation_or_a_typed_error(part: int, record_propert
     run_cases(
         "answers",
         part,
-        st.tuples(answers, wild.open_sessions, circumstances),
+        st.tuples(answers, strategies.open_sessions, circumstances),
         check_poll,
         record_property,
     )
@@ -67,7 +69,7 @@ def check_headers(case: tuple[int, list[tuple[bytes, bytes]]]) -> None:
 @pytest.mark.parametrize("part", parts("headers"))
 def test_any_header_of_an_error_is_read_or_ignored(part: int, record_property: Record):
     codes = st.sampled_from([*[429] * 6, 302, 401, 404, 500])
-    run_cases("headers", part, st.tuples(codes, wild.headers), check_headers, record_property)
+    run_cases("headers", part, st.tuples(codes, strategies.headers), check_headers, record_property)
 
 
 def test_the_properties_together_run_twenty_thousand_cases_unless_asked_otherwise():

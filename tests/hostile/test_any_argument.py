@@ -12,14 +12,14 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import strategies as st
 
-from tests.hostile import wild
+from tests.hostile import strategies
 from tests.hostile.cases import parts, run_cases
 from tests.support.builders import SESSION_ID, SESSION_URL
 from worker.celery_app.redaction import shown_ids
 from worker.domain.errors import TrackError
 from worker.domain.session import Kind, ShopObjects
+from worker.domain.track_arguments import TrackArguments, check_arguments
 from worker.domain.tracking import LONGEST_URL, TrackRequest, check_session_url
-from worker.services.track import TrackArguments, check_arguments
 
 ORIGINS = ["https://api.klarna.com"]
 ACCOUNTS = {"default", "us_east"}
@@ -37,31 +37,31 @@ urls = st.builds(
 ARGUMENTS = {
     "session_id": st.just(SESSION_ID),
     "session_url": st.just(SESSION_URL) | urls,
-    "expires_at": wild.dates,
+    "expires_at": strategies.dates,
     "account": st.sampled_from(["default", "US_East", "\u0130", "unknown"]),
     "kind": st.sampled_from(["hpp", "kp", "HPP"]),
-    "reference": wild.texts,
+    "reference": strategies.texts,
 }
 CREATED = {
     "session_id": st.just(SESSION_ID),
     "session_url": st.just(SESSION_URL) | urls,
-    "expires_at": wild.dates,
-    "redirect_url": wild.texts,
-    "distribution_module": wild.documents,
+    "expires_at": strategies.dates,
+    "redirect_url": strategies.texts,
+    "distribution_module": strategies.documents,
 }
 nested = st.sampled_from([10, 200, 900]).map(lambda depth: json.loads("[" * depth + "]" * depth))
-anything = wild.documents | wild.long_texts | nested
+anything = strategies.documents | strategies.long_texts | nested
 calls_of_track = st.tuples(
     st.just("track"),
     st.lists(st.just(SESSION_ID) | anything, max_size=7) | st.just([SESSION_ID]) | st.just([]),
-    wild.with_something_wild(ARGUMENTS),
+    strategies.with_something_invalid(ARGUMENTS),
 )
 calls_of_track_created = st.tuples(
     st.just("track_created"),
-    st.lists(wild.with_something_wild(CREATED) | anything, max_size=4),
+    st.lists(strategies.with_something_invalid(CREATED) | anything, max_size=4),
     st.dictionaries(
-        st.sampled_from(["response", "account", "reference", "kind"]) | wild.texts,
-        wild.with_something_wild(CREATED) | anything,
+        st.sampled_from(["response", "account", "reference", "kind"]) | strategies.texts,
+        strategies.with_something_invalid(CREATED) | anything,
         max_size=2,
     ),
 )
@@ -70,8 +70,8 @@ calls_of_track_created = st.tuples(
 KLARNA_PAYMENT = {
     "type": st.just("klarna_payments"),
     "id": st.just("ertHJlpPTR"),
-    "attributes": st.just({"session_id": SESSION_ID}) | wild.documents,
-    "relationships": st.just({"order": {"data": {"id": "qaMAhZkZvd"}}}) | wild.documents,
+    "attributes": st.just({"session_id": SESSION_ID}) | strategies.documents,
+    "relationships": st.just({"order": {"data": {"id": "qaMAhZkZvd"}}}) | strategies.documents,
 }
 PURCHASE = {
     "klarna_payments_session_id": st.just("5aba2ca36fc93613f8000012"),
@@ -83,8 +83,8 @@ def calls_with_a_document(
     task: str, member: str, fields: dict[str, st.SearchStrategy[object]]
 ) -> st.SearchStrategy[object]:
     """Calls of a task that takes a shop system's answer as it came."""
-    document = st.fixed_dictionaries({member: wild.with_something_wild(fields)}) | anything
-    named = st.sampled_from(["session_id", "account", "reference"]) | wild.texts
+    document = st.fixed_dictionaries({member: strategies.with_something_invalid(fields)}) | anything
+    named = st.sampled_from(["session_id", "account", "reference"]) | strategies.texts
     return st.tuples(
         st.just(task),
         st.lists(document, min_size=1, max_size=3),

@@ -1,4 +1,4 @@
-"""Whatever bytes a server sends: the whole client, over TCP, ends in an answer or a typed error."""
+"""Any bytes of a server: the whole client, over TCP, returns a response or a typed error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import strategies as st
 
-from tests.hostile import wild
+from tests.hostile import strategies
 from tests.hostile.cases import parts, run_cases
 from tests.hostile.listening import Listener, answer, say
 from tests.hostile.oracle import Answer, check_answer
@@ -26,7 +26,7 @@ TIMEOUT = timedelta(seconds=1)
 reasons = st.sampled_from([b"OK", b"", b"Gr\xfc\xdf dich", b"\x1b[31m", b"x" * 9_000])
 versions = st.sampled_from([*[b"HTTP/1.1"] * 8, b"HTTP/1.0", b"HTTP/9.9", b"ICY", b"\x16\x03\x01"])
 status_codes = st.one_of(
-    wild.codes.map(lambda code: str(code).encode()),
+    strategies.codes.map(lambda code: str(code).encode()),
     st.sampled_from([b"000", b"99999", b"-1", b"1e2", b"", b"101", b"100", b"304"]),
 )
 framings = st.sampled_from(
@@ -68,7 +68,18 @@ def written(
 
 
 sent = st.one_of(
-    *[st.builds(written, versions, status_codes, reasons, wild.headers, wild.bodies, framings)] * 4,
+    *[
+        st.builds(
+            written,
+            versions,
+            status_codes,
+            reasons,
+            strategies.headers,
+            strategies.bodies,
+            framings,
+        )
+    ]
+    * 4,
     st.binary(max_size=200),
     st.binary(max_size=200).map(lambda noise: b"HTTP/1.1 200 OK\r\n" + noise),
 )
@@ -118,7 +129,7 @@ def test_any_bytes_from_the_server_are_an_answer_or_a_typed_error(
         listener.saying = say(said)
         started = time.monotonic()  # noqa: TID251 - how long a test took
         check_answer(read())
-        took = time.monotonic() - started  # noqa: TID251 - likewise
+        took = time.monotonic() - started  # noqa: TID251 - a duration is measured
         # Far above the deadline: a busy machine is slow, only a read without end is wrong.
         assert took < TIMEOUT.total_seconds() + 30
 

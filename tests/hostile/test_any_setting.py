@@ -1,4 +1,4 @@
-"""Whatever text stands in the environment: settings that work, or faults that tell no secret."""
+"""Any text in the environment: valid settings, or errors that show no secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from config.settings import InvalidSettingsError, Settings, parse
-from tests.hostile import wild
+from tests.hostile import strategies
 from tests.hostile.cases import parts, run_cases
 from worker.adapters.postgres.engine import create_engine
 from worker.bootstrap.shared import claim_limits
@@ -46,7 +46,7 @@ OTHERS = (
 _FAULT = re.compile(r"[A-Z_]+: \S.*")
 
 # What the environment can hold: no null, and bytes that are no UTF-8 as such surrogates.
-texts = st.one_of(wild.texts, wild.long_texts, wild.numbers).map(
+texts = st.one_of(strategies.texts, strategies.long_texts, strategies.numbers).map(
     lambda text: text.replace("\x00", "").replace("\ud800", "\udcff")
 )
 _urls = st.builds(
@@ -114,7 +114,7 @@ def check_faults(error: InvalidSettingsError) -> None:
 
 
 def check_that_they_work(settings: Settings) -> None:
-    """What a process does with them when it starts, short of connecting."""
+    """Do what a process does with them at its start, without connecting."""
     create_engine(settings.database_url.get_secret_value())
     Redis.from_url(settings.redis_url.get_secret_value())
     for account in settings.accounts.values():

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.hostile.in_process import InProcess
 from tests.hostile.injections import ALL, CONTROLS, PRINTABLE
 from tests.hostile.listening import Listener, answer, say
-from tests.hostile.scene import Scene
 from worker.domain.errors import InvalidArgumentError
 
 ARGUMENTS = ("session_id", "session_url", "account", "kind", "expires_at", "reference", "x-{}")
@@ -18,33 +18,33 @@ ARGUMENTS = ("session_id", "session_url", "account", "kind", "expires_at", "refe
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
 @pytest.mark.parametrize("field", ARGUMENTS)
 def test_an_argument_is_refused_without_being_repeated_or_stored_as_it_is(
-    scene: Scene, klarna: Listener, field: str, text: str
+    in_process: InProcess, klarna: Listener, field: str, text: str
 ):
     arguments = {"session_id": "an-id", field.format(text): text}
     if field == "reference" and text in PRINTABLE.values():
-        scene.track(**arguments)
+        in_process.track(**arguments)
 
-        assert scene.stored.session("an-id")["reference"] == text
+        assert in_process.stored.session("an-id")["reference"] == text
         return
 
     with pytest.raises(InvalidArgumentError) as refused:
-        scene.track(**arguments)
+        in_process.track(**arguments)
 
     assert refused.value.field in {field, "arguments"}
     assert text not in str(refused.value)
     assert str(refused.value).isprintable()
-    assert scene.stored.rows("SELECT * FROM payment_sessions") == []
+    assert in_process.stored.rows("SELECT * FROM payment_sessions") == []
     assert klarna.heard() == []
 
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
 @pytest.mark.parametrize("field", ["status", "order_id", "klarna_reference"])
 def test_a_field_of_klarnas_is_a_protocol_error_or_stored_as_it_is(
-    scene: Scene, klarna: Listener, field: str, text: str
+    in_process: InProcess, klarna: Listener, field: str, text: str
 ):
     klarna.saying = say(answer(json.dumps({"status": "WAITING", field: text}).encode()))
 
-    (row,) = scene.poll(scene.insert())
+    (row,) = in_process.poll(in_process.insert())
 
     if text in PRINTABLE.values():
         assert (row[field], row["last_error"]) == (text, None)
@@ -54,13 +54,15 @@ def test_a_field_of_klarnas_is_a_protocol_error_or_stored_as_it_is(
 
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
-def test_what_klarna_says_beside_an_error_is_not_kept(scene: Scene, klarna: Listener, text: str):
+def test_what_klarna_says_beside_an_error_is_not_kept(
+    in_process: InProcess, klarna: Listener, text: str
+):
     header = text.translate(dict.fromkeys(b"\r\n", " ")).encode()
     body = json.dumps({"error_code": text, "correlation_id": text, text: text}).encode()
     plain = answer(body, "Klarna-Correlation-Id: HERE", "Location: HERE", code=403)
     klarna.saying = say(plain.replace(b"HERE", header))
 
-    (row,) = scene.poll(scene.insert())
+    (row,) = in_process.poll(in_process.insert())
 
     # A header may be one that no HTTP reader takes.
     assert row["last_error"] in {
@@ -71,12 +73,12 @@ def test_what_klarna_says_beside_an_error_is_not_kept(scene: Scene, klarna: List
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
 def test_a_row_of_hostile_texts_is_polled_nowhere_and_stays_as_it_is(
-    scene: Scene, klarna: Listener, text: str
+    in_process: InProcess, klarna: Listener, text: str
 ):
-    before = scene.insert("safe", reference="safe")
-    scene.insert(text, reference=text, session_url=f"{klarna.origin}/{text}")
+    before = in_process.insert("safe", reference="safe")
+    in_process.insert(text, reference=text, session_url=f"{klarna.origin}/{text}")
 
-    hostile, safe = scene.poll(text, before)
+    hostile, safe = in_process.poll(text, before)
 
     assert (hostile["session_id"], hostile["reference"]) == (text, text)
     assert hostile["last_error"].startswith("origin_not_allowed: ")
@@ -88,29 +90,29 @@ def test_a_row_of_hostile_texts_is_polled_nowhere_and_stays_as_it_is(
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
 def test_a_hostile_reference_comes_out_of_the_event_as_it_went_in(
-    scene: Scene, klarna: Listener, text: str
+    in_process: InProcess, klarna: Listener, text: str
 ):
     klarna.saying = say(answer(b'{"status": "CANCELLED"}'))
 
-    scene.poll(scene.insert("s-1", reference=text))
+    in_process.poll(in_process.insert("s-1", reference=text))
 
-    payload: dict[str, Any] = scene.stored.value("SELECT payload FROM outbox_messages")
+    payload: dict[str, Any] = in_process.stored.value("SELECT payload FROM outbox_messages")
     assert payload["data"]["reference"] == text
     assert payload["type"] == "payment_session.cancelled"
 
 
-def test_tokens_with_control_characters_are_refused(scene: Scene, klarna: Listener):
+def test_tokens_with_control_characters_are_refused(in_process: InProcess, klarna: Listener):
     for text in CONTROLS.values():
         body = json.dumps({"status": "COMPLETED", "authorization_token": text}).encode()
         klarna.saying = say(answer(body))
 
-        (row,) = scene.poll(scene.insert())
+        (row,) = in_process.poll(in_process.insert())
 
         assert row["last_error"] == "protocol_error: HTTP 200: wrong type: authorization_token"
         assert row["outcome"] is None
 
 
-def test_a_cookie_of_one_accounts_answer_is_sent_by_nobody(scene: Scene, klarna: Listener):
+def test_a_cookie_of_one_accounts_answer_is_sent_by_nobody(in_process: InProcess, klarna: Listener):
     cookies = [
         "Set-Cookie: a=canary; Path=/",
         "Set-Cookie: b=canary; Domain=127.0.0.1",
@@ -120,7 +122,7 @@ def test_a_cookie_of_one_accounts_answer_is_sent_by_nobody(scene: Scene, klarna:
     klarna.saying = say(answer(b'{"status": "WAITING"}', *cookies))
 
     for account in ("default", "other", "default", "other"):
-        scene.poll(scene.insert(account=account))
+        in_process.poll(in_process.insert(account=account))
 
     requests = [request.lower() for request in klarna.heard()]
     assert len(requests) == 4

@@ -1,4 +1,4 @@
-"""What a terminal or a log shows of strings from outside: the characters, never their effect."""
+"""Terminals and logs show strings from outside without the effect of control characters."""
 
 from __future__ import annotations
 
@@ -17,43 +17,45 @@ import pytest
 import structlog
 
 from config import logconfig
+from tests.hostile.in_process import InProcess
 from tests.hostile.injections import ALL, FORGED, raw_controls
-from tests.hostile.scene import Scene
 from tests.support.builders import CANARY_TOKEN
 from tests.support.processes import BIN
 from worker.commands import reading
 
-# What rich writes itself to a terminal: colours and weights.
+# What rich itself writes to a terminal.
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.fixture
-def shown_scene(scene: Scene, hostile_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+def shown_in_process(
+    in_process: InProcess, hostile_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
     for name, value in hostile_environment.items():
         monkeypatch.setenv(name, value)
-    return scene
+    return in_process
 
 
-def store(scene: Scene, text: str) -> None:
-    """A row with the text wherever text can stand, and a transition and an event of its."""
+def store(in_process: InProcess, text: str) -> None:
+    """Store a session, a transition and an event with the text in every text column."""
     columns = dict.fromkeys(
         ("account", "session_url", "reference", "status", "order_id", "klarna_reference"), text
     )
-    scene.insert(text, **columns, last_error=text)
-    scene.stored.rows(
+    in_process.insert(text, **columns, last_error=text)
+    in_process.stored.rows(
         "INSERT INTO status_transitions VALUES (%s, 1, %s, %s, now(), now())", text, text, text
     )
-    event_id = scene.stored.add_message(text, 1, sinks=(text,), event_type=text)
-    scene.stored.rows(
+    event_id = in_process.stored.add_message(text, 1, sinks=(text,), event_type=text)
+    in_process.stored.rows(
         "UPDATE outbox_deliveries SET last_error = %s WHERE event_id = %s", text, event_id
     )
 
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
 def test_show_list_and_stats_print_stored_text_as_text(
-    shown_scene: Scene, capsys: pytest.CaptureFixture[str], text: str
+    shown_in_process: InProcess, capsys: pytest.CaptureFixture[str], text: str
 ):
-    store(shown_scene, text)
+    store(shown_in_process, text)
 
     reading.show(text, as_json=False)
     reading.list_sessions(as_json=False)
@@ -70,9 +72,9 @@ def test_show_list_and_stats_print_stored_text_as_text(
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
 def test_json_holds_the_text_and_no_control_character(
-    shown_scene: Scene, capsys: pytest.CaptureFixture[str], text: str
+    shown_in_process: InProcess, capsys: pytest.CaptureFixture[str], text: str
 ):
-    store(shown_scene, text)
+    store(shown_in_process, text)
 
     reading.show(text, as_json=True)
 
@@ -83,7 +85,7 @@ def test_json_holds_the_text_and_no_control_character(
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
 def test_an_id_that_is_not_followed_is_refused_in_one_line(
-    shown_scene: Scene, capsys: pytest.CaptureFixture[str], text: str
+    shown_in_process: InProcess, capsys: pytest.CaptureFixture[str], text: str
 ):
     with pytest.raises(SystemExit):
         reading.show(text, as_json=False)
@@ -91,14 +93,14 @@ def test_an_id_that_is_not_followed_is_refused_in_one_line(
     err = capsys.readouterr().err
     assert raw_controls(err) == []
     assert err.count("\n") == 1
-    assert shown_scene.stored.value("SELECT count(*) FROM payment_sessions") == 0
+    assert shown_in_process.stored.value("SELECT count(*) FROM payment_sessions") == 0
 
 
 def test_a_real_terminal_is_sent_styles_and_nothing_else(
-    scene: Scene, hostile_environment: dict[str, str]
+    in_process: InProcess, hostile_environment: dict[str, str]
 ):
     for text in ALL.values():
-        scene.insert(text, reference=text, status=text)
+        in_process.insert(text, reference=text, status=text)
 
     shown = in_a_terminal([str(BIN / "session-worker"), "list"], hostile_environment)
 
@@ -125,16 +127,16 @@ def in_a_terminal(command: list[str], environment: dict[str, str]) -> str:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is one."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
 
 @contextmanager
 def logged_to(stream: io.StringIO) -> Iterator[None]:
-    """Log as a process does whose standard error is `stream`."""
+    """Configure logging to `stream`, as standard error."""
     root, before = logging.getLogger(), sys.stderr
     handlers, level = root.handlers, root.level
     sys.stderr = stream
@@ -148,7 +150,7 @@ def logged_to(stream: io.StringIO) -> Iterator[None]:
 
 
 def log_everywhere(text: str) -> int:
-    """Log the text in each place it may stand in; returns how many records that were."""
+    """Log the text in every part of a record; return how many records that were."""
     ours, foreign = structlog.get_logger("worker.hostile"), logging.getLogger("celery.hostile")
     ours.warning("poll_dropped", session_id=text, error=text, count=1)
     ours.warning("polls", ids=[text], known={text: text})

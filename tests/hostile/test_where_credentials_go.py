@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
+from tests.hostile.in_process import InProcess
 from tests.hostile.listening import Listener, answer, say
-from tests.hostile.scene import Scene
 from tests.hostile.tricky_urls import TRICKY
 from worker.domain.errors import InvalidArgumentError
 
@@ -29,7 +29,7 @@ FULL_WIDTH = str.maketrans("0123456789", "".join(chr(0xFF10 + n) for n in range(
 
 @pytest.fixture(scope="module")
 def strangers() -> Iterator[list[Listener]]:
-    """Somebody else, on one port of each loopback address."""
+    """A foreign server, on one port of each loopback address."""
     with ExitStack() as stack:
         said = say(answer(b'{"status": "COMPLETED"}'))
         first = stack.enter_context(Listener(said))
@@ -40,13 +40,13 @@ def strangers() -> Iterator[list[Listener]]:
 
 @pytest.fixture
 def everybody(klarna: Listener, strangers: list[Listener]) -> list[Listener]:
-    """Each who listens, Klarna's stand-in too."""
+    """Each who listens, the mock Klarna server too."""
     return [klarna, *strangers]
 
 
 @pytest.fixture(autouse=True)
 def _silence(everybody: list[Listener]) -> None:
-    """Nobody has heard anything yet; and all of this machine's own addresses may be reached."""
+    """No server has received a request yet; all addresses of this machine may be connected to."""
     from pytest_socket import socket_allow_hosts  # noqa: PLC0415 - patches sockets on import
 
     here = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::", "localhost"]  # noqa: S104 - spelled
@@ -72,7 +72,7 @@ def heard_by(listeners: list[Listener]) -> list[bytes]:
 
 @pytest.mark.parametrize("template", TRICKY.values(), ids=TRICKY.keys())
 def test_a_tricky_url_in_a_message_is_refused_and_nothing_is_sent(
-    scene: Scene,
+    in_process: InProcess,
     klarna: Listener,
     strangers: list[Listener],
     everybody: list[Listener],
@@ -82,11 +82,11 @@ def test_a_tricky_url_in_a_message_is_refused_and_nothing_is_sent(
     url = spelled(template, session_id, klarna, strangers)
 
     with pytest.raises(InvalidArgumentError) as refused:
-        scene.track(session_id, session_url=url)
+        in_process.track(session_id, session_url=url)
 
     assert refused.value.field == "session_url"
     assert url not in str(refused.value)
-    assert scene.stored.rows("SELECT * FROM payment_sessions") == []
+    assert in_process.stored.rows("SELECT * FROM payment_sessions") == []
     assert heard_by(everybody) == []
 
 
@@ -95,7 +95,7 @@ STORABLE = {name: template for name, template in TRICKY.items() if "\x00" not in
 
 @pytest.mark.parametrize("template", STORABLE.values(), ids=STORABLE.keys())
 def test_a_tricky_url_in_a_row_is_polled_nowhere(
-    scene: Scene,
+    in_process: InProcess,
     klarna: Listener,
     strangers: list[Listener],
     everybody: list[Listener],
@@ -103,9 +103,9 @@ def test_a_tricky_url_in_a_row_is_polled_nowhere(
 ):
     session_id = uuid4().hex
     url = spelled(template, session_id, klarna, strangers)
-    scene.insert(session_id, session_url=url)
+    in_process.insert(session_id, session_url=url)
 
-    (row,) = scene.poll(session_id)
+    (row,) = in_process.poll(session_id)
 
     assert heard_by(everybody) == []
     assert row["last_error"].startswith("origin_not_allowed: session_url: ")
@@ -114,11 +114,11 @@ def test_a_tricky_url_in_a_row_is_polled_nowhere(
 
 
 def test_where_it_may_a_poll_sends_the_credentials_once(
-    scene: Scene, klarna: Listener, strangers: list[Listener]
+    in_process: InProcess, klarna: Listener, strangers: list[Listener]
 ):
-    session_id = scene.insert()
+    session_id = in_process.insert()
 
-    (row,) = scene.poll(session_id)
+    (row,) = in_process.poll(session_id)
 
     assert row["status"] == "WAITING"
     (request,) = klarna.heard()
@@ -146,19 +146,19 @@ ELSEWHERE = {
     ("code", "where"), ELSEWHERE.values(), ids=[f"{c} {w}" for c, w in ELSEWHERE.values()]
 )
 def test_an_answer_that_asks_to_go_elsewhere_is_not_followed(
-    scene: Scene,
+    in_process: InProcess,
     klarna: Listener,
     strangers: list[Listener],
     code: int,
     where: str,
 ):
-    session_id = scene.insert()
+    session_id = in_process.insert()
     there = spelled(LOCATIONS[where], session_id, klarna, strangers)
     asking = [f"{name}: {there}" for name in ("Location", "Content-Location", "Alt-Svc")]
     asking += [f"Refresh: 0; url={there}", 'WWW-Authenticate: Digest realm="x", nonce="y"']
     klarna.saying = say(answer(b"", *asking, 'Proxy-Authenticate: Basic realm="x"', code=code))
 
-    (row,) = scene.poll(session_id)
+    (row,) = in_process.poll(session_id)
 
     assert len(klarna.heard()) == 1
     assert heard_by(strangers) == []
@@ -170,7 +170,7 @@ def test_an_answer_that_asks_to_go_elsewhere_is_not_followed(
 def test_the_table_is_long_and_the_listeners_would_hear_what_it_leads_to(
     klarna: Listener, strangers: list[Listener], everybody: list[Listener]
 ):
-    """A client that checks nothing reaches them through many of these URLs."""
+    """Without checks, a client reaches them through many of these URLs."""
     assert len(TRICKY) >= 60
     with httpx.Client(timeout=2, trust_env=False, auth=("user", "secret")) as careless:
         for template in TRICKY.values():

@@ -14,16 +14,28 @@ import redis
 
 from devkit.sandbox.server import SandboxServer
 from tests.support.canaries import Canaries
+from tests.support.canary_deployment import (
+    SHOP_QUEUE,
+    STREAM,
+    UNDECRYPTABLE,
+    CanaryDeployment,
+    secret_environment,
+)
 from tests.support.canary_run import CanaryRun
-from tests.support.canary_scene import SHOP_QUEUE, STREAM, UNDECRYPTABLE, Scene, secret_environment
 from tests.support.commands import run_commands
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
 from tests.support.flower import flower
-from tests.support.places import Place, command_lines, database_places, log_places, redis_places
 from tests.support.processes import CeleryProcess
 from tests.support.roles import Roles
 from tests.support.stored import Stored
+from tests.support.text_locations import (
+    Location,
+    command_lines,
+    database_locations,
+    log_locations,
+    redis_locations,
+)
 from tests.support.tokens import decrypted
 
 # What a sink was given holds tokens: that is what it is for.
@@ -32,7 +44,7 @@ GIVEN = (f"Redis key {STREAM}", f"Redis key {SHOP_QUEUE}")
 
 @pytest.fixture
 def klarna_server() -> Iterator[SandboxServer]:
-    """A stand-in of the test's own: its accounts get other passwords."""
+    """A mock Klarna server of the test's own: its accounts get other passwords."""
     with SandboxServer() as server:
         yield server
 
@@ -68,17 +80,17 @@ def secret(
 
 
 @pytest.fixture
-def scene(
+def canary(
     secret: dict[str, str],
     run: CanaryRun,
     stored: Stored,
     database_url: str,
     client: redis.Redis,
     tmp_path: Path,
-) -> Iterator[Scene]:
+) -> Iterator[CanaryDeployment]:
     watched = flower(secret, tmp_path / "flower.log")
     with watched as watching, deploy(secret, tmp_path) as deployed:
-        yield Scene(
+        yield CanaryDeployment(
             deployed=deployed,
             run=run,
             canaries=run.canaries,
@@ -90,40 +102,40 @@ def scene(
 
 
 def test_no_secret_and_nobodys_data_stand_where_they_do_not_belong(
-    scene: Scene, roles: Roles, tmp_path: Path
+    canary: CanaryDeployment, roles: Roles, tmp_path: Path
 ):
     """Tokens stand in what the sinks were given and, encrypted, in their column; nothing else."""
-    places = scene.play()
-    places += command_lines()
-    places += _commands(scene, roles)
-    scene.deployed.close()
-    places += _be_refused(scene, roles, tmp_path)
-    places += log_places(tmp_path)
-    places += redis_places(scene.client)
-    places += database_places(scene.owner_url)
+    locations = canary.exercise()
+    locations += command_lines()
+    locations += _commands(canary, roles)
+    canary.deployed.close()
+    locations += _be_refused(canary, roles, tmp_path)
+    locations += log_locations(tmp_path)
+    locations += redis_locations(canary.client)
+    locations += database_locations(canary.owner_url)
 
-    found = {name: scene.canaries.found_in(text) for name, text in places}
+    found = {name: canary.canaries.found_in(text) for name, text in locations}
 
     assert {name: leaked for name, leaked in found.items() if leaked and name not in GIVEN} == {}
-    _assert_the_run_is_told_of(scene, places)
-    _assert_sinks_were_given_the_tokens(scene, found)
-    _assert_columns_decrypt_to_the_tokens(scene)
+    _assert_the_run_is_in(canary, locations)
+    _assert_sinks_were_given_the_tokens(canary, found)
+    _assert_columns_decrypt_to_the_tokens(canary)
 
 
-def _commands(scene: Scene, roles: Roles) -> Iterator[Place]:
+def _commands(canary: CanaryDeployment, roles: Roles) -> Iterator[Location]:
     """What an operator reads, with the role that may only read."""
-    environment = scene.deployed.environment | {"DATABASE_URL": roles.url("reader")}
-    session_id = next(iter(scene.run.tokens))
+    environment = canary.deployed.environment | {"DATABASE_URL": roles.url("reader")}
+    session_id = next(iter(canary.run.tokens))
     reading = (["show", session_id], ["list"], ["stats"], ["check"], ["health"])
     for name, said in run_commands(environment, *([*words, "--json"] for words in reading)).items():
         assert name == "besides" or json.loads(said.text)
         yield f"session-worker {name}", said.text
 
 
-def _be_refused(scene: Scene, roles: Roles, folder: Path) -> Iterator[Place]:
+def _be_refused(canary: CanaryDeployment, roles: Roles, folder: Path) -> Iterator[Location]:
     """Start with passwords that Postgres and Redis refuse; returns what the commands say to it."""
-    wrong = scene.canaries.make("password: refused")
-    environment = scene.deployed.environment
+    wrong = canary.canaries.make("password: refused")
+    environment = canary.deployed.environment
     host = environment["REDIS_URL"].rpartition("@")[2]
     no_database = environment | {"DATABASE_URL": roles.url("worker", password=wrong)}
     no_broker = environment | {"REDIS_URL": f"redis://:{wrong}@{host}"}
@@ -131,22 +143,22 @@ def _be_refused(scene: Scene, roles: Roles, folder: Path) -> Iterator[Place]:
         "track_retrying": CeleryProcess("worker", no_database, folder / "no-database.log"),
         "Cannot connect": CeleryProcess("worker", no_broker, folder / "no-broker.log"),
     }
-    scene.deployed.track("waits-for-ever")
+    canary.deployed.track("waits-for-ever")
     for process in refused.values():
         process.start(wait=False)
     said = run_commands(no_database, ["check"], ["stats"], ["rotate-keys"])
     yield "commands without a database", "\n".join(each.text for each in said.values())
-    said = run_commands(no_broker, ["check"], ["nudge", next(iter(scene.run.tokens))])
+    said = run_commands(no_broker, ["check"], ["nudge", next(iter(canary.run.tokens))])
     yield "commands without a broker", "\n".join(each.text for each in said.values())
     for words, process in refused.items():
         eventually(lambda words=words, p=process: words in p.log(), because=f"{words} is logged")
         process.stop()
 
 
-def _assert_the_run_is_told_of(scene: Scene, places: list[Place]) -> None:
+def _assert_the_run_is_in(canary: CanaryDeployment, locations: list[Location]) -> None:
     """Each place was read as it is: it names what was run. An empty one would prove nothing."""
-    session_id = next(iter(scene.run.tokens))
-    told = {
+    session_id = next(iter(canary.run.tokens))
+    expected_words = {
         "worker-0.log": session_id,
         "beat-1.log": "polls_sent",
         "flower.log": "payment_sessions.track",
@@ -168,27 +180,31 @@ def _assert_the_run_is_told_of(scene: Scene, places: list[Place]) -> None:
         GIVEN[0]: session_id,
         GIVEN[1]: session_id,
     }
-    texts = dict(places)
-    assert {name for name, words in told.items() if words not in texts.get(name, "")} == set()
-    assert any(session_id in text for name, text in places if "task page" in name)
-    assert any("celery" in text for name, text in places if name.startswith("process"))
+    texts = dict(locations)
+    assert {
+        name for name, words in expected_words.items() if words not in texts.get(name, "")
+    } == set()
+    assert any(session_id in text for name, text in locations if "task page" in name)
+    assert any("celery" in text for name, text in locations if name.startswith("process"))
 
 
-def _assert_sinks_were_given_the_tokens(scene: Scene, found: dict[str, set[str]]) -> None:
-    expected = scene.canaries.found_in(" ".join(scene.run.tokens.values()))
-    assert len(expected) == len(scene.run.tokens) > 25
+def _assert_sinks_were_given_the_tokens(
+    canary: CanaryDeployment, found: dict[str, set[str]]
+) -> None:
+    expected = canary.canaries.found_in(" ".join(canary.run.tokens.values()))
+    assert len(expected) == len(canary.run.tokens) > 25
     assert [found[name] for name in GIVEN] == [expected, expected]
     received = {
         event["subject"]: event["data"]["authorization_token"]
-        for event in scene.deployed.received()
+        for event in canary.deployed.received()
     }
-    assert received == scene.run.tokens
+    assert received == canary.run.tokens
 
 
-def _assert_columns_decrypt_to_the_tokens(scene: Scene) -> None:
-    scene.stored.rows(
+def _assert_columns_decrypt_to_the_tokens(canary: CanaryDeployment) -> None:
+    canary.stored.rows(
         "UPDATE payment_sessions SET authorization_token = NULL WHERE session_id = %s",
         UNDECRYPTABLE,
     )
-    keys = scene.deployed.environment["TOKEN_ENCRYPTION_KEYS"].split(",")
-    assert decrypted(scene.stored, keys=keys) == scene.run.tokens
+    keys = canary.deployed.environment["TOKEN_ENCRYPTION_KEYS"].split(",")
+    assert decrypted(canary.stored, keys=keys) == canary.run.tokens

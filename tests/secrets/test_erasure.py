@@ -17,12 +17,12 @@ from tests.support.commands import run_commands
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
-from tests.support.places import database_places, redis_places
 from tests.support.stored import Stored
+from tests.support.text_locations import database_locations, redis_locations
 from tests.support.tokens import add_authorized, add_many_authorized, decrypted
 from tests.support.wired import OpenServices
+from worker.domain.track_arguments import TrackArguments
 from worker.services.housekeeping import BATCH
-from worker.services.track import TrackArguments
 
 STREAM = "payment-session-events"
 
@@ -90,24 +90,24 @@ async def test_a_token_that_nobody_got_is_kept_for_an_hour_after_it_was_read(
 async def test_a_token_goes_before_its_hour_is_over_once_its_order_is_confirmed(
     services: OpenServices, stored: Stored, environment: dict[str, str]
 ):
-    """Where every sink has it: one that has not may be the one that places the order."""
+    """Where every sink has it: one that has not may be the one that locations the order."""
     key = environment["TOKEN_ENCRYPTION_KEYS"]
-    for name, delivered in (("told", True), ("untold", False), ("unconfirmed", True)):
+    for name, delivered in (("delivered", True), ("undelivered", False), ("unconfirmed", True)):
         add_authorized(stored, name, name, key=key, good_for=60, delivered=delivered)
 
     async with services() as opened:
-        await opened.confirmation.confirm_order("told", "order-1")
-        await opened.confirmation.confirm_order("untold", "order-2")
+        await opened.confirmation.confirm_order("delivered", "order-1")
+        await opened.confirmation.confirm_order("undelivered", "order-2")
         await opened.housekeeping.purge()
 
-    assert set(decrypted(stored, keys=[key])) == {"untold", "unconfirmed"}
+    assert set(decrypted(stored, keys=[key])) == {"undelivered", "unconfirmed"}
 
 
 @pytest.mark.anyio
 async def test_an_event_whose_token_is_spent_comes_all_the_same_without_it(
     services: OpenServices, stored: Stored, environment: dict[str, str], client: redis.Redis
 ):
-    """The shop is told late of an authorization, and by its time that it cannot be used."""
+    """The event of an authorization is late, and its time says that it cannot be used."""
     key = environment["TOKEN_ENCRYPTION_KEYS"]
     add_authorized(stored, "late", "the-token", key=key, good_for=-1, delivered=False)
     stored.rows("UPDATE payment_sessions SET finished_at = now() - interval '61 minutes'")
@@ -180,11 +180,11 @@ def test_erase_leaves_nothing_of_a_session_even_while_it_is_polled(
     deployment.received_of(other)
 
     assert '"sessions": 1' in said["erase"].text
-    places = dict([*database_places(database_url), *redis_places(client)])
-    places.pop("pg_stat_activity")
-    assert {name for name, text in places.items() if polled in text} == set()
-    assert other in places["table payment_sessions"]
-    assert other in places[f"Redis key {STREAM}"]
+    locations = dict([*database_locations(database_url), *redis_locations(client)])
+    locations.pop("pg_stat_activity")
+    assert {name for name, text in locations.items() if polled in text} == set()
+    assert other in locations["table payment_sessions"]
+    assert other in locations[f"Redis key {STREAM}"]
 
 
 def test_erase_waits_for_the_event_that_is_on_its_way(

@@ -176,7 +176,7 @@ def test_a_command_says_in_one_line_that_its_role_may_not(
 
     refusal = "DATABASE_URL: its role is not allowed to do this; docs/roles.sql says which is.\n"
     assert (said["erase"].code, said["erase"].text) == (1, refusal)
-    # Where the token cannot be read there is nothing to encrypt anew, and that is said likewise.
+    # Where the token cannot be read there is nothing to encrypt anew, and the output says so.
     assert (said["rotate-keys"].code, said["rotate-keys"].text) == (1, refusal)
 
 

@@ -16,8 +16,13 @@ from psycopg.types.json import Jsonb
 
 from tests.support.canaries import Canaries
 from tests.support.eventually import eventually
-from tests.support.places import command_lines, database_places, log_places, redis_places
 from tests.support.stored import Stored
+from tests.support.text_locations import (
+    command_lines,
+    database_locations,
+    log_locations,
+    redis_locations,
+)
 
 
 @pytest.fixture
@@ -59,8 +64,8 @@ def test_secrets_are_found_in_every_kind_of_redis_key(canaries: Canaries, redis_
             shop.send_task("t", args=[secret("message")], argsrepr="", queue="waiting")
             message = json.loads(client.lindex("waiting", 0))
             client.hset("unacked", "tag", json.dumps([message, "exchange", "queue"]))
-        found = {name: canaries.found_in(text) for name, text in redis_places(client)}
-        decoded = dict(redis_places(client))
+        found = {name: canaries.found_in(text) for name, text in redis_locations(client)}
+        decoded = dict(redis_locations(client))
 
     assert found["Redis key text"] == {"text"}
     assert found["Redis key list"] == {"list"}
@@ -85,7 +90,7 @@ def test_secrets_are_found_in_every_table(canaries: Canaries, stored: Stored, da
     stored.rows("UPDATE outbox_messages SET payload = %s", Jsonb({"data": {"token": token}}))
     stored.rows(f"SELECT '{canaries.make('statement')}'")
 
-    found = {name: canaries.found_in(text) for name, text in database_places(database_url)}
+    found = {name: canaries.found_in(text) for name, text in database_locations(database_url)}
 
     assert found["table payment_sessions"] == {"text", "bytes"}
     assert found["table outbox_messages"] == {"document"}
@@ -105,6 +110,6 @@ def test_secrets_are_found_in_logs_and_in_the_process_list(canaries: Canaries, t
         )
         assert process.stdin
         process.stdin.write(b"\n")
-    logged = [canaries.found_in(text) for _, text in log_places(tmp_path)]
+    logged = [canaries.found_in(text) for _, text in log_locations(tmp_path)]
 
     assert logged == [{"header"}]

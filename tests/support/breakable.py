@@ -1,4 +1,4 @@
-"""A deployment with Postgres and Valkey of its own, for tests that kill servers."""
+"""A deployment with its own Postgres and Valkey, for tests that kill servers."""
 
 from __future__ import annotations
 

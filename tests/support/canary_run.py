@@ -19,7 +19,7 @@ Fault = Callable[[str], dict[str, Any]]
 
 @dataclass(slots=True)
 class CanaryRun:
-    """Paid sessions at the Klarna stand-in: `tokens` and the arguments to track them, by id."""
+    """Paid sessions at the mock Klarna server: `tokens` and the arguments to track them, by id."""
 
     klarna: SandboxClient
     canaries: Canaries

@@ -52,8 +52,8 @@ def _row(line: dict[str, Any]) -> tuple[str, ...]:
 
 
 def main(folder: str, document: str | None = None) -> int:
-    """Print the table; returns the exit code."""
-    # A test that failed in its setup and again in its teardown told so twice: the last line counts.
+    """Print the table; return the exit code."""
+    # A test that failed in its setup and in its teardown is there twice: the last line counts.
     lines = {
         line["test"]: line
         for file in sorted(Path(folder).glob("*.jsonl"))

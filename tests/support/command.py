@@ -13,14 +13,14 @@ from tests.support.processes import BIN
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command answered."""
+    """The result of a command."""
 
     code: int
     out: str
     err: str
 
-    def json(self) -> Any:  # noqa: ANN401 - whatever the command answers
-        """The one JSON document on standard output."""
+    def json(self) -> Any:  # noqa: ANN401 - whatever the command prints
+        """Return the JSON document on standard output."""
         return json.loads(self.out)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine
 from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME
 from tests.support.command import session_worker
 from tests.support.eventually import eventually
-from tests.support.processes import CeleryProcess
+from tests.support.processes import NO_ENV_FILE, CeleryProcess
 from tests.support.published import unpublished
 from worker.adapters.postgres.reports.invariants import (
     broken_delivery_invariants,
@@ -30,6 +30,7 @@ def environment_of(database_url: str, redis_url: str, *, klarna_url: str) -> dic
     """A deployment's whole environment: nothing of the machine's but PATH and HOME."""
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        **NO_ENV_FILE,
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "KLARNA_USERNAME": DEFAULT_USERNAME,

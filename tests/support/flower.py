@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from devkit.processes import celery_command
 from tests.support.eventually import eventually
-from tests.support.places import Place
-from tests.support.processes import BIN
+from tests.support.processes import Program
+from tests.support.text_locations import Location
 
 _SORTED = {"order[0][column]": "0", "columns[0][data]": "name", "order[0][dir]": "asc"}
 
@@ -62,7 +62,7 @@ class Flower:
         self.text("/api/workers", refresh=1, workername=worker)
         return self.text(f"/worker/{worker}")
 
-    def places(self, worker: str) -> Iterator[Place]:
+    def locations(self, worker: str) -> Iterator[Location]:
         """Every page, and every answer of its API that reads."""
         yield "Flower's workers", self.text("/workers")
         yield "Flower's worker page", self.active(worker)
@@ -99,22 +99,12 @@ def free_port() -> int:
 
 @contextmanager
 def start_flower(environment: Mapping[str, str], port: int, log_file: Path) -> Iterator[None]:
-    """Run Flower meanwhile; it says all it can to `log_file`."""
-    command = [BIN / "celery", "-A", "worker", "flower", "--address=127.0.0.1"]
-    with log_file.open("ab") as log:
-        process = subprocess.Popen(
-            [*command, f"--port={port}", "--logging=debug"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
+    """Run Flower; its debug log goes to `log_file`."""
+    options = ("--address=127.0.0.1", f"--port={port}", "--logging=debug")
+    with Program(
+        celery_command("worker", "flower", *options), log_file=log_file, env=dict(environment)
+    ):
         yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @contextmanager

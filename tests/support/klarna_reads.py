@@ -1,4 +1,4 @@
-"""Reads of payment sessions at the Klarna stand-in, or at a server that only listens."""
+"""Reads of payment sessions at the mock Klarna server, or at a server that only listens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CREDENTIALS = Credentials(DEFAULT_USERNAME, DEFAULT_PASSWORD)
 
 
 def followed(created: CreatedSession, **fields: str) -> PaymentSession:
-    """The session that the stand-in made, as the worker follows it."""
+    """The session that the mock Klarna server made, as the worker follows it."""
     kind = Kind(created["kind"])
     defaults = {
         "session_id": created["session_id"],

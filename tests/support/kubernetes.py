@@ -42,7 +42,7 @@ def kustomize() -> list[str] | None:
 
 
 def built(command: list[str], folder: Path) -> list[Manifest]:
-    """What kustomize makes of a folder."""
+    """Return the manifests that kustomize builds from a folder."""
     made = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     return list(yaml.safe_load_all(made.stdout))

@@ -1,4 +1,4 @@
-"""What a process serves to Prometheus, read as Prometheus reads it."""
+"""A process's metrics, read as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def scrape(port: int) -> Samples:
-    """Every sample at this port, by name and labels."""
+    """Return every sample at this port, by name and labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     return {
@@ -24,7 +24,7 @@ def scrape(port: int) -> Samples:
 def value(
     samples: Mapping[tuple[str, frozenset[tuple[str, str]]], float], name: str, **labels: str
 ) -> float:
-    """The sum of the samples with this name and at least these labels."""
+    """Return the sum of the samples with this name and at least these labels."""
     wanted = set(labels.items())
     return sum(
         number for (found, has), number in samples.items() if found == name and wanted <= has

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from tests.support.flower import free_port
-from tests.support.programs import Program
+from tests.support.processes import Program
 from tests.support.system_packages import program_of
 
 SERVER = Path("/usr/sbin/pgbouncer")
@@ -52,8 +52,8 @@ def pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
     process = Program(
         [SERVER, *account, configuration],
         ready="process up",
-        folder=folder,
-        environment={"PATH": os.environ["PATH"]},
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
         log_file=folder / "pgbouncer.log",
     )
     behind = server.set(host="127.0.0.1", port=own_port, query={"pgbouncer": "true"})

@@ -1,4 +1,4 @@
-"""What the shops of the examples asked the Klarna stand-in to place; it places one for a token."""
+"""Orders that the example shops placed at the mock Klarna server, which allows one per token."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from devkit.sandbox.server import SandboxClient
 
 
 def tries_to_order(sandbox: SandboxClient, paid: CreatedSession) -> int:
-    """How often somebody tried to place the order of a paid session."""
+    """Return how often the order of a paid session was requested."""
     path = f"/payments/v1/authorizations/{paid['authorization_token']}/order"
     return sum(asked["path"] == path for asked in sandbox.requests())

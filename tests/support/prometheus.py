@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import yaml
 from tests.support.eventually import eventually
 from tests.support.flower import free_port
 from tests.support.node_projects import MUST_RUN
+from tests.support.processes import Program
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "config" / "prometheus" / "rules.yml"
@@ -27,7 +27,7 @@ DASHBOARD = ROOT / "config" / "grafana" / "dashboards" / "payment-sessions.json"
 
 
 def program(name: str) -> str:
-    """Where it is. Without it the test is skipped and says so; under .ci/run it fails."""
+    """Return its path. Without it the test is skipped; under .ci/run it fails."""
     found = shutil.which(name)
     if found is None:
         refuse = pytest.fail if os.environ.get(MUST_RUN) else pytest.skip
@@ -58,19 +58,19 @@ class Prometheus:
         self._address = f"http://127.0.0.1:{port}"
 
     def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - its JSON
-        """What the API answers: its `data`."""
+        """Return the `data` of the API's response."""
         url = f"{self._address}{path}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - of this machine
             return json.load(answer)["data"]
 
     def result(self, expression: str) -> list[dict[str, Any]]:
-        """The series that a query answers now; a rate is over the last 20 seconds."""
+        """Return the series of a query now; a rate is over the last 20 seconds."""
         asked = expression.replace("$__rate_interval", "20s")
         found: list[dict[str, Any]] = self.ask("/api/v1/query", query=asked)["result"]
         return found
 
     def is_up(self) -> bool:
-        """Whether it answers, and each of its targets does."""
+        """Return whether it and each of its targets respond."""
         try:
             targets = self.ask("/api/v1/targets")["activeTargets"]
         except OSError:
@@ -93,21 +93,13 @@ def prometheus(ports: Sequence[int], folder: Path) -> Iterator[Prometheus]:
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                program("prometheus"),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'prometheus'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
+    command = [
+        program("prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with Program(command, log_file=folder / "prometheus.log"):
         server = Prometheus(port)
         eventually(server.is_up, within=30, because="Prometheus has scraped every process")
         yield server
-    finally:
-        process.terminate()
-        process.wait(10)

@@ -1,4 +1,4 @@
-"""What stands in the broker's queues, taken as a worker takes it."""
+"""Messages of the broker's queues, consumed as a worker does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real RabbitMQ of a test's own, from the system's package `rabbitmq-server`."""
+"""A real RabbitMQ for one test, from the system's package `rabbitmq-server`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.flower import free_port
-from tests.support.programs import Program
+from tests.support.processes import Program
 from tests.support.system_packages import program_of
 
-# Not what is on PATH: that is Debian's wrapper, for root and for its own account alone.
+# Not what is on PATH: that is Debian's wrapper, for root and its own account only.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-# One scheduler: a test's broker has little to do, and the machine little to give.
+# One scheduler: the broker of a test needs little.
 ERLANG = "+S 1:1 +sbwt none"
 
 
 class RabbitMq(Program):
-    """A broker of one node; what it was given as persistent survives `kill` and `start`."""
+    """A broker of one node; persistent messages survive `kill` and `start`."""
 
     def __init__(self, folder: Path, *, names_port: int) -> None:
         self.port = free_port()
@@ -27,8 +27,8 @@ class RabbitMq(Program):
         super().__init__(
             [SERVER],
             ready="Server startup complete",
-            folder=folder,
-            environment=_environment(folder, self.port, names_port),
+            cwd=folder,
+            env=_environment(folder, self.port, names_port),
             log_file=folder / "rabbitmq.log",
         )
 
@@ -55,14 +55,14 @@ def _environment(folder: Path, port: int, names_port: int) -> dict[str, str]:
 
 @contextmanager
 def rabbitmq(folder: Path) -> Iterator[RabbitMq]:
-    """A started broker; nothing of it is left at the end."""
+    """Yield a started broker, which is stopped at the end."""
     program_of("rabbitmq-server", SERVER)
     names_port = free_port()
     names = Program(
         [shutil.which("epmd") or "epmd", "-d", "-address", "127.0.0.1", "-port", str(names_port)],
         ready="epmd running",
-        folder=folder,
-        environment={"PATH": os.environ["PATH"]},
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
         log_file=folder / "epmd.log",
     )
     with ExitStack() as stack:

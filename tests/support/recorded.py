@@ -1,4 +1,4 @@
-"""Payment sessions as a worker would have recorded them: traces, read by a schedule."""
+"""Payment sessions as a worker records them: traces, read by a schedule."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Story:
     last_read: float
 
 
-def follow(
+def stories_of(
     traces: Iterable[Trace], schedule: Schedule, *, timed: bool = True, late_by: float = 0
 ) -> Iterator[Story]:
-    """Read each trace by the schedule from `late_by` seconds on; without Klarna's times if so."""
+    """Read each trace by the schedule from `late_by` seconds on; `timed`: with Klarna's times."""
     chance = random.Random(1)  # noqa: S311 - a simulation
     for trace in traces:
         yield _story(trace, schedule, chance, timed=timed, late_by=late_by)

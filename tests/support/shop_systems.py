@@ -1,4 +1,4 @@
-"""Commerce Layer and Payway as the stand-in plays them: settings, paid sessions, events."""
+"""Commerce Layer and Payway as the mock server has them: settings, paid sessions, events."""
 
 from __future__ import annotations
 

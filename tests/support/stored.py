@@ -1,4 +1,4 @@
-"""Rows as a test wants to find them, and as it finds them: plain SQL beside the adapters."""
+"""Inserts and reads rows for tests, by plain SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that only the system's packages have: found, or the test is skipped and says so."""
+"""Servers that only the system's packages have; without them the test is skipped."""
 
 from __future__ import annotations
 

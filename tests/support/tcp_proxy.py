@@ -53,7 +53,7 @@ class _Link:
 
 
 class TcpProxy:
-    """Stands before the server of a URL; `url` is the same URL, through the proxy.
+    """A proxy of the server of a URL; `url` is the same URL, through the proxy.
 
     A frozen connection is half-open: what is sent in it goes nowhere, and neither end hears that
     the other is gone, not even when one of them closes.
@@ -122,7 +122,7 @@ class TcpProxy:
         return self._call(self._cut, count)
 
     def trap(self, text: str, trap: Trap) -> None:
-        """Spring `trap` in each connection in which `text` passes from now on."""
+        """Apply `trap` to each connection in which `text` passes from now on."""
         self._traps.append((text.encode(), trap))
 
     def clear_traps(self) -> None:

@@ -1,4 +1,4 @@
-"""A shop's webhook endpoint over real HTTP: it keeps what it is sent and answers as it is told."""
+"""A shop's webhook endpoint over real HTTP: keeps what it receives; responds as the test says."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Received:
     body: bytes
 
     def verified(self, secret: str) -> dict[str, Any]:
-        """The event, after the reference verifier has found its signature sound."""
+        """The event, after the reference verifier has checked its signature."""
         return Webhook(secret).verify(self.body, self.headers)
 
     def cloud_event(self) -> Any:  # noqa: ANN401 - the SDK's class
@@ -79,7 +79,7 @@ class WebhookReceiver:
         self._server.serve_forever(poll_interval=0.05)
 
     def close(self) -> None:
-        """Let go of whoever waits, and stop."""
+        """Release waiting requests, and stop."""
         self.answering.set()
         self._server.shutdown()
         self._server.server_close()

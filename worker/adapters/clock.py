@@ -1,4 +1,4 @@
-"""The one place that reads this machine's clock. The database's clock decides leases and dues."""
+"""The only place that reads this machine's clock. Leases and due times use the database's clock."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Return the time of day, aware and UTC; for what others compare with their own clocks."""
+    """Return the time of day, aware and in UTC."""
     return datetime.now(UTC)  # noqa: TID251 - the one place
 
 
 def monotonic() -> float:
-    """Return seconds that only ever grow; for spans, never for dates."""
+    """Return the seconds of a clock that is never set back, for durations."""
     return time.monotonic()  # noqa: TID251 - the one place

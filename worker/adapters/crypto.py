@@ -1,4 +1,4 @@
-"""Authorization tokens at rest: Fernet, with key rotation by a list of keys."""
+"""Encrypts stored authorization tokens with Fernet; keys are rotated by a list of keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.services.ports import TokenUnreadableError
 
 
 class FernetTokenCipher:
-    """The first key encrypts, every key decrypts."""
+    """Implements the port `TokenCipher`: the first key encrypts, every key decrypts."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys])

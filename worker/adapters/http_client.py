@@ -1,6 +1,6 @@
-"""How this project speaks HTTP to others: bounded bodies, no cookies, no redirects, no memory.
+"""HTTP clients with bounded bodies, without cookies, redirects and state between requests.
 
-It sets up clients and reads answers; what an answer means is for who asked.
+The caller interprets the answers.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ LARGEST_BODY = 256 * 1024
 USER_AGENT = f"klarna-session-worker/{version('klarna-session-worker')}"
 OWN_HEADERS = {
     "Accept": "application/json",
-    # Nothing compressed is asked for; what comes so all the same is read bounded.
+    # Compressed bodies are not requested. If one comes anyway, its size is bounded, too.
     "Accept-Encoding": "identity",
     "User-Agent": USER_AGENT,
 }
-# Above every in-flight limit a deployment is likely to set; claims are what limits.
+# Above every in-flight limit that a deployment may set: claims are the limit.
 _CONNECTIONS = 1000
 _DNS_CACHE_SECONDS = 30
 _RECEIVE_BUFFER = 16 * 1024
-# RFC 9110: a number of seconds; longer than a day is no instruction, it is a mistake.
+# A Retry-After of more than a day is taken for a mistake.
 _LONGEST_WAIT_SECONDS = 86_400.0
 
-# What the transport raises where no whole answer came: it lets aiohttp's own errors through.
+# What the transport raises without a complete answer. It passes aiohttp's own errors on.
 CONNECTION_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
-# What it raises over an answer, or an address, that cannot be read.
+# What it raises for an answer or an address that cannot be parsed.
 UNREADABLE_ERRORS = (httpx.InvalidURL, ValueError)
 
 
 class AddressRefusedError(OSError):
-    """The address lies where this client must not connect to: nothing was sent."""
+    """This client must not connect to the address; nothing was sent."""
 
 
 class UnreadableBodyError(Exception):
-    """A body that is too large or packed in a way nobody asked for; the text says which."""
+    """The body is too large, or its encoding is not supported."""
 
 
 def open_client(
@@ -54,10 +54,10 @@ def open_client(
     headers: Mapping[str, str],
     may_connect: Callable[[str], bool] | None = None,
 ) -> httpx.AsyncClient:
-    """Return a client without a timeout of its own: whoever asks bounds the whole exchange.
+    """Return a client without a timeout: the caller bounds the whole exchange.
 
-    `may_connect` is asked of the very address of every connection, whatever its name resolved to
-    before: what it refuses fails with AddressRefusedError among the causes.
+    `may_connect` checks the address of every connection after its name was resolved. A refused
+    connection fails with AddressRefusedError among the causes.
     """
     return httpx.AsyncClient(
         transport=open_transport(context=context, may_connect=may_connect),
@@ -75,7 +75,7 @@ def open_transport(
     proxy_url: str | None = None,
     may_connect: Callable[[str], bool] | None = None,
 ) -> AiohttpTransport:
-    """Return what `open_client` speaks through, for who sends whole requests and needs no more."""
+    """Return the transport of `open_client`, for callers that build whole requests themselves."""
 
     def checked_socket(address: AddrInfoType) -> socket.socket:
         if may_connect is not None and not may_connect(str(address[4][0])):
@@ -95,23 +95,23 @@ def open_transport(
             proxy=proxy_url,
         )
 
-    # Told of the context, it makes none of its own; the session's is what counts.
+    # The session's context is used. Without `verify` the transport would create another one.
     return AiohttpTransport(verify=context, client=session)
 
 
 def connection_fault(error: BaseException) -> str:
     """Return one word for a failed connection, safe to store.
 
-    The transport calls every one a timeout; what it was is the cause.
+    The transport raises the same error for all; the cause says which it was.
     """
     return type(error.__cause__ or error).__name__
 
 
 async def bounded_body(response: httpx.Response) -> bytes:
-    """Return the body, decoded, of 256 KiB at most however it was packed.
+    """Return the decoded body of at most 256 KiB, before and after decompression.
 
     Raises:
-        UnreadableBodyError: it is larger, or packed otherwise than in gzip or deflate.
+        UnreadableBodyError: it is larger, or encoded in something else than gzip or deflate.
     """
     body = bytearray()
     async for chunk in response.aiter_raw():
@@ -127,28 +127,28 @@ async def bounded_body(response: httpx.Response) -> bytes:
 
 
 def asked_to_wait(headers: httpx.Headers) -> timedelta | None:
-    """Return `Retry-After`, where it names a wait of a day at most."""
+    """Return `Retry-After`, or None if it is missing, unreadable or longer than a day."""
     return sane_wait(retry_after(headers))
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """Return `Retry-After` in seconds, however long; it may be a number or a date."""
-    asked = headers.get("Retry-After", "")
-    seconds = number(asked)
-    if seconds is None and asked:
-        seconds = _seconds_between(headers.get("Date", ""), asked)
+    """Return `Retry-After` in seconds, however long; the header is a number or a date."""
+    value = headers.get("Retry-After", "")
+    seconds = number(value)
+    if seconds is None and value:
+        seconds = _seconds_between(headers.get("Date", ""), value)
     return seconds
 
 
 def sane_wait(seconds: float | None) -> timedelta | None:
-    """Return `seconds` as a wait, None where it is none or longer than a day."""
+    """Return `seconds` as a duration, or None if it is not positive or longer than a day."""
     if seconds is None or not 0 < seconds <= _LONGEST_WAIT_SECONDS:
         return None
     return timedelta(seconds=seconds)
 
 
 def number(text: str) -> float | None:
-    """Return the number that a header holds, None where it holds none."""
+    """Return the number in a header, or None."""
     try:
         return float(text)
     except ValueError:
@@ -156,7 +156,7 @@ def number(text: str) -> float | None:
 
 
 def _socket(address: AddrInfoType) -> socket.socket:
-    """A socket that takes in little at a time, whatever floods it: what is parsed is far larger."""
+    """Return a socket with a small buffer: parsing takes far more memory than what it receives."""
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)

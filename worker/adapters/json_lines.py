@@ -1,6 +1,6 @@
-"""JSON Lines from a file or standard input, each checked by its model; the only reader of them.
+"""Reads JSON Lines from a file or standard input, each validated by its model.
 
-What is wrong is told as FILE:LINE: field: reason, without repeating the value.
+Errors read FILE:LINE: field: reason, without repeating the value.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import BinaryIO, TypeVar
 from pydantic import BaseModel, ValidationError
 
 STANDARD_INPUT = Path("-")
-# A line of this size is no line of ours; nobody wants it in memory.
+# Longer lines are errors and are not kept in memory.
 LONGEST_LINE_BYTES = 1024 * 1024
 
-# In our words, by pydantic's type of error, where its own say less.
+# Clearer texts for some of pydantic's error types.
 _REASONS = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
@@ -29,7 +29,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class JsonLinesError(ValueError):
-    """A file that cannot be read, or one line of it; the text says which, and what is wrong."""
+    """A file, or one line of it, that cannot be read; the text says which and why."""
 
     def __init__(
         self, path: Path, reason: str, *, line: int | None = None, field: str | None = None
@@ -43,7 +43,7 @@ class JsonLinesError(ValueError):
 
 
 def each_line(path: Path, model: type[ModelT]) -> Iterator[tuple[int, ModelT | JsonLinesError]]:
-    """Yield each line's number and what it says, or what is wrong with it; empty lines are none.
+    """Yield each line's number and its model or error; empty lines are skipped.
 
     The path `-` is standard input.
 
@@ -61,10 +61,10 @@ def each_line(path: Path, model: type[ModelT]) -> Iterator[tuple[int, ModelT | J
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield each line's number and bytes; empty lines are none. `-` is standard input.
+    """Yield each line's number and bytes; empty lines are skipped. `-` is standard input.
 
     Raises:
-        JsonLinesError: the file cannot be read, or a line is longer than any of ours.
+        JsonLinesError: the file cannot be read, or a line is too long.
     """
     for number, line in _lines(path):
         if isinstance(line, JsonLinesError):
@@ -73,7 +73,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes | JsonLinesError]]:
-    """Each line, or that it is too long to be looked at; what is left of it is passed over."""
+    """Yield each line, or an error for one that is too long, whose rest is skipped."""
     number = 0
     try:
         with _opened(path) as lines:
@@ -90,10 +90,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | JsonLinesError]]:
 
 
 def checked(path: Path, number: int, line: bytes, model: type[ModelT]) -> ModelT:
-    """Return what one line says.
+    """Return one line's model.
 
     Raises:
-        JsonLinesError: what is wrong with it first, and in which field.
+        JsonLinesError: the first error in the line.
     """
     try:
         return model.model_validate_json(line)

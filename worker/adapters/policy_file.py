@@ -1,4 +1,4 @@
-"""Polling policies as JSON Lines: a header, then one line per status. Reads and writes, no more."""
+"""Reads and writes polling policies as JSON Lines: a header, then one line per status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from worker.adapters.json_lines import JsonLinesError, checked, raw_lines
 from worker.domain.policy import InvalidPolicyError, PollPolicy
 
-# Years of seconds: beyond it there is no age of a session's.
+# About 30 years; no session is older.
 _Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
@@ -38,7 +38,7 @@ def read_policy(path: Path) -> PollPolicy:
     """Return the policy in the file, its `scale` 1.
 
     Raises:
-        JsonLinesError: the file cannot be read, or says something impossible; its text is
+        JsonLinesError: the file cannot be read or is invalid; its text is
             FILE:LINE: field: what is wrong.
     """
     lines = list(raw_lines(path))
@@ -61,7 +61,7 @@ def read_policy(path: Path) -> PollPolicy:
 
 
 def write_policy(path: Path, policy: PollPolicy) -> None:
-    """Write the policy (but for its `scale`, which is a deployment's) over what the file held."""
+    """Overwrite the file with the policy, but for its `scale`, which is a setting."""
     header = {
         "policy": policy.name,
         "ages": [_short(age) for age in policy.ages],
@@ -77,7 +77,7 @@ def write_policy(path: Path, policy: PollPolicy) -> None:
 
 
 def _statuses(path: Path, lines: Iterable[tuple[int, bytes]]) -> dict[str, tuple[int, _Status]]:
-    """Each status's line, with its number."""
+    """Return each status's row, with its line number."""
     found: dict[str, tuple[int, _Status]] = {}
     for number, line in lines:
         row = checked(path, number, line, _Status)
@@ -89,5 +89,5 @@ def _statuses(path: Path, lines: Iterable[tuple[int, bytes]]) -> dict[str, tuple
 
 
 def _short(value: float) -> float:
-    """Six digits: more would be noise of the estimate."""
+    """Round to six digits; more would be noise of the estimate."""
     return float(f"{value:.6g}")

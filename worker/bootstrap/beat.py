@@ -24,6 +24,7 @@ from worker.bootstrap.shared import (
     open_streams,
     poll_policy,
     routes,
+    warn_of_misspelt_settings,
 )
 from worker.bootstrap.telemetry import open_beat_meter
 from worker.services.backlog_monitor import BacklogMonitor
@@ -60,6 +61,7 @@ async def open_beat(settings: Settings, app: Celery) -> AsyncIterator[BeatServic
         InvalidSettingsError: metrics cannot be served where the settings say; the policy is not
             right, by which workers that beat sends polls to cannot start.
     """
+    warn_of_misspelt_settings()
     poll_policy(settings)
     async with AsyncExitStack() as stack:
         meter = open_beat_meter(stack, settings)

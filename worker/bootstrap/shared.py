@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from config.misspelt import misspelt
 from config.settings import SHIPPED_POLICY, InvalidSettingsError, Settings
 from worker.adapters import clock
 from worker.adapters.json_lines import JsonLinesError
@@ -27,9 +30,17 @@ from worker.services.confirmation import ConfirmationService
 from worker.services.governor import RateGovernor
 from worker.services.ports import ClaimLimits
 
+log = structlog.get_logger(__name__)
+
 SESSIONS_PER_TASK = 50
 # Half of a worker's threads: one account that hangs leaves the others the other half.
 TASKS_IN_FLIGHT = 32
+
+
+def warn_of_misspelt_settings() -> None:
+    """Log each variable that looks like a setting and is none; once a process."""
+    for found in misspelt(os.environ):
+        log.warning("setting_ignored", setting=found.name, meant=found.meant)
 
 
 def open_engine(stack: AsyncExitStack, settings: Settings) -> AsyncEngine:

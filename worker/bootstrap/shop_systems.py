@@ -22,27 +22,27 @@ def commerce_layer(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
     ) | {"grant_type": "client_credentials"}
     if settings.commerce_layer_scope is not None:
         fields["scope"] = settings.commerce_layer_scope
-    grant = TokenRequest(
+    token_request = TokenRequest(
         url=settings.commerce_layer_auth_url,
         fields=fields,
         as_form=False,
         credentials="COMMERCE_LAYER_CLIENT_ID and COMMERCE_LAYER_CLIENT_SECRET",
     )
     base_url = f"{settings.commerce_layer_base_url}/api"
-    return _system(stack, grant, base_url=base_url, media_type=_commerce_layer.MEDIA_TYPE)
+    return _system(stack, token_request, base_url=base_url, media_type=_commerce_layer.MEDIA_TYPE)
 
 
 def payway(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
     """Return Payway's API; EVENT_SINKS names its sink."""
     base_url = f"{settings.payway_base_url}"
-    grant = TokenRequest(
+    token_request = TokenRequest(
         url=f"{base_url}{_payway.ACCESS_TOKEN}",
         fields=_credentials(settings.payway_client_id, settings.payway_client_secret)
         | {"grant_type": settings.payway_grant_type, "scope": settings.payway_scope},
         as_form=True,
         credentials="PAYWAY_CLIENT_ID, PAYWAY_CLIENT_SECRET and PAYWAY_GRANT_TYPE",
     )
-    return _system(stack, grant, base_url=base_url, media_type=_payway.MEDIA_TYPE)
+    return _system(stack, token_request, base_url=base_url, media_type=_payway.MEDIA_TYPE)
 
 
 def _credentials(client_id: str | None, client_secret: SecretStr | None) -> dict[str, str]:
@@ -52,9 +52,9 @@ def _credentials(client_id: str | None, client_secret: SecretStr | None) -> dict
 
 
 def _system(
-    stack: AsyncExitStack, grant: TokenRequest, *, base_url: str, media_type: str
+    stack: AsyncExitStack, token_request: TokenRequest, *, base_url: str, media_type: str
 ) -> ShopSystem:
     client = http_client.open_client(context=httpx.create_ssl_context(), headers={})
     stack.push_async_callback(client.aclose)
-    tokens = AccessTokens(client, grant, monotonic=clock.monotonic)
+    tokens = AccessTokens(client, token_request, monotonic=clock.monotonic)
     return ShopSystem(client, tokens, base_url=base_url, media_type=media_type)

@@ -25,12 +25,12 @@ def open_sinks(
     settings: Settings,
     app: Celery,
     *,
-    notes: TrackedPayments,
+    tracked_payments: TrackedPayments,
     klarna: Klarna,
 ) -> list[Sink]:
     """Build the sinks of EVENT_SINKS but the stream, which beat has, too.
 
-    `notes` and `klarna` are for those that place orders.
+    `tracked_payments` and `klarna` are for those that place orders.
     """
     sinks: list[Sink] = []
     if "celery" in settings.event_sinks:
@@ -40,9 +40,9 @@ def open_sinks(
     if "webhook" in settings.event_sinks:
         sinks.extend(_webhooks(stack, settings))
     if COMMERCE_LAYER in settings.event_sinks:
-        sinks.append(CommerceLayerSink(commerce_layer(stack, settings), notes))
+        sinks.append(CommerceLayerSink(commerce_layer(stack, settings), tracked_payments))
     if PAYWAY in settings.event_sinks:
-        sinks.append(PaywaySink(payway(stack, settings), notes, klarna))
+        sinks.append(PaywaySink(payway(stack, settings), tracked_payments, klarna))
     return sinks
 
 

@@ -31,6 +31,7 @@ from worker.bootstrap.shared import (
     open_streams,
     poll_policy,
     routes,
+    warn_of_misspelt_settings,
 )
 from worker.bootstrap.sinks import open_sinks
 from worker.bootstrap.telemetry import open_telemetry
@@ -84,6 +85,7 @@ async def open_worker(settings: Settings, app: Celery) -> AsyncIterator[WorkerSe
     Raises:
         InvalidSettingsError: a file that the settings name is not right.
     """
+    warn_of_misspelt_settings()
     async with AsyncExitStack() as stack:
         poll_limits = _poll_limits(settings)
         telemetry = open_telemetry(stack, settings)
@@ -121,7 +123,9 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
     stack.push_async_callback(klarna.aclose)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
     # Confirming writes no event: no route is needed.
-    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
+    tracked_payments = TrackedPayments(
+        PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
+    )
     return _Outside(
         engine=engine,
         klarna=klarna,
@@ -131,7 +135,7 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
         governor=open_governor(stack, engine, settings),
         sinks=[
             *open_streams(stack, settings),
-            *open_sinks(stack, settings, app, notes=notes, klarna=klarna),
+            *open_sinks(stack, settings, app, tracked_payments=tracked_payments, klarna=klarna),
         ],
     )
 

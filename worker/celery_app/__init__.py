@@ -1,1 +1,1 @@
-"""What is Celery's: consumer, bootsteps, scheduler, event loop, Redis transport, Flower."""
+"""The parts of the Celery app: consumer, redaction, bootsteps, scheduler, transport, Flower."""

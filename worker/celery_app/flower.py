@@ -1,42 +1,42 @@
-"""Flower without a login would show and control everything for everybody: it does not start so.
+"""Refuses to start Flower without a login: it shows and controls everything.
 
-Also what Flower's list of tasks shows, where nobody chose it otherwise.
+Also sets the columns of Flower's list of tasks, where no option sets them.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-# Flower's own default hides the arguments: the payment session ids that people look for.
-_FLOWERS_OWN_COLUMNS = "name,uuid,state,received,runtime,worker"
+# Flower's default. It hides the arguments, and so the payment session ids that people look for.
+_DEFAULT_COLUMNS = "name,uuid,state,received,runtime,worker"
 TASK_COLUMNS = "name,args,state,received,runtime,uuid"
 _OAUTH = ("oauth2_key", "oauth2_secret", "oauth2_redirect_uri")
 
 
-def refuse_open_flower(**_: object) -> None:
-    """End the Flower command where nobody would have to log in; leave all others alone.
+def refuse_open_flower(*, faults: Sequence[str] = (), **_: object) -> None:
+    """End the Flower command where no login is set; other commands go on.
 
-    To be called when Flower has read its options, from wherever they came. Flower's own variable
-    FLOWER_UNAUTHENTICATED_API opens it on purpose, such as behind a proxy that asks for a login.
+    Called when Flower has read its options, whatever their source. Flower's own variable
+    FLOWER_UNAUTHENTICATED_API allows it without a login, such as behind a proxy that asks for one.
+    `faults` are those of its secrets' files.
     """
     options = _flower_options()
     if options is None:
         return
-    faults = list(_faults(options, os.environ))
-    if faults:
-        sys.stderr.write("Invalid settings:\n" + "".join(f"  {fault}\n" for fault in faults))
+    if found := list(faults) or list(_faults(options, os.environ)):
+        sys.stderr.write("Invalid settings:\n" + "".join(f"  {fault}\n" for fault in found))
         raise SystemExit(2)
 
 
 def show_session_ids(**_: object) -> None:
-    """Have Flower's list of tasks show their payment session ids; to be called likewise."""
+    """Show the payment session ids in Flower's list of tasks; called when it has its options."""
     options = _flower_options()
-    if options is not None and options.tasks_columns == _FLOWERS_OWN_COLUMNS:
+    if options is not None and options.tasks_columns == _DEFAULT_COLUMNS:
         options.tasks_columns = TASK_COLUMNS
 
 
@@ -49,7 +49,7 @@ def _flower_options() -> Any | None:  # noqa: ANN401 - tornado is untyped
     return options
 
 
-def _faults(options: Any, environment: Mapping[str, str]) -> Iterator[str]:  # noqa: ANN401 - likewise
+def _faults(options: Any, environment: Mapping[str, str]) -> Iterator[str]:  # noqa: ANN401 - tornado is untyped
     from flower.utils import strtobool  # noqa: PLC0415 - only the Flower command needs it
 
     if options.auth:
@@ -62,7 +62,7 @@ def _faults(options: Any, environment: Mapping[str, str]) -> Iterator[str]:  # n
         yield "FLOWER_BASIC_AUTH: must be user:password"
 
 
-def _oauth_faults(options: Any) -> Iterator[str]:  # noqa: ANN401 - likewise
+def _oauth_faults(options: Any) -> Iterator[str]:  # noqa: ANN401 - tornado is untyped
     """With any of these missing nobody could log in."""
     if not options.auth_provider:
         example = "flower.views.auth.GoogleAuth2LoginHandler"

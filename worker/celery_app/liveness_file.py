@@ -1,6 +1,6 @@
-"""A file whose age says how long ago this process made progress; Kubernetes' probes look at it.
+"""A file whose age says how long ago this process made progress; Kubernetes' probes read it.
 
-A fault of Postgres, the broker or Klarna does not let it age: a restart would heal none of them.
+It is touched during an outage of Postgres, the broker or Klarna, too: a restart would not help.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from celery import signals
 
 log = structlog.get_logger(__name__)
 
 # deploy/kubernetes restarts a process whose file is 90 seconds old.
-LOOK_EVERY_SECONDS = 10.0
+CHECK_EVERY_SECONDS = 10.0
 
 
 def touch(file: Path | None) -> None:
-    """Note progress; nothing where PROGRESS_FILE is not set."""
+    """Note progress. `file` is None where PROGRESS_FILE is not set."""
     if file is None:
         return
     try:
@@ -29,40 +30,61 @@ def touch(file: Path | None) -> None:
 
 
 class LivenessFile:
-    """Looks from a task thread of `pool`, so a pool that is stuck lets the file age as well."""
+    """Touches the file while `is_live` says so.
+
+    It is called in a task thread of `pool`: when no thread becomes free, the file ages.
+    """
 
     def __init__(
         self,
         file: Path,
         pool: Any,  # noqa: ANN401 - Celery is untyped
-        look: Callable[[], bool],
+        is_live: Callable[[], bool],
         *,
-        every_seconds: float = LOOK_EVERY_SECONDS,
+        every_seconds: float = CHECK_EVERY_SECONDS,
     ) -> None:
         self._file = file
         self._pool = pool
-        self._look = look
+        self._is_live = is_live
         self._every_seconds = every_seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="liveness", daemon=True)
 
     def start(self) -> None:
-        """Begin to look; not on the hub's timer, which Celery resets with each connection."""
+        """Touch the file, then start to check."""
         touch(self._file)
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; a look under way is left alone."""
-        self._ended.set()
+        """Stop to check, without waiting for a running check."""
+        self._stopped.set()
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._every_seconds):
+        while not self._stopped.wait(self._every_seconds):
             try:
-                self._pool.apply_async(self._note).wait()
+                self._pool.apply_async(self._check).wait()
             except RuntimeError:
-                # The pool takes nothing more: the worker ends.
+                # The pool is closed: the worker ends.
                 return
 
-    def _note(self) -> None:
-        if self._look():
+    def _check(self) -> None:
+        if self._is_live():
             touch(self._file)
+
+
+class ReceivedTasks:
+    """Counts the tasks that this worker receives."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def start(self) -> None:
+        """Start to count."""
+        signals.task_received.connect(self._add_one)
+
+    def stop(self) -> None:
+        """Stop to count."""
+        signals.task_received.disconnect(self._add_one)
+
+    def _add_one(self, **_: object) -> None:
+        self.count += 1

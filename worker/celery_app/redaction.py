@@ -7,20 +7,61 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery import Task
+from celery.worker.request import Request
+
 from worker.domain.errors import InvalidArgumentError
 from worker.domain.tracking import check_session_id
 
 _FIRST_ARGUMENTS = ("session_id", "response", "resource")
-# Where the documents that tasks take "as they came" have an id; Payway's is its own handle.
+# Where documents have an id that tasks take unchanged; Payway's is its own handle.
 _PATHS = (
     ("session_id",),
     ("data", "attributes", "session_id"),
     ("item", "klarna_payments_session_id"),
 )
+# In place of what the sender claims that the arguments are.
+_REDACTED = {"argsrepr": "(?)", "kwargsrepr": "{}"}
+
+
+class RedactedRequest(Request):
+    """A received task that shows the payment session ids of its arguments, and nothing else."""
+
+    def __init__(
+        self,
+        message: Any,  # noqa: ANN401 - kombu is untyped
+        *,
+        headers: dict[str, Any] | None = None,
+        **options: Any,  # noqa: ANN401 - Celery's
+    ) -> None:
+        sent = message.headers if headers is None else headers
+        super().__init__(message, headers={**sent, **_REDACTED}, **options)
+        self.request_dict["argsrepr"] = f"({', '.join(shown_ids(self.args, self.kwargs))})"
+
+    @property
+    def argsrepr(self) -> str:
+        """What events and logs show of the arguments."""
+        return str(self.request_dict["argsrepr"])
+
+    @property
+    def kwargsrepr(self) -> str:
+        """Nothing: `argsrepr` has the ids of the keyword arguments, too."""
+        return _REDACTED["kwargsrepr"]
+
+    def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: ARG002, FBT001, FBT002 - Celery's
+        """Return what `celery inspect` and Flower show of a running task; `safe` or not."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown | {"args": self.argsrepr, "kwargs": self.kwargsrepr}
+
+
+class RedactedTask(Task):
+    """The base class of every task of the app."""
+
+    Request = RedactedRequest
 
 
 def shown_ids(args: Any, kwargs: Any) -> list[str]:  # noqa: ANN401 - anything may be sent
-    """The session ids in the first argument, whichever task it is; a question mark for others."""
+    """Return the session ids in a task's first argument; a question mark for what is none."""
     first: Any = None
     if isinstance(args, (list, tuple)) and args:
         first = args[0]

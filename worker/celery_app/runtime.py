@@ -1,4 +1,4 @@
-"""A process's one event loop with its services in it, for threads that only wait."""
+"""The one event loop of a process, with its services; task threads wait for it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import gc
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from config.settings import InvalidSettingsError, refuse
+
+if TYPE_CHECKING:
+    from worker.bootstrap.worker import WorkerServices
 
 _OBJECTS_BEFORE_COLLECTION = 10_000
 
@@ -19,7 +22,7 @@ Services = TypeVar("Services")
 
 
 class Runtime(Generic[Services]):
-    """Started with a worker or beat process, closed with it; nothing is built at import."""
+    """Started and closed with a worker or beat process; nothing is built at import."""
 
     def __init__(self) -> None:
         self._stack: ExitStack | None = None
@@ -46,27 +49,31 @@ class Runtime(Generic[Services]):
                 self._stack = stack.pop_all()
         except InvalidSettingsError as error:
             refuse(error)
-        # What is there by now stays: looking through it for garbage would stop the loop for 0.1 s
-        # again and again. What comes is mostly gone by itself before as much is there.
+        # Objects made so far stay: each collection that looks through them would stop the loop for
+        # 0.1 s. Most later objects are freed by their reference count before the threshold.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
 
     @property
     def is_started(self) -> bool:
-        """Whether there are services."""
+        """Whether `services` may be used."""
         return self._services is not None
 
     def call(self, function: Callable[..., Awaitable[Result]], *arguments: object) -> Result:
-        """Run `function` in the loop and wait for what it answers."""
+        """Run `function` in the loop and wait for its result."""
         if self._portal is None:
             raise RuntimeError("the runtime is not started: tasks run in a Celery worker only")
         return self._portal.call(function, *arguments)
 
     def close(self) -> None:
-        """Close everything; however often and wherever it is called from."""
+        """Close everything. May be called more than once, and from any thread."""
         with self._closing:
             stack, self._stack = self._stack, None
             if stack is None:
                 return
             stack.close()
+
+
+# The worker's, which tasks use. Beat's scheduler has its own.
+worker_runtime: Runtime[WorkerServices] = Runtime()

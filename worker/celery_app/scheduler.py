@@ -18,36 +18,36 @@ runtime: Runtime[BeatServices] = Runtime()
 
 
 class SessionScheduler(Scheduler):
-    """Beat's own entries as ever, and the payment sessions, whose schedule is in Postgres.
+    """Sends beat's entries, and claims payment sessions, whose schedule is in Postgres.
 
-    Several may run at once. An outage makes a tick back off; beat itself never ends of one.
+    Several may run at once. After a failed tick it waits; no error ends beat.
     """
 
     def setup_schedule(self) -> None:
-        """Build the runtime; beat calls this once, and not for the scheduler of its banner."""
+        """Open the services. Beat calls this once; not for the scheduler that its banner shows."""
         super().setup_schedule()
         settings = load(Settings)
         self._progress_file = settings.progress_file
-        self._own_at = clock.monotonic()
+        self._entries_at = clock.monotonic()
         runtime.start(open_beat(settings, self.app))
 
     def tick(self, *args: object, **kwargs: object) -> float:
-        """Do what is due; returns how many seconds to sleep."""
+        """Send what is due; return how many seconds to sleep."""
         try:
             sessions = runtime.call(runtime.services.dispatch.tick)
-            # Its reckoning of time zones costs as much as a third of a tick of ours.
-            if (now := clock.monotonic()) >= self._own_at:
-                own: float | None = super().tick(*args, **kwargs)
-                self._own_at = now + (LONGEST_SLEEP if own is None else own)
+            # Beat's crontab check costs a third of our tick; run it only when due.
+            if (now := clock.monotonic()) >= self._entries_at:
+                wait: float | None = super().tick(*args, **kwargs)
+                self._entries_at = now + (LONGEST_SLEEP if wait is None else wait)
         except Exception:
-            # Celery's beat ends with whatever its scheduler raises; this one goes on.
+            # An error that a scheduler raises ends beat.
             log.exception("tick_crashed")
             return LONGEST_SLEEP
         finally:
             touch(self._progress_file)
-        return min(self._own_at - now, sessions)
+        return min(self._entries_at - now, sessions)
 
     def close(self) -> None:
-        """Let a tick under way end, then close the runtime; beat calls this more than once."""
+        """Let a running tick end, then close the services. Beat calls this more than once."""
         super().close()
         runtime.close()

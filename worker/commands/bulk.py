@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -22,10 +22,9 @@ from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.sessions.tracking import PostgresBulkTracking
 from worker.commands.output import FAILED, counted, fail, print_json, printable, say
 from worker.domain.errors import TrackError
-from worker.domain.tracking import TrackEffect
+from worker.domain.tracking import TRACK_ARGUMENTS, TrackEffect
 from worker.services.bulk import BulkTrackService
 from worker.services.ports import UnavailableError
-from worker.services.track import TrackArguments
 
 BATCH = 1000
 INTERRUPTED = 130
@@ -40,12 +39,9 @@ class _Line(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    session_id: Any = None
-    session_url: Any = None
-    expires_at: Any = None
-    account: Any = None
-    kind: Any = None
-    reference: Any = None
+
+_FIELDS: dict[str, Any] = dict.fromkeys(TRACK_ARGUMENTS, (Any, None))
+_TRACK_LINE = create_model("_TrackLine", __base__=_Line, **_FIELDS)
 
 
 @dataclass(slots=True)
@@ -112,7 +108,7 @@ def _track_all(settings: Settings, path: Path, tally: _Tally) -> None:
         Progress(*columns, console=_console, disable=not _console.is_terminal) as progress,
     ):
         bar = progress.add_task("Tracking", total=_count_lines(path))
-        lines = each_line(path, _Line)
+        lines = each_line(path, _TRACK_LINE)
         while batch := list(islice(lines, BATCH)):
             _track_batch(portal, service, batch, path, tally)
             progress.update(bar, completed=tally.last_line)
@@ -149,7 +145,7 @@ def _track_batch(
     path: Path,
     tally: _Tally,
 ) -> None:
-    arguments = [TrackArguments(**dict(line)) for _, line in batch if isinstance(line, _Line)]
+    arguments = [dict(line) for _, line in batch if isinstance(line, _Line)]
     answers: Iterator[TrackEffect | TrackError] = iter(portal.call(service.track, arguments))
     for number, line in batch:
         answer = next(answers) if isinstance(line, _Line) else line

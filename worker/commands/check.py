@@ -10,6 +10,7 @@ import anyio
 from config.settings import InvalidSettingsError, Settings, parse
 from worker.bootstrap.shared import poll_policy
 from worker.bootstrap.shop_systems import commerce_layer, payway
+from worker.commands.checked_environment import check_spelling
 from worker.commands.checked_klarna import check_accounts
 from worker.commands.checked_postgres import check_postgres
 from worker.commands.checked_redis import check_broker, check_redis
@@ -27,13 +28,13 @@ def check(*, as_json: bool) -> int:
         settings = parse(Settings)
         policy = poll_policy(settings)
     except InvalidSettingsError as error:
-        print_findings(
-            [Finding("settings", fault=fault) for fault in error.faults], as_json=as_json
-        )
+        faults = [Finding("settings", fault=fault) for fault in error.faults]
+        print_findings([*faults, *check_spelling()], as_json=as_json)
         return WRONG_USAGE
     is_default = settings.poll_policy_file is None
     findings = [
         Finding("settings", detail="valid"),
+        *check_spelling(),
         Finding("polling policy", detail="default" if is_default else policy.name),
         *check_postgres(settings),
         *check_redis(settings),

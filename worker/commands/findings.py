@@ -12,11 +12,20 @@ from worker.commands.output import FAILED, console, print_json, printable
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was checked; `fault` says what is wrong and what to do, None if nothing is."""
+    """What was checked; `fault` says what is wrong and what to do, None if nothing is.
+
+    A `warning` may be correct as it is: it does not change the exit code.
+    """
 
     subject: str
     fault: str | None = None
     detail: str = ""
+    warning: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The fault, the warning, or the detail."""
+        return self.fault or self.warning or self.detail
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
@@ -26,16 +35,25 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
             {
                 "ok": not exit_code(findings),
                 "findings": [
-                    {"subject": f.subject, "ok": f.fault is None, "text": f.fault or f.detail}
+                    {
+                        "subject": f.subject,
+                        "ok": f.fault is None,
+                        "warning": f.warning is not None,
+                        "text": f.text,
+                    }
                     for f in findings
                 ],
             }
         )
         return
     for finding in findings:
-        mark = Text("ok   ", "green") if finding.fault is None else Text("fault", "red")
-        said = printable(f"{finding.subject}: {finding.fault or finding.detail}")
-        console.print(mark, Text(said))
+        console.print(_mark(finding), Text(printable(f"{finding.subject}: {finding.text}")))
+
+
+def _mark(finding: Finding) -> Text:
+    if finding.fault is not None:
+        return Text("fault", "red")
+    return Text("ok   ", "green") if finding.warning is None else Text("warn ", "yellow")
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

@@ -34,7 +34,7 @@ def demo(
     from worker.commands.devkit import devkit  # noqa: PLC0415 - see options
 
     runner = devkit("demo.runner", extras="console,embedded,sandbox")
-    raise SystemExit(runner.play(keep=keep))
+    raise SystemExit(runner.run(keep=keep))
 
 
 @local.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import sqlalchemy.exc
@@ -11,7 +12,8 @@ import sqlalchemy.exc
 from config.settings import DatabaseSettings, load
 from worker.adapters.postgres.error_messages import fault_line
 from worker.adapters.postgres.reports.sessions import Reports
-from worker.commands.output import fail, print_facts, print_json, print_rows, text
+from worker.commands.output import WRONG_USAGE, fail, print_facts, print_json, print_rows, text
+from worker.domain.session import STATUSES, Outcome
 
 _FACTS = (
     *("account", "kind", "reference", "session_url", "tracked_at", "expires_at"),
@@ -76,14 +78,28 @@ def show(session_id: str, *, as_json: bool) -> None:
 
 def list_sessions(*, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - filters of Reports
     """List the newest payment sessions that match."""
+    _refuse_unknown("--outcome", wanted.get("outcome"), list(Outcome))
     with reports(Reports) as opened:
         rows = opened.sessions(**wanted)
+    if not rows:
+        # Not before: Klarna may send one that is not known here.
+        _refuse_unknown("--status", wanted.get("status"), STATUSES)
     if as_json:
         print_json(rows)
         return
     names = _UNCONFIRMED if wanted.get("only_unconfirmed") else _LISTED
     listed = [{name: row[name] for name in names} for row in rows]
     print_rows("Payment sessions", listed, none="none match")
+
+
+def _refuse_unknown(option: str, value: str | None, choices: Sequence[str]) -> None:
+    """End the command where the value is none of the choices, with what was meant or all."""
+    if value is None or value in choices:
+        return
+    meant = {choice.lower(): choice for choice in choices}
+    close = get_close_matches(value.lower(), meant, n=1)
+    hint = f"did you mean {meant[close[0]]}?" if close else f"choose from {', '.join(choices)}"
+    fail(f"{option}: there is no {value}: {hint}", code=WRONG_USAGE)
 
 
 def stats(*, as_json: bool) -> None:

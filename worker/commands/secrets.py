@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from config.settings import Settings, load
 from worker.adapters.crypto import FernetTokenCipher
+from worker.adapters.postgres.conditions import pending
 from worker.adapters.postgres.pgbouncer import open_engine
 from worker.adapters.postgres.tokens import count_tokens, rotate
 from worker.commands.output import counted, fail, print_json, say
@@ -19,12 +20,12 @@ from worker.services.relay import DELIVERY_LEASE
 
 # The lock keeps workers from claiming a delivery; one that is claimed may still be running.
 _LOCK = text("SELECT FROM payment_sessions WHERE session_id = :session_id FOR UPDATE")
-_UNDER_WAY = text("""
+_UNDER_WAY = text(f"""
     SELECT EXTRACT(epoch FROM next_attempt_at - clock_timestamp())::float AS seconds
-    FROM outbox_deliveries
-    WHERE session_id = :session_id AND attempts > 0 AND delivered_at IS NULL AND dead_at IS NULL
+    FROM outbox_deliveries AS d
+    WHERE d.session_id = :session_id AND d.attempts > 0 AND {pending("d")}
     FOR UPDATE
-""")
+""")  # noqa: S608 - constants of another module
 _ERASE = text("DELETE FROM payment_sessions WHERE session_id = :session_id")
 ENTRIES_PER_READ = 1000
 

@@ -41,20 +41,19 @@ def track(
     Example: session-worker track --from sessions.jsonl
     """
     from worker.commands import bulk, tracking  # noqa: PLC0415 - see options
-    from worker.services.track import TrackArguments  # noqa: PLC0415 - see options
 
-    arguments = TrackArguments(
-        session_id=session_id,
-        session_url=session_url,
-        expires_at=expires_at,
-        account=account,
-        kind=kind,
-        reference=reference,
-    )
+    arguments: dict[str, object] = {
+        "session_id": session_id,
+        "session_url": session_url,
+        "expires_at": expires_at,
+        "account": account,
+        "kind": kind,
+        "reference": reference,
+    }
     if source is None:
         tracking.track(arguments, as_json=as_json)
         return
-    if arguments != TrackArguments():
+    if any(value is not None for value in arguments.values()):
         raise typer.BadParameter(
             "cannot be combined with other arguments: the list has them", param_hint="--from"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from kombu.exceptions import OperationalError
 
 from config.settings import Settings, load
@@ -9,8 +11,10 @@ from worker.adapters.postgres.reports.sessions import Reports
 from worker.celery import app
 from worker.commands.output import WRONG_USAGE, fail, print_json, say
 from worker.commands.reading import not_tracked, reports
+from worker.contract.tasks import Track
 from worker.domain.errors import InvalidArgumentError
-from worker.services.track import TrackArguments, check_arguments
+from worker.domain.track_arguments import TrackArguments, check_arguments
+from worker.domain.tracking import TRACK_ARGUMENTS, TrackRequest
 
 
 def track(arguments: TrackArguments, *, as_json: bool) -> None:
@@ -24,14 +28,7 @@ def track(arguments: TrackArguments, *, as_json: bool) -> None:
         )
     except InvalidArgumentError as error:
         fail(str(error), code=WRONG_USAGE)
-    _send(
-        request.session_id,
-        session_url=request.session_url,
-        expires_at=request.expires_at.isoformat() if request.expires_at else None,
-        account=request.account,
-        kind=str(request.kind) if request.kind else None,
-        reference=request.reference,
-    )
+    _send(_as_sent(request))
     _report(request.session_id, as_json=as_json)
 
 
@@ -41,14 +38,22 @@ def nudge(session_id: str, *, as_json: bool) -> None:
         known = opened.session(session_id)
     if known is None:
         fail(not_tracked(session_id))
-    _send(session_id)
+    _send({"session_id": session_id})
     _report(session_id, as_json=as_json)
 
 
-def _send(session_id: str, **arguments: str | None) -> None:
-    given = {name: value for name, value in arguments.items() if value is not None}
+def _as_sent(request: TrackRequest) -> dict[str, str]:
+    values = {name: getattr(request, name) for name in TRACK_ARGUMENTS}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _send(arguments: dict[str, str]) -> None:
     try:
-        app.send_task("payment_sessions.track", args=[session_id], kwargs=given)
+        app.send_task(Track.task, kwargs=arguments)
     except OperationalError:
         fail("REDIS_URL: the broker cannot be reached; run `session-worker check`.")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from worker.adapters.postgres.reports.console import ConsoleReports
-from worker.adapters.postgres.reports.sessions import BOUNDS
+from worker.adapters.postgres.reports.detection import BOUNDS
 from worker.console import histogram
 
 Row = Mapping[str, Any]
@@ -47,12 +47,13 @@ class Overview:
         edges = list(histogram.LAG_EDGES)
         return {
             **_progress(reports.states(), reports.due()),
-            "without_order": reports.unordered(limit=LISTED),
-            "without_order_counts": reports.unordered_counts(),
-            "undelivered": reports.untold(limit=LISTED),
-            "undelivered_before": reports.untold_before(),
+            "without_order": reports.without_order(limit=LISTED),
+            "without_order_counts": reports.without_order_counts(),
+            "undelivered": reports.undelivered_payments(limit=LISTED),
+            "undelivered_count": reports.undelivered_payments_count(),
+            "undelivered_before": reports.undelivered_payments_before(),
             "accounts": reports.accounts(),
-            "outbox": _by_sink(reports.undelivered(), reports.shut()),
+            "outbox": _by_sink(reports.undelivered(), reports.unavailable_sinks()),
             "detection": detection,
             "detection_bars": histogram.of_cumulative(BOUNDS, detection),
             "detected": sum(row["timed"] for row in detection),

@@ -89,7 +89,7 @@ class Pages:
             session=session,
             drawings=drawings,
             waits_for=waits_for(session["deliveries"]),
-            unavailable=self._reports.shut(),
+            unavailable=self._reports.unavailable_sinks(),
         )
 
     def dead(self, request: Request) -> Response:
@@ -99,7 +99,7 @@ class Pages:
         context = {
             "rows": rows[:PAGE_ROWS],
             "next_query": next_query,
-            "unavailable": self._reports.shut().values(),
+            "unavailable": self._reports.unavailable_sinks().values(),
             "may_replay": self._replay is not None,
             "replayed": _text(request.query_params, "replayed"),
             "event_id": _text(request.query_params, "event_id"),

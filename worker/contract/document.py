@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document: which messages go where. Made of the models; decides nothing."""
+"""The AsyncAPI 3 document: channels and messages, generated from the models."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from worker.contract.events import EVENTS, CloudEvent, type_of
 from worker.contract.schemas import example_of, shared_schemas
 from worker.contract.tasks import TASKS, TaskArguments
 
-# The second number counts additions; the first never changes: breaking changes are new types.
+# An addition raises the second number. A breaking change gets a new event type, not a new version.
 VERSION = "1.0.0"
 
 _SCHEMAS = "#/components/schemas/{model}"
 _DESCRIPTION = """\
 A shop enqueues the id of a Klarna payment session as a task; the worker tracks the session until it
-reaches a final status or expires, and notifies the shop by events, as CloudEvents 1.0. Consumers
-ignore unknown fields and types: both may be added."""
+reaches a final status or expires, and sends the shop events, as CloudEvents 1.0. Consumers ignore
+fields and types that they do not know: both may be added."""
 _UUID = {"type": "string", "format": "uuid"}
 
 
@@ -31,7 +31,7 @@ def asyncapi() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": _channels(),
         "operations": {
-            "takeTasks": _operation("receive", "tasks", "Tasks that a shop sends."),
+            "takeTasks": _operation("receive", "tasks", "Receive a task from the shop."),
             "appendToStream": _operation("send", "stream", "`EVENT_SINKS` has `redis_stream`."),
             "postWebhook": _operation("send", "webhook", "`EVENT_SINKS` has `webhook`."),
             "sendTask": _operation("send", "shopTasks", "`EVENT_SINKS` has `celery`."),
@@ -61,7 +61,7 @@ def _channels() -> dict[str, Any]:
         ),
         "webhook": _channel(
             None,
-            "HTTP POST to `WEBHOOK_URL`, signed by Standard Webhooks.",
+            "HTTP POST to `WEBHOOK_URL`, signed after Standard Webhooks.",
             [f"{name}Webhook" for name in events],
         ),
         "shopTasks": _channel(
@@ -103,10 +103,7 @@ def _event_message(event: type[CloudEvent]) -> dict[str, Any]:
 def _webhook_message(event: type[CloudEvent]) -> dict[str, Any]:
     headers = {
         "webhook-id": _UUID | {"description": "The event's id."},
-        "webhook-timestamp": {
-            "type": "string",
-            "description": "Time of this attempt, in Unix seconds.",
-        },
+        "webhook-timestamp": {"type": "string", "description": "Of this attempt; Unix seconds."},
         "webhook-signature": {"type": "string", "description": "`v1,…` for each secret."},
     }
     return _event_message(event) | {

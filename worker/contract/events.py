@@ -1,6 +1,6 @@
-"""The published events. Fields and types may be added; none is renamed, removed or retyped.
+"""The events as published. A field or a type may be added; none is renamed, removed or retyped.
 
-The worker builds its events in `worker.domain.events`; tests compare the two.
+The worker builds its events in `worker.domain.events`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
-# A field that does not apply is absent, not null.
+# A field that is not there where it does not apply, rather than null.
 _ABSENT = Field(default=None, json_schema_extra=_without_default)
 Optional = Annotated[str | SkipJsonSchema[None], _ABSENT]
 
@@ -29,7 +29,7 @@ class _Published(BaseModel):
 
 
 class SessionData(_Published):
-    """The payment session, in every event."""
+    """The payment session of an event."""
 
     session_id: Annotated[str, Field(examples=["39a1c773-bafd-754d-af1f-b30c592f1267"])]
     """Klarna's id of the payment session."""
@@ -40,26 +40,26 @@ class SessionData(_Published):
     reference: Annotated[str | None, Field(examples=["order-17"])]
     """The shop's own id, as tracked."""
     status: Annotated[str | None, Field(examples=["COMPLETED"])]
-    """Klarna's status; null if the session was never read. `authorized` is a KP session that is
+    """As Klarna names it; null if the session was never read. `authorized` is a KP session that is
     `incomplete` with a token."""
     updated_at: Annotated[datetime | None, Field(examples=["2026-11-21T10:15:02.117000Z"])]
-    """When the status began, according to Klarna."""
+    """When the status began, by Klarna."""
     expires_at: Annotated[datetime | None, Field(examples=["2026-11-23T09:00:00Z"])]
-    """When the session expires."""
+    """The end of the time to pay."""
     observed_at: Annotated[datetime, Field(examples=["2026-11-21T10:15:05.480000Z"])]
     """When the worker read it, by the database's clock."""
     order_id: Optional
-    """Klarna's id of the order, if Klarna gave it."""
+    """Klarna's id of the order, if Klarna sent it."""
     klarna_reference: Optional
-    """Klarna's short reference, if Klarna gave it."""
+    """Klarna's short reference, if Klarna sent it."""
 
 
 class AuthorizationData(SessionData):
-    """The payment session and its authorization."""
+    """The payment session of an event about an authorization."""
 
     authorization_expires_at: Annotated[datetime, Field(examples=["2026-11-21T11:15:02.117000Z"])]
-    """60 minutes after the authorization. Klarna gives no time for a KP session: there it is 60
-    minutes after the previous read, and at least 20 after this one."""
+    """60 minutes after the authorization. Klarna does not say when that was for a KP session: there
+    it is 60 minutes after the previous read, but at least 20 minutes after this one."""
 
 
 class AuthorizedData(AuthorizationData):
@@ -68,8 +68,8 @@ class AuthorizedData(AuthorizationData):
     authorization_token: Annotated[
         Optional, Field(examples=["b4bd3423-24e3-4e90-84d8-8c1fbd1dd7fe"])
     ]
-    """A secret that places an order on the consumer's account. It is deleted an hour after the
-    authorization: events delivered or replayed later lack it."""
+    """A secret that places an order on the consumer's account. It is erased an hour after the
+    authorization: an event that is delivered or redelivered later has none."""
 
 
 class OrderPlacedData(SessionData):
@@ -80,7 +80,7 @@ class OrderPlacedData(SessionData):
 
 
 class ExpiringData(AuthorizationData):
-    """An authorization that is about to expire."""
+    """An authorization that expires soon."""
 
     minutes_left: Annotated[int, Field(ge=1, le=20, examples=[10])]
     """How long the token is still valid, rounded up."""
@@ -91,17 +91,17 @@ class CloudEvent(_Published):
 
     specversion: Literal["1.0"]
     id: Annotated[UUID, Field(examples=["0f0f6d0e-6b0c-5f0a-8a52-3b6a3f1f7a11"])]
-    """The same at every delivery: store it, and ignore events that you have already processed."""
+    """The same at every delivery: remember it, and skip events that you have handled."""
     source: Literal[SOURCE]  # type: ignore[valid-type] # a constant, and of the same text
     subject: Annotated[str, Field(examples=["39a1c773-bafd-754d-af1f-b30c592f1267"])]
     """The payment session's id."""
     time: Annotated[datetime, Field(examples=["2026-11-21T10:15:02.117000Z"])]
-    """When the status began, or `observed_at` if Klarna gave no time. For `expired` it is
-    `expires_at`, for `authorization_lapsed` `authorization_expires_at`, for
+    """When the status began, or `observed_at` if Klarna did not say. For `expired` the end of the
+    time to pay, for `authorization_lapsed` the end of the authorization, for
     `authorization_expiring` `observed_at`."""
     datacontenttype: Literal["application/json"]
     sequence: Annotated[str, Field(pattern=r"^[0-9]{10}$", examples=["0000000001"])]
-    """The number of the event in its payment session, from 1; it sorts as text."""
+    """The number of the event within its payment session, from 1; as text it sorts correctly."""
 
 
 class Authorized(CloudEvent):
@@ -140,7 +140,7 @@ class Disabled(CloudEvent):
 
 
 class Expired(CloudEvent):
-    """The session expired, or could not be read until a day after its end: release the cart."""
+    """The time to pay is over, or nothing could be read until a day after it: release the cart."""
 
     type: Literal[EventType.EXPIRED]
     data: SessionData
@@ -161,7 +161,7 @@ class AuthorizationExpiring(CloudEvent):
 
 
 class AuthorizationLapsed(CloudEvent):
-    """Authorized, and no order confirmed within 60 minutes: the consumer has to pay again."""
+    """Authorized, and no order confirmed in 60 minutes: the consumer has to pay again."""
 
     type: Literal[EventType.AUTHORIZATION_LAPSED]
     data: AuthorizationData

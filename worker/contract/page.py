@@ -1,8 +1,9 @@
-"""The AsyncAPI document as a Markdown page."""
+"""The AsyncAPI document as a page to read. Says what the document says, nothing else."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,17 +20,23 @@ def page(document: Document) -> str:
 def _lines(document: Document) -> Iterator[str]:
     info = document["info"]
     yield from (_HEAD, f"# {info['title']}: messages, version {info['version']}", "")
-    yield from (info["description"], "", "Machine-readable: [asyncapi.json](asyncapi.json)")
-    yield from ("and a JSON Schema for each event in [schemas](schemas).", "")
+    yield from (*_wrapped(info["description"]), "")
+    yield "The same for programs: [asyncapi.json](asyncapi.json),"
+    yield from ("and a JSON Schema of each event in [schemas](schemas).", "")
     yield from _channels(document)
     messages = document["components"]["messages"]
-    yield from ("## Tasks", "", "Messages that a shop sends.", "")
+    yield from ("## Tasks", "", "What a shop sends.", "")
     for name in document["channels"]["tasks"]["messages"]:
         _, arguments, _ = messages[name]["payload"]["items"]
         yield from _message(document, messages[name], arguments)
-    yield from ("## Events", "", "Messages that the worker sends to the shop.", "")
+    yield from ("## Events", "", "What a shop receives.", "")
     for name in document["channels"]["stream"]["messages"]:
         yield from _message(document, messages[name], messages[name]["payload"])
+
+
+def _wrapped(prose: str) -> list[str]:
+    """Break prose as all documents of this repository do."""
+    return textwrap.wrap(prose, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _channels(document: Document) -> Iterator[str]:
@@ -43,7 +50,7 @@ def _channels(document: Document) -> Iterator[str]:
 
 
 def _message(document: Document, message: Document, schema: Document) -> Iterator[str]:
-    yield from (f"### `{message['name']}`", "", message["summary"], "")
+    yield from (f"### `{message['name']}`", "", *_wrapped(message["summary"]), "")
     yield from ("| field | type | | meaning |", "|---|---|---|---|")
     yield from _fields(document, _resolved(document, schema), "")
     example = json.dumps(message["examples"][0]["payload"], indent=2)

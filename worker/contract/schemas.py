@@ -1,4 +1,4 @@
-"""JSON Schemas and examples of the models. Generates; knows no field by name."""
+"""Generates JSON Schemas and examples from the models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _Untitled(GenerateJsonSchema):
-    """Leaves out the titles of fields: they repeat the names."""
+    """A field's name is title enough."""
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's
         return False
 
 
 def schema_of(model: type[BaseModel]) -> Schema:
-    """Return the self-contained JSON Schema of one model."""
+    """Return the JSON Schema of one model, with everything that it refers to."""
     schema = model.model_json_schema(schema_generator=_Untitled)
     return {"$schema": _DIALECT, **_on_one_line(schema)}
 
@@ -39,7 +39,7 @@ def shared_schemas(models: Iterable[type[BaseModel]], ref_template: str) -> dict
 
 
 def example_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return an example of every field that has a fixed value or an example."""
+    """Return an example: every field that has a fixed value or an example of its own."""
     schema = schema_of(model)
     return _example(schema, schema.get("$defs", {}))
 
@@ -57,7 +57,7 @@ def _example(schema: Schema, definitions: dict[str, Schema]) -> dict[str, Any]:
 
 
 def _on_one_line(schema: Any) -> Any:  # noqa: ANN401 - any part of a schema
-    """Return the schema with each description on one line."""
+    """Descriptions without the line breaks of the source."""
     if isinstance(schema, list):
         return [_on_one_line(part) for part in schema]
     if not isinstance(schema, dict):

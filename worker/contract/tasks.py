@@ -1,7 +1,7 @@
 """The tasks that a shop may send, as published: names, and arguments in their order.
 
-`worker.tasks` takes these arguments and no others. What is wrong in one is found by the services,
-in words of their own: nothing is validated here.
+`worker.tasks` takes these arguments and no others. Nothing is validated here: the domain checks the
+values, and its errors name the field.
 """
 
 from __future__ import annotations
@@ -10,12 +10,32 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.domain.tracking import (
+    DEFAULT_ACCOUNT,
+    LONGEST_REFERENCE,
+    LONGEST_URL,
+    SESSION_ID_PATTERN,
+)
+
 _SESSION_ID = Field(
-    pattern=r"^[A-Za-z0-9._~-]{1,128}$", examples=["39a1c773-bafd-754d-af1f-b30c592f1267"]
+    pattern=f"^{SESSION_ID_PATTERN}$", examples=["39a1c773-bafd-754d-af1f-b30c592f1267"]
 )
 SessionId = Annotated[str, _SESSION_ID]
-Account = Annotated[str | None, Field(examples=["default"])]
-Reference = Annotated[str | None, Field(max_length=255, examples=["order-17"])]
+Account = Annotated[
+    str | None,
+    Field(
+        description=f"A configured account; `{DEFAULT_ACCOUNT}` if absent.",
+        examples=[DEFAULT_ACCOUNT],
+    ),
+]
+Reference = Annotated[
+    str | None,
+    Field(
+        description="The shop's own id; every event repeats it.",
+        max_length=LONGEST_REFERENCE,
+        examples=["order-17"],
+    ),
+]
 Document = dict[str, Any]
 
 
@@ -27,13 +47,13 @@ class TaskArguments(BaseModel):
 
 
 class Track(TaskArguments):
-    """Follow a payment session, or read it now where it is followed already."""
+    """Track a payment session, or poll it now if it is tracked already."""
 
     task = "payment_sessions.track"
 
     session_id: SessionId
     """Klarna's id."""
-    session_url: Annotated[str | None, Field(max_length=2048)] = None
+    session_url: Annotated[str | None, Field(max_length=LONGEST_URL)] = None
     """Klarna's `session_url`; must lie on an allowed origin and end in the session id."""
     expires_at: Annotated[
         str | None,
@@ -41,30 +61,26 @@ class Track(TaskArguments):
     ] = None
     """The end of the time to pay: ISO 8601 with its time zone."""
     account: Account = None
-    """A configured account; `default` if absent."""
     kind: Literal["hpp", "kp"] | None = None
     """Hosted Payment Page or Klarna Payments; `hpp` if absent."""
     reference: Reference = None
-    """The shop's own id; every event repeats it."""
 
 
 class TrackCreated(TaskArguments):
-    """Follow the session that Klarna's answer to "create an HPP session" tells of."""
+    """Track the session of Klarna's response to "create an HPP session"."""
 
     task = "payment_sessions.track_created"
 
     response: Annotated[
         Document, Field(examples=[{"session_id": "39a1c773-bafd-754d-af1f-b30c592f1267"}])
     ]
-    """`SessionCreationResponseV1`, as it came."""
+    """`SessionCreationResponseV1`, unchanged."""
     account: Account = None
-    """A configured account; `default` if absent."""
     reference: Reference = None
-    """The shop's own id; every event repeats it."""
 
 
 class TrackKlarnaPayment(TaskArguments):
-    """Follow the KP session of a Commerce Layer `klarna_payments`; its sink places the order."""
+    """Track the KP session of a Commerce Layer `klarna_payments`; its sink places the order."""
 
     task = "payment_sessions.track_klarna_payment"
 
@@ -82,15 +98,13 @@ class TrackKlarnaPayment(TaskArguments):
             ]
         ),
     ]
-    """The JSON:API document, as it came."""
+    """The JSON:API document, unchanged."""
     account: Account = None
-    """A configured account; `default` if absent."""
     reference: Reference = None
-    """The shop's own id; every event repeats it."""
 
 
 class TrackPayway(TaskArguments):
-    """Follow the KP session of a purchase at Payway; its sink places the order."""
+    """Track the KP session of a purchase at Payway; its sink places the order."""
 
     task = "payment_sessions.track_payway"
 
@@ -98,17 +112,15 @@ class TrackPayway(TaskArguments):
         Document,
         Field(examples=[{"item": {"klarna_payments_session_id": "5f1a7b0c9d3e4a2b8c6d7e8f"}}]),
     ]
-    """What `create_session` answered, as it came."""
+    """The response of `create_session`, unchanged."""
     session_id: Annotated[str | None, _SESSION_ID] = None
-    """Klarna's session id, where the answer's client token does not tell it."""
+    """Klarna's session id, if the response's client token does not name it."""
     account: Account = None
-    """A configured account; `default` if absent."""
     reference: Reference = None
-    """The shop's own id; every event repeats it."""
 
 
 class ConfirmOrder(TaskArguments):
-    """Say that the order of an authorized session is placed: no warning is due any more."""
+    """Say that the order of an authorized session is placed: it needs no warning."""
 
     task = "payment_sessions.confirm_order"
 

@@ -21,6 +21,9 @@ PAYWAY = "payway"
 SHOP_SYSTEMS = frozenset({COMMERCE_LAYER, PAYWAY})
 # With the authorization, the order can be placed.
 SHOP_SYSTEM_TYPES = frozenset({EventType.AUTHORIZED})
+# Events that the shop needs in order to complete a payment, and when they count as late.
+PAYMENT_TYPES = frozenset({EventType.AUTHORIZED, EventType.ORDER_PLACED})
+PAYMENT_LATE_AFTER = timedelta(seconds=10)
 # Servers of the deployment's own, quick enough for a relay task to wait for them.
 OWN_SERVERS = frozenset({"redis_stream", "celery"})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from worker.domain.account import AccountState
@@ -25,10 +25,11 @@ PROBES = 1.0
 LARGEST_INTERVAL_MULTIPLIER = 16.0
 # Below what sessions wait for anyway, so that the budget never runs dry of polls to pay for.
 MULTIPLY_BELOW = 0.9
-# How far the stretch moves in one step; steps are a second apart at least. It grows slowly: only
+# How far the stretch moves in one step, and how far apart steps are at least. It grows slowly: only
 # load that lasts is worth it, and until then the most valuable come first all the same.
 MULTIPLIER_UP = 1.02
 MULTIPLIER_DOWN = 1.1
+MULTIPLIER_STEP_EVERY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,17 +44,22 @@ class Outcome(StrEnum):
 
 # docs.klarna.com, hosted payment page, "tracking session status", column "Final". Every other
 # status, known or not, is open: FAILED, BACK and ERROR can still become COMPLETED.
-_HPP_FINAL = {
+HPP_FINAL = {
     "COMPLETED": Outcome.COMPLETED,
     "CANCELLED": Outcome.CANCELLED,
     "DISABLED": Outcome.DISABLED,
 }
 _KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED}
+# Those that Klarna documents, and one of ours (KP_AUTHORIZED); it may send others.
+STATUSES = (
+    *("WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR", *HPP_FINAL),
+    *(KP_INCOMPLETE, KP_COMPLETE, KP_AUTHORIZED),
+)
 
 
 def final_outcome(kind: Kind, status: str | None) -> Outcome | None:
     """Return the outcome that `status` settles, or None while it is open."""
-    finals = _KP_FINAL if kind is Kind.KP else _HPP_FINAL
+    finals = _KP_FINAL if kind is Kind.KP else HPP_FINAL
     return finals.get(status or "")
 
 

@@ -1,10 +1,10 @@
-"""What a `track` call means for what is already known: checked arguments, pure decisions."""
+"""What a `track` call makes of a payment session that is tracked already."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -12,14 +12,16 @@ from typing import Any
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.session import Kind, PaymentSession, ShopObjects
 
-# RFC 3986 unreserved characters: an id is one URL path segment, as it stands.
-_SESSION_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+# RFC 3986 unreserved characters: an id is one URL path segment, unescaped.
+SESSION_ID_PATTERN = r"[A-Za-z0-9._~-]{1,128}"
+_SESSION_ID = re.compile(SESSION_ID_PATTERN)
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _DOTS = {".", ".."}
 LONGEST_REFERENCE = 255
-DEFAULT_ACCOUNT = "default"
 # Klarna's own have 100; many servers refuse a request line of more than 8,000.
 LONGEST_URL = 2048
+# Of a session that is tracked without an account.
+DEFAULT_ACCOUNT = "default"
 
 
 class TrackEffect(StrEnum):
@@ -32,11 +34,8 @@ class TrackEffect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrackRequest:
-    """Checked arguments of `track`; None means the shop did not say.
-
-    `trace_parent` is the trace that a new session belongs to.
-    """
+class _CheckedArguments:
+    """The arguments of `track`. Every other list of them derives from this one or is tested."""
 
     session_id: str
     session_url: str | None = None
@@ -44,6 +43,19 @@ class TrackRequest:
     account: str | None = None
     kind: Kind | None = None
     reference: str | None = None
+
+
+# In their order: the task and the SQL function take them by position, too.
+TRACK_ARGUMENTS = tuple(field.name for field in fields(_CheckedArguments))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackRequest(_CheckedArguments):
+    """A checked call of `track`; None means that the shop did not say.
+
+    `trace_parent` is the trace that a new session belongs to.
+    """
+
     shop_objects: ShopObjects | None = None
     trace_parent: str | None = None
 
@@ -66,9 +78,9 @@ def check_session_id(value: object) -> str:
 def check_session_url(value: object, *, session_id: str, allowed_origins: Collection[str]) -> str:
     """Return a URL that credentials may be sent to.
 
-    The check is on the text as it is sent: it must begin with an allowed origin as written, and
-    go on in plain path segments of which the last is the session id. So no user info, other
-    port, query, fragment, backslash, encoded or relative part can be in it.
+    The text itself is checked, not its parts: an allowed origin as written, then plain path
+    segments, the last of which is the session id. That leaves no place for user info, another
+    port, a query, a fragment, a backslash, an encoded or a relative part.
 
     Raises:
         InvalidArgumentError: on anything else; its text does not repeat the URL.
@@ -93,7 +105,7 @@ def check_session_url(value: object, *, session_id: str, allowed_origins: Collec
 
 
 def default_session_url(base_url: str, kind: Kind, session_id: str) -> str:
-    """Return where Klarna documents the read of a session that only its id is known of."""
+    """Return the documented URL of a session whose shop did not give one."""
     path = "hpp/v1/sessions" if kind is Kind.HPP else "payments/v1/sessions"
     return f"{base_url}/{path}/{session_id}"
 
@@ -101,7 +113,7 @@ def default_session_url(base_url: str, kind: Kind, session_id: str) -> str:
 def located(
     session: PaymentSession, session_url_for: Callable[[str, Kind, str], str]
 ) -> PaymentSession:
-    """Return `session` with the URL it is read at: tracked in SQL, it may have none yet."""
+    """Return `session` with the URL it is read at. Tracked in SQL, it may have none yet."""
     if session.session_url:
         return session
     url = session_url_for(session.account, session.kind, session.session_id)
@@ -115,23 +127,23 @@ def apply_track(
     now: datetime,
     session_url_for: Callable[[str, Kind], str],
 ) -> tuple[PaymentSession, TrackEffect]:
-    """Return what tracking a known payment session again makes of it.
+    """Return a tracked payment session as another `track` leaves it.
 
-    Absent arguments change nothing. A given one may fill what was never said, and may correct a
-    session that was never read with 200. What a sink calls a payment may be said at any time, for
-    a finished session too: its event may be waiting for just that. `session_url_for` answers the
-    documented URL of this session id for an account and a kind.
+    Absent arguments change nothing. A given one may set what is unset, and may correct a session
+    that was never read with 200. `shop_objects` may be set at any time, even when the session is
+    finished: its event may wait for them. `session_url_for` returns the documented URL of this
+    session id for an account and a kind.
 
     Raises:
         ConflictError: naming the argument that contradicts a session read at Klarna before.
     """
-    existing = _named(existing, request)
+    existing = _with_shop_objects(existing, request)
     if _is_final(existing):
         return existing, TrackEffect.UNCHANGED
     nudged = replace(_correct(existing, request, session_url_for), nudged_at=now, next_poll_at=now)
     if existing.outcome is None:
         return nudged, TrackEffect.NUDGED
-    # A guess is confirmed where it was made; at another address it would be a new one.
+    # A guessed outcome is confirmed at the address where it was made, not at another one.
     moved = (nudged.account, nudged.session_url) != (existing.account, existing.session_url)
     guessed = None if moved else existing.outcome
     reopened = replace(nudged, outcome=None, finished_at=None, guessed_outcome=guessed)
@@ -145,10 +157,10 @@ def apply_bulk_track(
     now: datetime,
     session_url_for: Callable[[str, Kind], str],
 ) -> tuple[PaymentSession, TrackEffect]:
-    """Return what a line of a list makes of a known payment session.
+    """Return a tracked payment session as a line of a list leaves it.
 
-    As `apply_track`, but a session that the line says nothing new of is left alone: the same list
-    may be read again, and thousands are not polled at once for it.
+    As `apply_track`, but a line that changes nothing does not cause a poll: reading the same list
+    again would otherwise poll thousands at once.
 
     Raises:
         ConflictError: as `apply_track`.
@@ -159,7 +171,7 @@ def apply_bulk_track(
 
 
 def _is_final(session: PaymentSession) -> bool:
-    """Whether it ended by a word of Klarna's."""
+    """Whether Klarna reported the outcome."""
     return session.outcome is not None and not session.outcome.is_guess
 
 
@@ -174,13 +186,13 @@ def _correct(
     corrected = replace(existing, **given)
     if given.keys().isdisjoint({"session_url", "account", "kind"}):
         return corrected
-    # Asked only where it matters: the account tracked first may be configured no longer.
+    # Looked up only if needed: the stored account may have left the settings.
     if "session_url" not in given and existing.session_url:
         documented = session_url_for(existing.account, existing.kind)
         if existing.session_url == documented:
             url = session_url_for(corrected.account, corrected.kind)
             corrected = replace(corrected, session_url=url)
-    # Another address: what failed at the old one says nothing about it.
+    # Failures at the old address say nothing about the new one.
     return replace(
         corrected,
         consecutive_failures=0,
@@ -190,8 +202,7 @@ def _correct(
     )
 
 
-def _named(existing: PaymentSession, request: TrackRequest) -> PaymentSession:
-    """The session with what sinks call its payment, as the shop now says of one."""
+def _with_shop_objects(existing: PaymentSession, request: TrackRequest) -> PaymentSession:
     if request.shop_objects is None:
         return existing
     joined = dict(existing.shop_objects or {})
@@ -204,8 +215,8 @@ def _named(existing: PaymentSession, request: TrackRequest) -> PaymentSession:
     return replace(existing, shop_objects=joined)
 
 
-def _says_the_same(given: object, known: object) -> bool:
-    """Times to the minute: what creation said and what a read says may be rounded otherwise."""
+def _is_same(given: object, known: object) -> bool:
+    """Compare; times to the minute, as Klarna may round them differently on creation and read."""
     if isinstance(given, datetime) and isinstance(known, datetime):
         return abs(given - known) < timedelta(minutes=1)
     return given == known
@@ -213,11 +224,11 @@ def _says_the_same(given: object, known: object) -> bool:
 
 def _contradictions(existing: PaymentSession, request: TrackRequest) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    for field in ("session_url", "expires_at", "account", "kind", "reference"):
+    for field in TRACK_ARGUMENTS:
         value, known = getattr(request, field), getattr(existing, field)
-        if value is None or _says_the_same(value, known):
+        if value is None or _is_same(value, known):
             continue
-        # Tracked in SQL without a URL, and read: at the documented one, where it goes on.
+        # Tracked in SQL without a URL, and read at the documented one: it stays there.
         if known == "" and existing.status is not None:
             continue
         if existing.status is not None and known is not None:

@@ -13,7 +13,7 @@ from worker.services.ports import BacklogRead, UnavailableError
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_SECONDS = 5.0
+CHECK_EVERY_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
 # One look that fails says little; after so long what the last good one saw is told no more.
 FORGET_AFTER_SECONDS = 60.0
@@ -44,7 +44,7 @@ class BacklogMonitor:
         backlog = self._backlog
         if backlog is None or self._looking:
             return
-        if self._monotonic() - self._looked_at < LOOK_EVERY_SECONDS:
+        if self._monotonic() - self._looked_at < CHECK_EVERY_SECONDS:
             return
         self._looking = True
         self._looked_at = self._monotonic()

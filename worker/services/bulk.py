@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from worker.domain.errors import TrackError
+from worker.domain.track_arguments import TrackArguments, check_arguments
 from worker.domain.tracking import TrackEffect, TrackRequest
 from worker.services.ports import BulkTracking
-from worker.services.track import TrackArguments, check_arguments, documented_urls
+from worker.services.track import documented_urls
 
 
 class BulkTrackService:

@@ -1,10 +1,9 @@
-"""Starts following payment sessions, and nudges those already followed."""
+"""Starts to track payment sessions, and polls those that are tracked already."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -12,14 +11,8 @@ import structlog
 
 from worker.domain.errors import InvalidArgumentError, TrackError
 from worker.domain.session import Kind, ShopObjects
-from worker.domain.tracking import (
-    LONGEST_REFERENCE,
-    TrackEffect,
-    TrackRequest,
-    check_session_id,
-    check_session_url,
-    default_session_url,
-)
+from worker.domain.track_arguments import TrackArguments, check_arguments
+from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url
 from worker.services.batching import Batcher
 from worker.services.governor import RateGovernor
 from worker.services.ports import (
@@ -35,20 +28,9 @@ from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
 
-# How long the first of a burst waits for company, with one of the worker's 64 threads.
+# How long the first of a burst waits for others to share its statements. Meanwhile it occupies one
+# of the worker's 64 threads.
 LINGER_SECONDS = 0.025
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackArguments:
-    """The arguments of `payment_sessions.track` as they came; nothing in them is trusted."""
-
-    session_id: object = None
-    session_url: object = None
-    expires_at: object = None
-    account: object = None
-    kind: object = None
-    reference: object = None
 
 
 class TrackService:
@@ -73,14 +55,14 @@ class TrackService:
         self._session_urls = documented_urls(base_urls)
         self._allowed_origins = allowed_origins
         self._limits = limits
-        # A burst: what came at once shares statements, and its first polls a task.
+        # Sessions tracked in a burst share statements, and their first polls share a task.
         self._together = Batcher(self._track_together, linger_seconds=LINGER_SECONDS)
         self._patience = Patience(monotonic)
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
 
     def stop(self) -> None:
-        """Wait for an absent database no longer: the messages go back to their queue."""
+        """Wait no longer for an unavailable database: the messages go back to their queue."""
         self._patience.stop()
 
     async def track(
@@ -89,14 +71,14 @@ class TrackService:
         shop_objects: ShopObjects | None = None,
         trace_parent: str | None = None,
     ) -> TrackEffect:
-        """Follow a payment session; its first poll is on its way when this returns.
+        """Track a payment session; its first poll is sent when this returns.
 
-        `shop_objects`, checked already, are what sinks that act in the shop's systems call it.
-        `trace_parent`, a sound `traceparent`, is the shop's own span.
+        `shop_objects`, checked already, are the ids of its payment in the shop's systems.
+        `trace_parent` is the shop's span, a valid `traceparent`.
 
         Raises:
             InvalidArgumentError, ConflictError: naming the field; nothing was stored or sent.
-            UnavailableError: the database stayed away.
+            UnavailableError: the database stayed unavailable.
         """
         request = replace(
             check_arguments(
@@ -128,7 +110,7 @@ class TrackService:
         return tracked.effects
 
     async def _send(self, polls: list[PollTask]) -> set[str]:
-        """Send what the accounts' budgets pay for; returns which. Beat claims the others."""
+        """Send the polls that the accounts' budgets allow; return which. Beat claims the others."""
         paid = [
             replace(poll, session_ids=poll.session_ids[:pays])
             for poll in polls
@@ -152,9 +134,9 @@ class TrackService:
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:
-    """Return where sessions of the configured accounts are read when the shop did not say.
+    """Return a function that returns a session's documented URL.
 
-    What is answered raises InvalidArgumentError for any other account.
+    It raises InvalidArgumentError for an account that is not configured.
     """
 
     def documented_url(account: str, kind: Kind, session_id: str) -> str:
@@ -164,73 +146,3 @@ def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:
         return default_session_url(base_url, kind, session_id)
 
     return documented_url
-
-
-def check_arguments(
-    arguments: TrackArguments, *, accounts: Collection[str], allowed_origins: Collection[str]
-) -> TrackRequest:
-    """Return the arguments checked; `accounts` are the configured ones.
-
-    Raises:
-        InvalidArgumentError: naming the first field at fault.
-    """
-    session_id = check_session_id(arguments.session_id)
-    session_url = None
-    if arguments.session_url is not None:
-        session_url = check_session_url(
-            arguments.session_url, session_id=session_id, allowed_origins=allowed_origins
-        )
-    return TrackRequest(
-        session_id=session_id,
-        session_url=session_url,
-        expires_at=_check_moment(arguments.expires_at),
-        account=_check_account(arguments.account, accounts),
-        kind=_check_kind(arguments.kind),
-        reference=_check_reference(arguments.reference),
-    )
-
-
-def _check_account(value: object, accounts: Collection[str]) -> str | None:
-    """The account, known by its lower-cased name; a session that names none is `default`'s."""
-    if value is None:
-        return None
-    name = value.lower() if isinstance(value, str) else None
-    if name not in accounts:
-        raise InvalidArgumentError("account", "is not configured")
-    return name
-
-
-def _check_kind(value: object) -> Kind | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or value not in set(Kind):
-        raise InvalidArgumentError("kind", "must be hpp or kp")
-    return Kind(value)
-
-
-def _check_moment(value: object) -> datetime | None:
-    if value is None:
-        return None
-    if not isinstance(value, (str, datetime)):
-        raise InvalidArgumentError("expires_at", "must be an ISO 8601 time")
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-        offset = moment.utcoffset()
-    except ValueError:
-        raise InvalidArgumentError("expires_at", "must be an ISO 8601 time") from None
-    if offset is None:
-        raise InvalidArgumentError("expires_at", "must name its time zone, such as a final Z")
-    if not 1970 <= moment.year < 2200:  # noqa: PLR2004 - what later arithmetic can bear
-        raise InvalidArgumentError("expires_at", "must lie between 1970 and 2200")
-    # ISO 8601 knows zones that Postgres does not: fractions of a second off UTC.
-    return moment.astimezone(UTC)
-
-
-def _check_reference(value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_REFERENCE:
-        raise InvalidArgumentError(
-            "reference", f"must be printable text of at most {LONGEST_REFERENCE} characters"
-        )
-    return value

@@ -1,1 +1,1 @@
-"""Stand-ins of the shop systems that place the order: Commerce Layer and Payway."""
+"""Mocks of the shop systems that place the order: Commerce Layer and Payway."""

@@ -1,11 +1,11 @@
 """Commerce Layer's endpoints: access token, klarna payments, orders."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devkit.sandbox.accounts import Account
-from devkit.sandbox.answers import Answer, json_answer
 from devkit.sandbox.exchange import Exchange, authorization_in, header_in
+from devkit.sandbox.responses import Response, json_response
 from devkit.sandbox.shops.commerce_layer_documents import (
     MEDIA_TYPE,
     KlarnaPayment,
@@ -15,11 +15,8 @@ from devkit.sandbox.shops.commerce_layer_documents import (
     klarna_payment_resource,
     order_resource,
 )
+from devkit.sandbox.shops.klarna import Klarna
 from devkit.sandbox.shops.oauth_clients import CLIENT_ID, CLIENT_SECRET, OAuthClients, fields_of
-from devkit.sandbox.shops.placing import place_at_klarna
-
-if TYPE_CHECKING:
-    from devkit.sandbox.state import Sandbox
 
 NAME = "commerce_layer"
 PATHS: tuple[str, ...] = ("/oauth/token", "/api/klarna_payments/", "/api/orders/")
@@ -32,34 +29,34 @@ _OPEN = {"draft", "pending"}
 class CommerceLayer:
     """One organization."""
 
-    def __init__(self, sandbox: "Sandbox") -> None:
-        self._sandbox = sandbox
+    def __init__(self, klarna: Klarna) -> None:
+        self._klarna = klarna
         self.account = Account(NAME, CLIENT_ID, CLIENT_SECRET, 0)
         self.clients = OAuthClients("client_credentials", TOKEN_SECONDS, TOKENS_PER_MINUTE)
         self.payments: dict[str, KlarnaPayment] = {}
         self.orders: dict[str, Order] = {}
 
     def create_payment(self, session_id: str, client_token: str) -> KlarnaPayment:
-        """Make a pending order and its klarna payment, as a checkout does."""
-        now = self._sandbox.clock.now()
+        """Create a pending order and its klarna payment, as a checkout does."""
+        now = self._klarna.clock.now()
         order = Order(self._id(), str(len(self.orders) + 1), now)
         payment = KlarnaPayment(self._id(), session_id, client_token, order, now)
         self.orders[order.order_id] = order
         self.payments[payment.payment_id] = payment
         return payment
 
-    async def answer(self, exchange: Exchange) -> Answer:
-        """Return what Commerce Layer would answer."""
+    async def respond(self, exchange: Exchange) -> Response:
+        """Return Commerce Layer's response."""
         if exchange.path == "/oauth/token":
             return await self._token(exchange)
         authorization = authorization_in(exchange.scope["headers"])
-        if not self.clients.accepts(authorization, self._sandbox.clock.now()):
+        if not self.clients.accepts(authorization, self._klarna.clock.now()):
             return errors(401, "INVALID_TOKEN", "The access token you provided is invalid.")
         if MEDIA_TYPE not in header_in(exchange.scope["headers"], b"accept"):
             return errors(406, "NOT_ACCEPTABLE", f"Accept must be {MEDIA_TYPE}.")
         return await self._resource(exchange)
 
-    async def _resource(self, exchange: Exchange) -> Answer:
+    async def _resource(self, exchange: Exchange) -> Response:
         match exchange.path.strip("/").split("/"):
             case ["api", "klarna_payments", payment_id] if payment := self.payments.get(payment_id):
                 return await self._payment(exchange, payment)
@@ -71,20 +68,20 @@ class CommerceLayer:
                 return await self._order(exchange, order)
         return errors(404, "RECORD_NOT_FOUND", "The requested record was not found.")
 
-    async def _token(self, exchange: Exchange) -> Answer:
-        now = self._sandbox.clock.now()
+    async def _token(self, exchange: Exchange) -> Response:
+        now = self._klarna.clock.now()
         if not self.clients.admit(now):
-            return json_answer(429, {"error": "rate_limited"})
+            return json_response(429, {"error": "rate_limited"})
         kind = header_in(exchange.scope["headers"], b"content-type")
         asked = fields_of(await exchange.body(), kind)
         if refusal := self.clients.refusal(asked):
             status = 401 if refusal == "invalid_client" else 400
             described = "Client authentication failed due to unknown or wrong credentials."
-            return json_answer(status, {"error": refusal, "error_description": described})
-        return json_answer(
+            return json_response(status, {"error": refusal, "error_description": described})
+        return json_response(
             200,
             {
-                "access_token": self.clients.issue(self._sandbox.ids, now),
+                "access_token": self.clients.issue(self._klarna.ids, now),
                 "token_type": "bearer",
                 "expires_in": int(self.clients.lifetime_seconds),
                 "scope": asked.get("scope", "market:all"),
@@ -92,10 +89,10 @@ class CommerceLayer:
             },
         )
 
-    async def _payment(self, exchange: Exchange, payment: KlarnaPayment) -> Answer:
+    async def _payment(self, exchange: Exchange, payment: KlarnaPayment) -> Response:
         if exchange.method == "PATCH":
             changed = await self._changes(exchange, "klarna_payments", {"auth_token", "metadata"})
-            if isinstance(changed, Answer):
+            if isinstance(changed, Response):
                 return changed
             if "auth_token" in changed:
                 payment.auth_token = changed["auth_token"]
@@ -103,10 +100,10 @@ class CommerceLayer:
         resource = klarna_payment_resource(payment, exchange.origin(), linked=linked)
         return document(200, resource)
 
-    async def _order(self, exchange: Exchange, order: Order) -> Answer:
+    async def _order(self, exchange: Exchange, order: Order) -> Response:
         if exchange.method == "PATCH":
             changed = await self._changes(exchange, "orders", {"_place", "metadata"})
-            if isinstance(changed, Answer):
+            if isinstance(changed, Response):
                 return changed
             if changed.get("_place") and (refusal := self._place(order)):
                 return refusal
@@ -114,7 +111,7 @@ class CommerceLayer:
 
     async def _changes(
         self, exchange: Exchange, kind: str, known: set[str]
-    ) -> dict[str, Any] | Answer:
+    ) -> dict[str, Any] | Response:
         """Return the attributes to change, or what is wrong with the request."""
         headers = exchange.scope["headers"]
         if not header_in(headers, b"content-type").startswith(MEDIA_TYPE):
@@ -130,11 +127,11 @@ class CommerceLayer:
             return errors(400, "PARAM_NOT_ALLOWED", title, pointer="/data/attributes")
         return dict(attributes)
 
-    def _place(self, order: Order) -> Answer | None:
+    def _place(self, order: Order) -> Response | None:
         """Place the order at Klarna with the token of its payment source; None when it is.
 
-        What a second placement answers is not documented; a validation error is what the
-        documented status table suggests.
+        The response to a second placement is not documented; the documented status table
+        suggests a validation error.
         """
         order.places += 1
         payment = next(p for p in self.payments.values() if p.order is order)
@@ -142,18 +139,18 @@ class CommerceLayer:
             return _invalid("status", f"cannot transition from {order.status!r} to 'placed'")
         if payment.auth_token is None:
             return _invalid("payment_source", "must be authorized")
-        placed = place_at_klarna(self._sandbox, payment.session_id, payment.auth_token)
+        placed = self._klarna.place_order(payment.session_id, payment.auth_token)
         if isinstance(placed, int):
             return _invalid("payment_source", f"was refused by Klarna: {HTTPStatus(placed).phrase}")
         order.status, order.klarna_order_id = "placed", placed
-        order.placed_at = self._sandbox.clock.now()
+        order.placed_at = self._klarna.clock.now()
         return None
 
     def _id(self) -> str:
         """Return ten letters, like the documents' `ertHJlpPTR`."""
-        return self._sandbox.ids.letters(10)
+        return self._klarna.ids.letters(10)
 
 
-def _invalid(attribute: str, problem: str) -> Answer:
+def _invalid(attribute: str, problem: str) -> Response:
     pointer = f"/data/attributes/{attribute}"
     return errors(422, "VALIDATION_ERROR", f"{attribute} {problem}", pointer=pointer)

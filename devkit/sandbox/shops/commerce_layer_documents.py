@@ -6,7 +6,7 @@ Sources: docs.commercelayer.io, the klarna payment object, the order object, han
 from dataclasses import dataclass
 from typing import Any
 
-from devkit.sandbox.answers import Answer, Header, json_bytes
+from devkit.sandbox.responses import Header, Response, json_bytes
 from devkit.sandbox.timestamps import klarna_timestamp
 
 MEDIA_TYPE = "application/vnd.api+json"
@@ -38,17 +38,17 @@ class KlarnaPayment:
     auth_token: str | None = None
 
 
-def document(status: int, resource: dict[str, Any]) -> Answer:
+def document(status: int, resource: dict[str, Any]) -> Response:
     """Return a document with one resource."""
-    return Answer(status, json_bytes({"data": resource}), (_JSON_API,))
+    return Response(status, json_bytes({"data": resource}), (_JSON_API,))
 
 
-def errors(status: int, code: str, title: str, *, pointer: str | None = None) -> Answer:
+def errors(status: int, code: str, title: str, *, pointer: str | None = None) -> Response:
     """Return an error document with one error."""
     error: dict[str, Any] = {"title": title, "detail": title, "code": code, "status": str(status)}
     if pointer is not None:
         error["source"] = {"pointer": pointer}
-    return Answer(status, json_bytes({"errors": [error]}), (_JSON_API,))
+    return Response(status, json_bytes({"errors": [error]}), (_JSON_API,))
 
 
 def klarna_payment_resource(

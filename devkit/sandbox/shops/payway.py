@@ -1,22 +1,19 @@
-"""Payway's endpoints, as far as placing an order goes: access token, create_session, place_order.
+"""The Payway endpoints that placing an order needs: access token, create_session, place_order.
 
-Sources: docs.worldoftulo.com, payway: klarna_payments v1. What `place_order` answers when all is
-well, and when it is asked twice, is not documented: both are inferred.
+Sources: docs.worldoftulo.com, payway: klarna_payments v1. The responses to a successful and to a
+repeated `place_order` are not documented: both are inferred.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devkit.sandbox.accounts import Account
-from devkit.sandbox.answers import Answer, json_answer
 from devkit.sandbox.exchange import Exchange, authorization_in, header_in
+from devkit.sandbox.responses import Response, json_response
 from devkit.sandbox.scripts import SessionScript
 from devkit.sandbox.sessions import ScriptedSession
+from devkit.sandbox.shops.klarna import Klarna
 from devkit.sandbox.shops.oauth_clients import CLIENT_ID, CLIENT_SECRET, OAuthClients, fields_of
-from devkit.sandbox.shops.placing import place_at_klarna
-
-if TYPE_CHECKING:
-    from devkit.sandbox.state import Sandbox
 
 NAME = "payway"
 PATHS: tuple[str, ...] = ("/api/authorization/access_token", "/external/api/v1/klarna_payments/")
@@ -38,16 +35,16 @@ class Purchase:
 class Payway:
     """One organisation."""
 
-    def __init__(self, sandbox: "Sandbox") -> None:
-        self._sandbox = sandbox
+    def __init__(self, klarna: Klarna) -> None:
+        self._klarna = klarna
         self.account = Account(NAME, CLIENT_ID, CLIENT_SECRET, 0)
         # Seen in a public integration: the grant without an end user is called "none".
         self.clients = OAuthClients("none", TOKEN_SECONDS)
         self.purchases: dict[str, Purchase] = {}
 
     def create_purchase(self, session: ScriptedSession) -> dict[str, Any]:
-        """Return what create_session answers for a purchase paid through this KP session."""
-        handle = self._sandbox.ids.hexadecimal(24)
+        """Return create_session's response for a purchase paid by this KP session."""
+        handle = self._klarna.ids.hexadecimal(24)
         self.purchases[handle] = Purchase(handle, session)
         category = {"identifier": "pay_later", "name": "Betala sen.", "asset_urls": {}}
         return {
@@ -58,14 +55,14 @@ class Payway:
             }
         }
 
-    async def answer(self, exchange: Exchange) -> Answer:
-        """Return what Payway would answer."""
+    async def respond(self, exchange: Exchange) -> Response:
+        """Return Payway's response."""
         if exchange.method != "POST":
             return _refusal(405, "Method not allowed")
         if exchange.path == "/api/authorization/access_token":
             return await self._token(exchange)
         authorization = authorization_in(exchange.scope["headers"])
-        if not self.clients.accepts(authorization, self._sandbox.clock.now()):
+        if not self.clients.accepts(authorization, self._klarna.clock.now()):
             return _refusal(401, "The access token is invalid or has expired")
         asked = fields_of(await exchange.body(), "application/json")
         match exchange.path.rpartition("/")[2]:
@@ -75,7 +72,7 @@ class Payway:
                 return self._place_order(asked)
         return _refusal(404, "No such endpoint")
 
-    async def _token(self, exchange: Exchange) -> Answer:
+    async def _token(self, exchange: Exchange) -> Response:
         kind = header_in(exchange.scope["headers"], b"content-type")
         if not kind.startswith("application/x-www-form-urlencoded"):
             return _refusal(400, "The request must be sent as a form")
@@ -84,19 +81,19 @@ class Payway:
             return _refusal(401 if refusal == "invalid_client" else 400, refusal)
         if asked.get("scope") != SCOPE:
             return _refusal(400, "invalid_scope")
-        token = self.clients.issue(self._sandbox.ids, self._sandbox.clock.now())
+        token = self.clients.issue(self._klarna.ids, self._klarna.clock.now())
         lifetime = int(self.clients.lifetime_seconds)
         granted = {"access_token": token, "token_type": "Bearer", "expires_in": lifetime}
-        return json_answer(200, granted)
+        return json_response(200, granted)
 
-    def _create_session(self, asked: dict[str, Any]) -> Answer:
+    def _create_session(self, asked: dict[str, Any]) -> Response:
         for required in ("code", "period_type", "confirmation_url"):
             if not isinstance(asked.get(required), str):
                 return _refusal(400, f"{required} is missing")
         script = SessionScript.model_validate({"kind": "kp"})
-        return json_answer(200, self.create_purchase(self._sandbox.create(script)))
+        return json_response(200, self.create_purchase(self._klarna.create(script)))
 
-    def _place_order(self, asked: dict[str, Any]) -> Answer:
+    def _place_order(self, asked: dict[str, Any]) -> Response:
         for required in ("klarna_authorization_token", "klarna_payments_session_id"):
             if not isinstance(asked.get(required), str):
                 return _refusal(400, f"{required} is missing")
@@ -104,14 +101,14 @@ class Payway:
         if purchase is None:
             return _refusal(404, "The session was not found")
         token = asked["klarna_authorization_token"]
-        placed = place_at_klarna(self._sandbox, purchase.session.session_id, token)
+        placed = self._klarna.place_order(purchase.session.session_id, token)
         if isinstance(placed, int):
             return _refusal(400, f"Klarna answered {placed}")
-        purchase.order_id = self._sandbox.ids.hexadecimal(24)
+        purchase.order_id = self._klarna.ids.hexadecimal(24)
         purchase.merchant_reference = asked.get("merchant_reference")
-        return json_answer(200, {"item": {"order_id": purchase.order_id}})
+        return json_response(200, {"item": {"order_id": purchase.order_id}})
 
 
-def _refusal(status: int, message: str) -> Answer:
+def _refusal(status: int, message: str) -> Response:
     """Return an error in Payway's convention: JSON with at least `message`."""
-    return json_answer(status, {"message": message})
+    return json_response(status, {"message": message})

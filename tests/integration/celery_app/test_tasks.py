@@ -11,16 +11,18 @@ from uuid import uuid4
 import kombu.transport
 import pytest
 from celery import Celery
+from celery.beat import Scheduler
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
 from config.settings import Settings, parse
 from devkit.sandbox.server import SandboxClient
 from tests.support.databases import Databases
-from tests.support.processes import BIN
+from tests.support.processes import BIN, NO_ENV_FILE
 from tests.support.queues import polls, taken
 from tests.support.stored import Stored
 from worker.bootstrap.worker import open_worker
+from worker.celery_app.redaction import RedactedRequest
 from worker.celery_app.redis_transport import Channel
 from worker.celery_app.runtime import Runtime
 from worker.contract.tasks import TASKS
@@ -52,7 +54,7 @@ def app(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Celery:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     from worker import tasks  # noqa: PLC0415 - Celery reads the environment when it is imported
-    from worker.celery import app as own  # noqa: PLC0415 - likewise
+    from worker.celery import app as own  # noqa: PLC0415 - it reads the environment, too
 
     monkeypatch.setattr(own.conf, "broker_url", environment["REDIS_URL"])
     own.loader.import_default_modules()
@@ -73,10 +75,10 @@ def runtime(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
-def test_the_broker_is_spoken_to_by_a_transport_that_keeps_its_client(
+def test_redis_brokers_use_the_transport_that_keeps_its_client(
     app: Celery, scheme: str, monkeypatch: pytest.MonkeyPatch
 ):
-    # What other tests of this process looked up before the worker's app was there.
+    # Other tests of this process may have filled it before the worker's app was imported.
     monkeypatch.setattr(kombu.transport, "_transport_cache", {})
     with app.connection_for_write(f"{scheme}://:secret@broker.test/0") as connection:
         assert connection.transport.Channel is Channel
@@ -88,10 +90,8 @@ def test_the_broker_is_spoken_to_by_a_transport_that_keeps_its_client(
 
 
 def test_every_task_has_the_name_and_the_queue_that_others_rely_on(app: Celery):
-    ours = {name for name in app.tasks if name.startswith("payment_sessions.")}
-
-    assert ours == set(QUEUES)
-    routed = {name: app.amqp.router.route({}, name)["queue"].name for name in ours}
+    assert set(app.tasks) == set(QUEUES), "none of Celery's own: they run what a sender names"
+    routed = {name: app.amqp.router.route({}, name)["queue"].name for name in app.tasks}
     assert routed == QUEUES
     assert set(app.amqp.queues) == set(QUEUES.values())
 
@@ -107,7 +107,7 @@ def test_the_tasks_that_shops_may_send_are_published():
 def test_the_app_can_be_imported_and_shown_with_nothing_but_a_broker(redis_url: str):
     report = subprocess.run(
         [BIN / "celery", "-A", "worker", "report"],
-        env={"PATH": os.environ["PATH"], "REDIS_URL": redis_url},
+        env={**NO_ENV_FILE, "PATH": os.environ["PATH"], "REDIS_URL": redis_url},
         capture_output=True,
         text=True,
         timeout=60,
@@ -122,7 +122,7 @@ def test_the_app_can_be_imported_and_shown_with_nothing_but_a_broker(redis_url: 
 def test_without_a_broker_the_app_says_what_is_missing():
     report = subprocess.run(
         [BIN / "celery", "-A", "worker", "report"],
-        env={"PATH": os.environ["PATH"]},
+        env={**NO_ENV_FILE, "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=60,
@@ -132,6 +132,13 @@ def test_without_a_broker_the_app_says_what_is_missing():
     assert report.returncode == 2
     assert "REDIS_URL: is missing" in report.stderr
     assert "Traceback" not in report.stderr
+
+
+def test_beat_sends_nothing_but_ours(app: Celery):
+    """Without `result_expires = None` it would send Celery's `celery.backend_cleanup` daily."""
+    scheduler = Scheduler(app=app)
+
+    assert {entry.task for entry in scheduler.schedule.values()} == {"payment_sessions.purge"}
 
 
 # --- what a received task shows of itself
@@ -145,11 +152,17 @@ def received(app: Celery, redis_url: str, task: str, **message: object) -> Reque
     return app.tasks[task].Request(sent, app=app, task=app.tasks[task])
 
 
-@pytest.mark.parametrize("task", QUEUES)
-def test_every_task_is_received_scrubbed(app: Celery, task: str):
-    from worker.tasks import RedactedRequest  # noqa: PLC0415 - after the environment
+def test_every_task_is_received_redacted(app: Celery):
+    """Whatever its own module says: it comes with the app's class of tasks."""
 
-    assert app.tasks[task].Request is RedactedRequest
+    @app.task(name="payment_sessions.another")
+    def another() -> None:
+        """Do nothing."""
+
+    requests = {task.Request for task in app.tasks.values()}
+    app.tasks.unregister(another)
+
+    assert requests == {RedactedRequest}
 
 
 @pytest.mark.parametrize(
@@ -200,13 +213,16 @@ def test_a_received_task_shows_ids_and_nothing_else(
 ):
     request = received(app, redis_url, task, **message)
 
-    told = f"{request!r} {request} {request.info()} {request.humaninfo()}"
+    shown_of_it = f"{request!r} {request} {request.info()} {request.humaninfo()}"
     if shown is None:
         assert request.argsrepr == f"('{CANARY}', ?)"
     else:
         assert request.argsrepr == shown
-        assert CANARY not in told
+        assert CANARY not in shown_of_it
     assert request.kwargsrepr == "{}"
+    # What Celery logs of a task that ends.
+    logged = (request.request_dict["argsrepr"], request.request_dict["kwargsrepr"])
+    assert logged == (request.argsrepr, request.kwargsrepr)
 
 
 # --- the bodies
@@ -260,10 +276,10 @@ def test_a_session_is_followed_from_its_track_to_its_event(
         "no id",
         "a mistyped argument",
         "too many",
-        "no answer of Klarna's",
-        "an answer without id",
+        "no response of Klarna's",
+        "a response without id",
         "an argument of the other task",
-        "a bad id in the answer",
+        "a bad id in the response",
     ],
 )
 @pytest.mark.usefixtures("runtime")

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from devkit.embedded import EmbeddedServers
 from devkit.sandbox.server import SandboxClient
+from tests.support.command import session_worker
 from tests.support.databases import Databases
 from tests.support.roles import Roles
 from tests.support.stored import Stored
@@ -63,6 +64,39 @@ def test_nothing_is_wrong_with_a_right_deployment(faults: Faults):
     assert faults() == []
 
 
+# --- settings
+
+
+def test_misspelt_settings_are_warned_with_what_was_meant(environment: dict[str, str]):
+    """A warning is no fault: another program may read them."""
+    wrong = {"EVENT_SINK": "canary", "POLL_REQUEST_PER_SESSION": "20", "OTEL_SERVICE_NAME": "x"}
+
+    told = session_worker(environment | wrong, "check")
+    as_json = session_worker(environment | wrong, "check", "--json").json()
+
+    warnings = [line for line in told.out.splitlines() if not line.startswith("ok ")]
+    assert (told.code, len(warnings)) == (0, 2)
+    assert warnings[0].startswith("warn  settings: EVENT_SINK is no setting")
+    assert warnings[0].endswith("did you mean EVENT_SINKS?")
+    assert warnings[1].endswith("did you mean POLL_REQUESTS_PER_SESSION?")
+    assert [f["ok"] for f in as_json["findings"] if f["warning"]] == [True, True]
+    assert as_json["ok"] is True
+
+
+def test_a_misspelt_part_of_an_account_is_a_fault_in_our_words(environment: dict[str, str]):
+    wrong = {"KLARNA_ACCOUNTS__NORDIC_USERNAME": "canary", "EVENT_SINK": "canary"}
+
+    told = session_worker(environment | wrong, "check")
+
+    assert told.code == 2
+    assert (
+        "fault settings: KLARNA_ACCOUNTS__NORDIC_USERNAME: is no setting: did you mean "
+        "KLARNA_ACCOUNTS__NORDIC__USERNAME?"
+    ) in told.out
+    assert "did you mean EVENT_SINKS?" in told.out
+    assert "canary" not in told.out + told.err
+
+
 # --- Postgres
 
 
@@ -71,8 +105,11 @@ def test_nothing_is_wrong_with_a_right_deployment(faults: Faults):
     [
         ({"login": "app:canary-wrong"}, ("refuses the user or the password in DATABASE_URL",)),
         ({"path": "/nothing"}, ("has no database of that name: create it",)),
-        ({"place": "127.0.0.1:9"}, ("connection refused: is it running", "port in DATABASE_URL")),
-        ({"place": "no-such-host.invalid:5432"}, ("host not found: correct the host's name",)),
+        (
+            {"place": "127.0.0.1:9"},
+            ("refuses the connection: is it running", "in DATABASE_URL"),
+        ),
+        ({"place": "no-such-host.invalid:5432"}, ("cannot be found: correct the host's name",)),
     ],
     ids=["password", "database", "port", "host"],
 )
@@ -83,7 +120,7 @@ def test_postgres_is_not_reached(
 
 
 def test_postgres_speaks_no_tls(faults: Faults, database_url: str):
-    only(faults(DATABASE_URL=f"{database_url}?sslmode=require"), "remove sslmode from DATABASE_URL")
+    only(faults(DATABASE_URL=f"{database_url}?sslmode=require"), "take sslmode out of DATABASE_URL")
 
 
 def test_postgres_lets_a_role_in_that_may_not_connect(faults: Faults, database_url: str):

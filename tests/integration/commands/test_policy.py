@@ -17,7 +17,7 @@ from devkit.simulation.traces import Trace, read_traces, write_traces
 from tests.support.builders import POLICY
 from tests.support.command import session_worker
 from tests.support.databases import Databases
-from tests.support.recorded import follow, record
+from tests.support.recorded import record, stories_of
 from worker.adapters.policy_file import read_policy
 from worker.cli import app
 
@@ -38,7 +38,7 @@ def lives() -> list[Trace]:
 @pytest.fixture
 def recorded(database_url: str, lives: list[Trace]) -> None:
     """What a worker would have stored that polls by the tests' policy."""
-    record(database_url, follow(lives[:SESSIONS], by_policy(POLICY)))
+    record(database_url, stories_of(lives[:SESSIONS], by_policy(POLICY)))
 
 
 @pytest.fixture
@@ -140,9 +140,7 @@ def test_nothing_recorded_is_nothing_to_go_by(
     ran = session_worker(environment, "policy", command, "--out", str(out))
 
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == (
-        "No payment session was read that has reached its end: there is nothing to go by yet.\n"
-    )
+    assert ran.err == ("No recorded payment session has ended yet: there is nothing to fit to.\n")
     assert not out.exists()
 
 

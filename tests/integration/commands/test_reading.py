@@ -113,6 +113,40 @@ def test_a_session_that_nobody_follows_is_named_with_what_to_do(
     assert ran.err == "unknown is not tracked; `session-worker track unknown` tracks it.\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--outcome", "bogus", "choose from completed, cancelled, disabled, expired, not_found"),
+        ("--outcome", "COMPLETED", "did you mean completed?"),
+        ("--outcome", "complted", "did you mean completed?"),
+        ("--status", "completed", "did you mean COMPLETED?"),
+        ("--status", "in_progress", "did you mean IN_PROGRESS?"),
+        ("--status", "bogus", "choose from WAITING, IN_PROGRESS, "),
+    ],
+)
+def test_list_names_the_choices_where_there_is_no_such_value(
+    environment: dict[str, str], finished: str, option: str, value: str, words: str
+):
+    ran = session_worker(environment, "list", option, value, "--json")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"{option}: there is no {value}: {words}")
+    right = {"--outcome": "completed", "--status": "COMPLETED"}[option]
+    assert finished in session_worker(environment, "list", option, right).out
+
+
+def test_list_takes_a_status_that_klarna_alone_knows(
+    environment: dict[str, str], finished: str, stored: Stored
+):
+    stored.rows(
+        "UPDATE payment_sessions SET status = 'PARKED', outcome = NULL, finished_at = NULL,"
+        " next_poll_at = now()"
+    )
+
+    assert finished in session_worker(environment, "list", "--status", "PARKED").out
+    assert session_worker(environment, "list", "--status", "WAITING", "--json").json() == []
+
+
 def test_list_and_stats_count_what_there_is(environment: dict[str, str], finished: str):
     assert finished in session_worker(environment, "list").out
     assert session_worker(environment, "list", "--open", "--json").json() == []

@@ -12,7 +12,7 @@ import pytest
 from tests.support.console import LOGIN, console
 from tests.support.stored import Stored
 from worker.adapters.postgres.reports.console import ConsoleReports
-from worker.adapters.postgres.reports.events import DISCARDED
+from worker.adapters.postgres.reports.questions import DISCARDED
 from worker.console.overview import Overview
 
 AUTH = tuple(LOGIN.split(":"))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command import session_worker
 from tests.support.console import LOGIN, console
-from tests.support.console_scene import CANARY, INJECTED, PAID, set_scene
+from tests.support.console_data import CANARY, INJECTED, PAID, add_console_data
 from tests.support.roles import Roles
 from tests.support.stored import Stored
 
@@ -69,7 +69,7 @@ def test_a_taken_port_is_named(environment: dict[str, str], tmp_path: Path):
 def test_the_reader_of_roles_sql_suffices(roles: Roles, database_url: str, tmp_path: Path):
     """Every page but replay is shown to a role that cannot write, nor read the token."""
     stored = Stored(database_url)
-    set_scene(stored)
+    add_console_data(stored)
     stored.close()
     with (
         console({"DATABASE_URL": roles.url("reader")}, tmp_path / "log") as origin,
@@ -91,7 +91,7 @@ def test_replay_asks_with_the_workers_role_and_reads_with_the_readers(
 ):
     """Least privilege: the role that may write is used for the button alone."""
     stored = Stored(database_url)
-    scene = set_scene(stored)
+    console_data = add_console_data(stored)
     settings = {
         "DATABASE_URL": roles.url("worker"),
         "CONSOLE_DATABASE_URL": roles.url("reader"),
@@ -103,7 +103,7 @@ def test_replay_asks_with_the_workers_role_and_reads_with_the_readers(
     ):
         page = visitor.get("/deliveries/dead").text
         csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
-        form = {"csrf": csrf, "event_id": str(scene.dead), "sink": "webhook"}
+        form = {"csrf": csrf, "event_id": str(console_data.dead), "sink": "webhook"}
 
         answer = visitor.post("/deliveries/replay", data=form)
 
@@ -112,8 +112,8 @@ def test_replay_asks_with_the_workers_role_and_reads_with_the_readers(
         line for line in (tmp_path / "log").read_text().splitlines() if "replay_requested" in line
     ]
     assert "operator" in told
-    assert str(scene.dead) in told
-    assert stored.delivery(scene.dead, "webhook")["dead_at"] is None
+    assert str(console_data.dead) in told
+    assert stored.delivery(console_data.dead, "webhook")["dead_at"] is None
     stored.close()
 
 

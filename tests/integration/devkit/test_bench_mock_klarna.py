@@ -1,4 +1,4 @@
-"""The stand-in that load is driven against answers as Klarna does, and tells what came."""
+"""The mock Klarna server of the benchmarks responds as Klarna does, and records arrivals."""
 
 from __future__ import annotations
 

@@ -19,15 +19,14 @@ import psycopg
 import pytest
 import redis
 
-from devkit.embedded import EmbeddedServerError, EmbeddedServers, binaries
-from devkit.embedded import data_dir as place
+from devkit.embedded import EmbeddedServerError, EmbeddedServers, binaries, data_dir
 from devkit.embedded import servers as servers_module
 from devkit.embedded.account import is_reachable, server_account
 from devkit.embedded.binaries import find_postgres, find_valkey
 from devkit.embedded.contract import Binary, ServerOrder
 from devkit.embedded.process_lifetime import is_alive
 from devkit.embedded.valkey import ValkeyServer
-from devkit.embedded.waiting import polls
+from devkit.waiting import polls
 
 PROJECT = Path(__file__).resolve().parents[3]
 IS_ROOT = os.geteuid() == 0
@@ -113,7 +112,7 @@ def test_both_answer_at_their_addresses(servers: EmbeddedServers):
     )
     put(servers.redis_url, "greeting", "hello")
     assert get(servers.redis_url, "greeting") == b"hello"
-    assert set(servers.pids) == {"guard", "postgres", "valkey"}
+    assert set(servers.pids) == {"supervisor", "postgres", "valkey"}
     servers.check()
 
 
@@ -150,7 +149,7 @@ def test_a_killed_server_comes_back_with_data_and_port_and_leaves_the_other_alon
     assert not is_alive(before["postgres"])
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(servers.database_url)
-    assert set(servers.pids) == {"guard", "valkey"}
+    assert set(servers.pids) == {"supervisor", "valkey"}
     servers.start_again("postgres")
     assert answer(servers.database_url, "SELECT it FROM kept") == 42
     put(servers.redis_url, "kept", "42")
@@ -158,7 +157,7 @@ def test_a_killed_server_comes_back_with_data_and_port_and_leaves_the_other_alon
     servers.start_again("valkey")
     assert get(servers.redis_url, "kept") == b"42"
     assert (servers.database_url, servers.redis_url) == urls
-    assert servers.pids["guard"] == before["guard"]
+    assert servers.pids["supervisor"] == before["supervisor"]
     servers.check()
 
 
@@ -180,7 +179,7 @@ def test_start_again_of_a_running_server_changes_nothing(servers: EmbeddedServer
 
 
 def test_an_ephemeral_end_leaves_neither_process_nor_folder(folder: Path):
-    """Not even where it was told to make its folder."""
+    """Not even in `ephemeral_within`."""
     with EmbeddedServers(ephemeral_within=folder) as servers:
         pids = servers.pids
         assert servers.state_dir.parent == folder
@@ -192,7 +191,7 @@ def test_an_ephemeral_end_leaves_neither_process_nor_folder(folder: Path):
 
 def test_only_what_is_wanted_is_started():
     with EmbeddedServers(postgres=False) as servers:
-        assert set(servers.pids) == {"guard", "valkey"}
+        assert set(servers.pids) == {"supervisor", "valkey"}
         with pytest.raises(EmbeddedServerError, match="postgres was not asked for"):
             _ = servers.database_url
     with pytest.raises(EmbeddedServerError, match="not started"):
@@ -215,12 +214,12 @@ def test_ctrl_c_in_the_terminal_ends_everything_in_order():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
-def test_sigkill_of_the_guard_ends_the_servers():
+def test_sigkill_of_the_supervisor_ends_the_servers():
     with EmbeddedServers() as servers:
         pids, folder = servers.pids, servers.state_dir
-        os.kill(pids["guard"], signal.SIGKILL)
+        os.kill(pids["supervisor"], signal.SIGKILL)
         eventually(lambda: all_gone(pids))
-        with pytest.raises(EmbeddedServerError, match="guard of the embedded servers ended"):
+        with pytest.raises(EmbeddedServerError, match="supervisor of the embedded servers ended"):
             servers.check()
     assert not folder.exists()
 
@@ -230,7 +229,7 @@ def test_an_unexpected_death_ends_all_and_is_reported(victim: str, other: str):
     with EmbeddedServers() as servers:
         pids, folder = servers.pids, servers.state_dir
         os.kill(pids[victim], signal.SIGKILL)
-        eventually(lambda: not is_alive(pids["guard"]))
+        eventually(lambda: not is_alive(pids["supervisor"]))
         assert not is_alive(pids[other])
         for _ in range(2):
             with pytest.raises(EmbeddedServerError, match=rf"^{victim} ended unexp.*SIGKILL"):
@@ -272,9 +271,9 @@ def test_a_second_user_attaches_and_ends_nothing(folder: Path):
 def test_a_kept_folder_is_free_again_after_sigkill_of_the_guard(folder: Path):
     """The next user neither attaches to the dead nor trips over what still shuts down."""
     with EmbeddedServers(folder, valkey=False) as first:
-        guard = first.pids["guard"]
-        os.kill(guard, signal.SIGKILL)
-        eventually(lambda: not is_alive(guard))
+        supervisor = first.pids["supervisor"]
+        os.kill(supervisor, signal.SIGKILL)
+        eventually(lambda: not is_alive(supervisor))
         with EmbeddedServers(folder, valkey=False) as second:
             assert not second.attached
             assert answer(second.database_url, "SELECT 1") == 1
@@ -298,7 +297,7 @@ def test_a_wanted_port_that_is_taken_is_an_error(unwanted: str, wanted: str):
 
 def test_a_picked_port_that_was_taken_meanwhile_is_replaced(folder: Path):
     server = ValkeyServer(
-        place.open_place(folder, ephemeral=True), ServerOrder(binary=find_valkey(), port=None)
+        data_dir.open_data_dir(folder, ephemeral=True), ServerOrder(binary=find_valkey(), port=None)
     )
     with socket.create_server(("127.0.0.1", server.port)) as taken:
         server.start()
@@ -355,12 +354,12 @@ def moved(binary: Binary, target: Path) -> Binary:
 def test_root_keeps_data_elsewhere_if_its_servers_cannot_reach_the_folder(
     monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ):
-    monkeypatch.setattr(place, "ROOTS_OWN_HOMES", folder / "homes")
+    monkeypatch.setattr(data_dir, "ROOTS_OWN_HOMES", folder / "homes")
     tmp_path.chmod(0o700)
-    opened = place.open_place(tmp_path, ephemeral=False)
+    opened = data_dir.open_data_dir(tmp_path, ephemeral=False)
     assert is_reachable(opened.home)
     assert (tmp_path / "data-of-root").resolve() == opened.home
-    assert place.open_place(tmp_path, ephemeral=False) == opened
+    assert data_dir.open_data_dir(tmp_path, ephemeral=False) == opened
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="everything above ran without root's power already")

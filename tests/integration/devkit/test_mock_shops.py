@@ -1,4 +1,4 @@
-"""The stand-ins of Commerce Layer and Payway: answers in the form that each documents."""
+"""The mock Klarna servers of Commerce Layer and Payway: answers in the form that each documents."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def integration(anybody: httpx.Client) -> httpx.Client:
 
 @pytest.fixture
 def payment(sandbox: SandboxClient) -> dict[str, Any]:
-    """A klarna payment of an authorized session, as the checkout was told of it."""
+    """A klarna payment of an authorized session, as the checkout got it."""
     session = authorized_session(sandbox)
     made = sandbox.create_klarna_payment(session["session_id"])
     return {

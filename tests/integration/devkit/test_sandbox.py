@@ -1,4 +1,4 @@
-"""The Klarna stand-in over real HTTP: what Klarna answers, how scripts unfold, every fault."""
+"""The mock Klarna server over real HTTP: responses, scripts, every fault."""
 
 import base64
 import json

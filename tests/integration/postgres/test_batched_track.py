@@ -13,8 +13,8 @@ from worker.adapters.postgres.engine import LOCK_TIMEOUT_MS
 from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.session import Kind
+from worker.domain.track_arguments import TrackArguments
 from worker.domain.tracking import TrackEffect, TrackRequest
-from worker.services.track import TrackArguments
 
 pytestmark = pytest.mark.anyio
 

@@ -32,7 +32,7 @@ _SOUND = """
     VALUES ('99d61c00-8d51-51c8-a72a-a619a578db67', 'redis_stream', 's', 1, now())
 """
 
-_TOLD = """
+_WARNED = """
     INSERT INTO outbox_messages (event_id, session_id, sequence, event_type, payload)
     SELECT gen_random_uuid(), 's', {sequence} + count(*) - 1,
         'payment_session.authorization_{type}', '{{}}'
@@ -86,17 +86,17 @@ def test_a_sound_state_breaks_nothing(sound: Connection):
             "announced its authorization",
         ),
         ("UPDATE payment_sessions SET event_count = 2", "numbered without a gap"),
-        (_TOLD.format(sequence=0, type="expiring"), "told after its authorization"),
-        (_TOLD.format(sequence=2, type="lapsed") * 2, "its lapse once"),
-        (_TOLD.format(sequence=2, type="expiring") * 4, "thrice at most"),
+        (_WARNED.format(sequence=0, type="expiring"), "follow its authorization"),
+        (_WARNED.format(sequence=2, type="lapsed") * 2, "then one lapse"),
+        (_WARNED.format(sequence=2, type="expiring") * 4, "three at most"),
         (
-            _TOLD.format(sequence=2, type="lapsed") + _TOLD.format(sequence=3, type="expiring"),
-            "told after its authorization, thrice at most, and its lapse once",
+            _WARNED.format(sequence=2, type="lapsed") + _WARNED.format(sequence=3, type="expiring"),
+            "follow its authorization, three at most, then one lapse",
         ),
-        ("UPDATE payment_sessions SET authorization_lapsed_at = now()", "was told as such"),
+        ("UPDATE payment_sessions SET authorization_lapsed_at = now()", "has its event"),
         (
-            _CONFIRMED + _TOLD.format(sequence=2, type="expiring"),
-            "nobody is warned of a confirmed order",
+            _CONFIRMED + _WARNED.format(sequence=2, type="expiring"),
+            "no warning follows a confirmed order",
         ),
         ("DELETE FROM outbox_deliveries", "every message has a delivery"),
         (

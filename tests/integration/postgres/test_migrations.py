@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Databases
-from tests.support.processes import BIN
+from tests.support.processes import BIN, NO_ENV_FILE
 
 TABLES = {
     "accounts",
@@ -35,7 +35,7 @@ def alembic(url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [BIN / "alembic", *arguments],
         # Only what a release phase has: the database's address.
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": url},
+        env={**NO_ENV_FILE, "PATH": os.environ["PATH"], "DATABASE_URL": url},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

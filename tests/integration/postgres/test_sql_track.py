@@ -13,7 +13,8 @@ from tests.hostile.injections import ALL
 from tests.support.sql_shop import track
 from tests.support.stored import Stored
 from worker.domain.errors import InvalidArgumentError
-from worker.services.track import TrackArguments, check_arguments
+from worker.domain.track_arguments import TrackArguments, check_arguments
+from worker.domain.tracking import TRACK_ARGUMENTS
 
 LATER = datetime(2030, 5, 1, 12, tzinfo=UTC)
 
@@ -54,6 +55,12 @@ def test_what_is_rolled_back_was_never_tracked(shop: psycopg.Connection, stored:
     shop.rollback()
 
     assert stored.rows("SELECT * FROM payment_sessions") == []
+
+
+def test_its_arguments_are_those_of_the_task(stored: Stored):
+    names = "SELECT proargnames FROM pg_proc WHERE proname = 'track_payment_session'"
+
+    assert tuple(stored.value(names)) == TRACK_ARGUMENTS
 
 
 HOSTILE = (

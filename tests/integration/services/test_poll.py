@@ -1,4 +1,4 @@
-"""Polling over the real database, broker and stand-in: one request, one record, one lease."""
+"""Polling over a real database, broker and mock Klarna server: request, record, lease."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from devkit.sandbox.server import SandboxClient
 from tests.support.queues import polls
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, Services, eventually_beside
-from worker.services.track import TrackArguments
+from worker.domain.track_arguments import TrackArguments
 
 pytestmark = pytest.mark.anyio
 
 
 async def tracked(services: Services, sandbox: SandboxClient, **script: object) -> str:
-    """A session that the stand-in plays, followed."""
+    """A session that the mock Klarna server plays, followed."""
     session_id = sandbox.create_session(**ScriptFields(**script))["session_id"]
     await services.track.track(TrackArguments(session_id=session_id))
     return session_id

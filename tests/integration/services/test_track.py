@@ -13,8 +13,8 @@ from tests.support.queues import POLLS, polled_ids, polls
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices
 from worker.domain.errors import ConflictError, InvalidArgumentError
+from worker.domain.track_arguments import TrackArguments
 from worker.domain.tracking import TrackEffect
-from worker.services.track import TrackArguments
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-"""Orders at Commerce Layer, for every answer it has; against the stand-in."""
+"""Orders at Commerce Layer, for every answer it has; against the mock Klarna server."""
 
 from __future__ import annotations
 
@@ -76,10 +76,12 @@ async def sink(
     for name, value in (environment | commerce_layer_environment(sandbox_url)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("EVENT_SINKS", NAME)
-    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
+    tracked_payments = TrackedPayments(
+        PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
+    )
     async with AsyncExitStack() as stack:
         system = commerce_layer(stack, parse(Settings))
-        yield CommerceLayerSink(system, notes, settle=timedelta(0))
+        yield CommerceLayerSink(system, tracked_payments, settle=timedelta(0))
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ async def refused(sink: CommerceLayerSink, event: dict[str, Any]) -> DeliveryErr
 async def test_the_payment_gets_the_token_and_its_order_is_placed(
     sink: CommerceLayerSink, buy: BuyWith, sandbox: SandboxClient, stored: Stored
 ):
-    """Placed at Klarna, too: the stand-in uses the token up. The order is noted here."""
+    """Placed at Klarna, too: the mock Klarna server uses the token up. The order is noted here."""
     purchase = await buy()
 
     await sink.deliver(purchase.event)
@@ -193,7 +195,7 @@ async def test_after_a_crash_between_the_two_it_goes_on(
 async def test_an_order_whose_answer_was_lost_is_found_placed(
     sink: CommerceLayerSink, buy: BuyWith, sandbox: SandboxClient
 ):
-    """The stand-in places it, then closes the connection without a word."""
+    """The mock Klarna server places it, then closes the connection without a word."""
     purchase = await buy()
     sandbox.add_fault("close", session_id=purchase.order_id, methods=["PATCH"])
 

@@ -1,4 +1,4 @@
-"""Orders at Payway, for every answer it has and for those that never came, at the stand-in."""
+"""Orders at Payway, for every response and for none, at the mock Klarna server."""
 
 from __future__ import annotations
 
@@ -75,14 +75,16 @@ async def sink(
     for name, value in (environment | payway_environment(sandbox_url)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("EVENT_SINKS", NAME)
-    notes = TrackedPayments(PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=()))
+    tracked_payments = TrackedPayments(
+        PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
+    )
     klarna = HttpxKlarna(
         {"default": CREDENTIALS}, allowed_origins=[sandbox_url], timeout=timedelta(seconds=5)
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(klarna.aclose)
         system = payway(stack, parse(Settings))
-        yield PaywaySink(system, notes, klarna, settle=timedelta(0))
+        yield PaywaySink(system, tracked_payments, klarna, settle=timedelta(0))
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ async def test_an_order_is_placed_with_token_handle_and_reference(
 async def test_the_access_token_is_asked_for_with_a_form(
     sink: PaywaySink, buy: Buy, sandbox: SandboxClient
 ):
-    """Grant and scope are those of the settings: the stand-in refuses others."""
+    """Grant and scope are those of the settings: the mock Klarna server refuses others."""
     for _ in range(2):
         await sink.deliver((await buy()).event)
 
@@ -160,7 +162,7 @@ async def test_redelivered_it_places_nothing_again(
 async def test_an_order_whose_answer_was_lost_is_found_at_klarna(
     sink: PaywaySink, buy: Buy, sandbox: SandboxClient, fault: str
 ):
-    """The stand-in places it, and the answer does not arrive; no second one is asked for."""
+    """The mock Klarna server places it, and the response is lost; none is placed again."""
     purchase = await buy()
     sandbox.add_fault(fault, account=NAME, **ORDERS)
 

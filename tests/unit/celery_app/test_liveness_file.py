@@ -1,4 +1,4 @@
-"""The progress file: young while looks succeed in the pool's own threads, and only then."""
+"""PROGRESS_FILE is touched while checks in the pool's threads succeed, and only then."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import signals
 from celery.concurrency.thread import TaskPool
 
 from tests.support.eventually import eventually
-from worker.celery_app.liveness_file import LivenessFile, touch
+from worker.celery_app.liveness_file import LivenessFile, ReceivedTasks, touch
 
 
 @pytest.fixture
@@ -21,11 +22,11 @@ def pool() -> Iterator[TaskPool]:
     started.stop()
 
 
-def looks(pool: TaskPool, file: Path, *answers: bool) -> int:
-    """Let a watch look until the answers are used up; returns how often the file was written."""
-    left, written, used_up = list(answers), [], threading.Event()
+def times_written(pool: TaskPool, file: Path, *results: bool) -> int:
+    """Let it check until the results are used up; return how often it wrote the file."""
+    left, written, used_up = list(results), [], threading.Event()
 
-    def look() -> bool:
+    def is_live() -> bool:
         written.append(file.exists())
         file.unlink(missing_ok=True)
         if not left:
@@ -33,64 +34,76 @@ def looks(pool: TaskPool, file: Path, *answers: bool) -> int:
             return False
         return left.pop(0)
 
-    watch = LivenessFile(file, pool, look, every_seconds=0.001)
+    watch = LivenessFile(file, pool, is_live, every_seconds=0.001)
     watch.start()
     assert used_up.wait(10)
     watch.stop()
     return written.count(True)
 
 
-def test_it_is_written_at_the_start_and_after_each_look_that_saw_progress(
+def test_it_is_written_at_the_start_and_after_each_check_that_succeeds(
     pool: TaskPool, tmp_path: Path
 ):
-    assert looks(pool, tmp_path / "progress", True, False, True) == 3
+    assert times_written(pool, tmp_path / "progress", True, False, True) == 3
 
 
 def test_a_pool_that_is_stuck_lets_it_age(pool: TaskPool, tmp_path: Path):
-    """The look waits for a thread like every task: none is free."""
-    stuck, busy, looked = threading.Event(), threading.Event(), threading.Event()
+    """A check waits for a free thread, as every task does."""
+    stuck, busy, checked = threading.Event(), threading.Event(), threading.Event()
     file = tmp_path / "progress"
 
     def work() -> None:
         busy.set()
         stuck.wait(30)
 
-    def look() -> bool:
-        looked.set()
+    def is_live() -> bool:
+        checked.set()
         return True
 
     pool.apply_async(work)
     assert busy.wait(10)
-    watch = LivenessFile(file, pool, look, every_seconds=0.001)
+    watch = LivenessFile(file, pool, is_live, every_seconds=0.001)
     watch.start()
     file.unlink()
-    assert not looked.wait(0.2)
+    assert not checked.wait(0.2)
     assert not file.exists()
     stuck.set()
     eventually(file.exists)
     watch.stop()
 
 
-def test_a_look_that_fails_is_no_progress_and_the_next_one_counts(pool: TaskPool, tmp_path: Path):
+def test_a_check_that_raises_is_no_progress_and_the_next_one_counts(pool: TaskPool, tmp_path: Path):
     file, failed = tmp_path / "progress", threading.Event()
 
-    def look() -> bool:
+    def is_live() -> bool:
         if not failed.is_set():
             file.unlink()
             failed.set()
             raise ValueError("once")
         return True
 
-    watch = LivenessFile(file, pool, look, every_seconds=0.001)
+    watch = LivenessFile(file, pool, is_live, every_seconds=0.001)
     watch.start()
     assert failed.wait(10)
     eventually(file.exists)
     watch.stop()
 
 
-def test_a_place_that_cannot_be_written_stops_nothing(tmp_path: Path):
+def test_a_file_that_cannot_be_written_stops_nothing(tmp_path: Path):
     """The probe then sees no file; the work goes on."""
     touch(tmp_path / "missing" / "progress")
     touch(None)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_counts_the_tasks_that_celery_says_were_received():
+    received = ReceivedTasks()
+    signals.task_received.send(sender=None, request=None)
+    received.start()
+    signals.task_received.send(sender=None, request=None)
+    signals.task_received.send(sender=None, request=None)
+    received.stop()
+    signals.task_received.send(sender=None, request=None)
+
+    assert received.count == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from worker.contract.schemas import example_of
 from worker.contract.tasks import Track
 from worker.domain.events import EventType, build_event, with_token
 from worker.domain.session import Kind, PaymentSession
-from worker.services.track import TrackArguments
+from worker.domain.tracking import TRACK_ARGUMENTS
 
 DOCS = Path(__file__).parents[3] / "docs"
 NOW = datetime(2026, 11, 21, 10, 15, tzinfo=UTC)
@@ -124,5 +123,11 @@ def _built(model: type[CloudEvent], *, full: bool) -> dict[str, object]:
 # --- tasks
 
 
-def test_what_tracks_a_session_takes_what_is_published():
-    assert list(Track.model_fields) == [field.name for field in fields(TrackArguments)]
+def test_the_published_arguments_of_track_are_those_of_the_domain():
+    assert tuple(Track.model_fields) == TRACK_ARGUMENTS
+
+
+def test_the_published_kinds_are_those_of_the_domain():
+    kinds = Track.model_json_schema()["properties"]["kind"]["anyOf"][0]["enum"]
+
+    assert kinds == list(Kind)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from typer.main import get_command
 
+from devkit.sandbox import accounts
 from tests.support.builders import SESSION_ID, SESSION_URL
+from worker.cli import app as cli
 from worker.domain.errors import InvalidArgumentError
 from worker.domain.session import Kind
-from worker.domain.tracking import TrackRequest
-from worker.services.track import TrackArguments, check_arguments
+from worker.domain.track_arguments import TrackArguments, check_arguments
+from worker.domain.tracking import DEFAULT_ACCOUNT, TRACK_ARGUMENTS, TrackRequest
 
 
 def checked(session_id: object = SESSION_ID, **arguments: object) -> TrackRequest:
@@ -105,3 +108,28 @@ def test_a_refusal_does_not_repeat_what_came():
 def test_a_reference_may_be_long_but_not_longer():
     assert checked(reference="x" * 255).reference == "x" * 255
     assert checked(reference="").reference == ""
+
+
+# --- every other list of the arguments is the domain's; tests/integration/postgres has SQL's
+
+
+def test_a_bad_value_of_each_argument_is_tested():
+    assert BAD.keys() == set(TRACK_ARGUMENTS)
+
+
+def test_another_argument_is_refused():
+    with pytest.raises(TypeError):
+        checked(referense="order-1")
+
+
+def test_the_command_line_takes_the_same_arguments():
+    command = get_command(cli).commands["track"]
+    taken = tuple(parameter.name for parameter in command.params)
+
+    assert [name for name in taken if name in TRACK_ARGUMENTS] == list(TRACK_ARGUMENTS)
+    assert set(taken) - set(TRACK_ARGUMENTS) == {"source", "as_json"}
+
+
+def test_the_mock_klarna_server_has_the_default_account():
+    """It stands alone, so it states the name itself."""
+    assert accounts.DEFAULT_ACCOUNT == DEFAULT_ACCOUNT

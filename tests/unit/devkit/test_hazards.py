@@ -15,7 +15,7 @@ from devkit.simulation.population import draw
 from devkit.simulation.sojourns import STAYED, Sojourns, sojourns_of_traces
 from devkit.simulation.traces import Trace
 from tests.support.builders import POLICY
-from tests.support.recorded import follow
+from tests.support.recorded import stories_of
 
 AGES = (0.0, 20.0, 60.0, 200.0, 600.0)
 # What the tests draw from: quick at first, then slower and slower.
@@ -114,7 +114,7 @@ def test_a_change_without_klarnas_time_is_spread_between_the_two_reads():
 def of_stories(traces: Sequence[Trace]) -> Sojourns:
     """The stays as the tests' policy shows them, with the gaps between the reads."""
     rows = []
-    for story in follow(traces, by_policy(POLICY)):
+    for story in stories_of(traces, by_policy(POLICY)):
         for before, after in zip(story.seen, story.seen[1:], strict=False):
             at = after.occurred - before.occurred
             last_read = (after.previous_read or 0.0) - before.occurred
@@ -156,7 +156,7 @@ def test_a_status_that_was_skipped_between_two_reads_is_told_from_one_that_was_n
     assert completed[1] == pytest.approx(completed[0], rel=0.05)
 
 
-def test_sudden_changes_are_told_from_skipped_ones_by_what_close_reads_show():
+def test_direct_changes_are_told_from_skipped_ones_by_what_close_reads_show():
     """Half of those who open the page complete at once, in a WAITING that is read every 2 s."""
     chance = random.Random(5)  # noqa: S311 - a simulation
     traces = []
@@ -168,12 +168,12 @@ def test_sudden_changes_are_told_from_skipped_ones_by_what_close_reads_show():
 
     counts = estimate(of_stories(traces), FINE)
 
-    sudden = counts.exits[0, counts.names.index("COMPLETED")].sum()
+    direct = counts.exits[0, counts.names.index("COMPLETED")].sum()
     really = sum(trace.statuses[1][1] == "COMPLETED" for trace in traces)
-    assert sudden == pytest.approx(really, rel=0.1)
+    assert direct == pytest.approx(really, rel=0.1)
 
 
-def test_sudden_changes_stay_sudden_where_no_status_lies_between():
+def test_direct_changes_stay_direct_where_no_status_lies_between():
     """Nothing is ever seen to lead from WAITING to COMPLETED but the change itself."""
     traces = [Trace(10_000, ((0, "WAITING"), (10.0 * i, "COMPLETED"))) for i in range(1, 200)]
 

@@ -165,7 +165,7 @@ def test_traces_are_read_as_they_were_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("", ": has no trace in it"),
         ("nonsense", ":1: is not JSON"),
@@ -192,7 +192,7 @@ def test_traces_are_read_as_they_were_written(tmp_path: Path):
         ),
     ],
 )
-def test_a_wrong_trace_is_told_by_file_line_and_field(tmp_path: Path, line: str, told: str):
+def test_a_wrong_trace_is_named_by_file_line_and_field(tmp_path: Path, line: str, message: str):
     """Nothing is simulated with the rest."""
     file = tmp_path / "traces.jsonl"
     file.write_text(line + "\n")
@@ -200,4 +200,4 @@ def test_a_wrong_trace_is_told_by_file_line_and_field(tmp_path: Path, line: str,
     with pytest.raises(JsonLinesError) as refused:
         read_traces(file)
 
-    assert str(refused.value) == f"{file}{told}"
+    assert str(refused.value) == f"{file}{message}"

@@ -17,12 +17,12 @@ def test_a_row_says_target_median_spread_and_verdict() -> None:
     figures = [
         Figure(name="CPU per poll", unit="ms", values=(0.7, 2.5, 0.9), at_most=0.8),
         Figure(name="polls", unit="/s", values=(2300.0,), at_least=2200),
-        Figure(name="of it redis", unit="ms", values=(0.1, 0.3)),
+        Figure(name="CPU of redis", unit="ms", values=(0.1, 0.3)),
     ]
     assert list(table(figures))[2:] == [
         "| CPU per poll | ≤ 0.80 | 0.90 ms | 0.70 to 2.50 | 3 | **missed** |",
         "| polls | ≥ 2,200 | 2,300 /s | once | 1 | met |",
-        "| of it redis |  | 0.20 ms | 0.10 to 0.30 | 2 |  |",
+        "| CPU of redis |  | 0.20 ms | 0.10 to 0.30 | 2 |  |",
     ]
 
 

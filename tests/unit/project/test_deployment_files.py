@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,25 @@ def test_every_copied_path_exists_and_is_let_through():
 
     assert copied == let_through
     assert all((ROOT / path).exists() for path in copied)
+
+
+def test_the_image_has_the_first_distribution_alone():
+    """No file of the devkit is copied, and what only the devkit needs is not in the lock."""
+    copied = [rest for word, rest in instructions() if word == "COPY"]
+    extras = tomllib.loads((ROOT / "devkit" / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    only_devkit = {
+        re.split(r"[^\w-]", requirement)[0]
+        for requirement in extras["embedded"] + extras["analysis"]
+    }
+    lock = (ROOT / "requirements" / "runtime.txt").read_text()
+    locked = set(re.findall(r"^([\w-]+)==", lock, re.MULTILINE))
+
+    assert copied
+    assert not [paths for paths in copied if "devkit" in paths]
+    assert locked
+    assert not locked & only_devkit
 
 
 # --- compose.yaml

@@ -1,4 +1,4 @@
-"""Documents lead somewhere: every link resolves, every command that they name exists."""
+"""Documents: every link resolves, every command that they name exists, prose is wrapped."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ LEFT_OUT = {".venv", "node_modules", ".local", "artifacts"}
 PAGES = sorted(
     page for page in ROOT.rglob("*.md") if not LEFT_OUT & set(page.relative_to(ROOT).parts)
 )
+WIDTH = 120
+# A row of a table, or a link and nothing else but its bullet and what ends the sentence.
+UNBREAKABLE = re.compile(r"\s*(\||(([-*]|\d+\.) )?!?\[[^\]]*\]\(\S+\)\S*$)")
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -69,3 +72,34 @@ def test_every_command_named_exists(page: Path):
 
         assert command is not ROOT_COMMAND, line
         assert used <= known | {"--help"}, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_prose_is_wrapped(page: Path):
+    assert too_long(page.read_text()) == []
+
+
+def test_tables_code_and_links_may_be_longer_than_prose():
+    long = "word " * WIDTH
+    link = f"[name](https://example.com/{'x' * WIDTH})"
+
+    assert too_long(f"short\n| {long} |\n  | {long} |\n") == []
+    assert too_long(f"```\n{long}\n```\n1. Step:\n\n   ```sh\n   {long}\n   ```\n") == []
+    assert too_long(f"{link}\n- {link}.\n") == []
+    assert too_long(f"```\n```\n{long}\n") == [f"3: {long}"]
+    assert too_long(f"- see {link}\n") == [f"1: - see {link}"]
+    assert too_long(f"{'å' * WIDTH}\n{'å' * (WIDTH + 1)}") == [f"2: {'å' * (WIDTH + 1)}"]
+
+
+def too_long(text: str) -> list[str]:
+    """Return the lines of prose, with their numbers, that are wider than WIDTH.
+
+    Tables, fenced code, and a link that stands alone on its line cannot be wrapped.
+    """
+    found, in_code = [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            in_code = not in_code
+        elif not in_code and len(line) > WIDTH and not UNBREAKABLE.match(line):
+            found.append(f"{number}: {line}")
+    return found

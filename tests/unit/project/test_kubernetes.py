@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from config.settings import ConsoleSettings, Settings
 from tests.support import kubernetes
 from tests.support.kubernetes import EXAMPLE, KUBERNETES, VERSIONS, Manifest, pods, refusal
-from worker.celery_app.liveness_file import LOOK_EVERY_SECONDS
+from worker.celery_app.liveness_file import CHECK_EVERY_SECONDS
 
 WHOLE = kubernetes.whole_manifests()
 PODS = pods(WHOLE)
@@ -243,7 +243,7 @@ def test_the_progress_file_is_where_probes_look_and_can_be_written():
         assert f"find {file} " in command
         assert str(file.parent) in mounted
         # Several looks fit into the time that the file may be old.
-        assert f'-newermt "-{9 * LOOK_EVERY_SECONDS:g} seconds"' in command
+        assert f'-newermt "-{9 * CHECK_EVERY_SECONDS:g} seconds"' in command
 
 
 def test_a_worker_has_time_to_finish_what_it_asked():

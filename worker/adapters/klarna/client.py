@@ -1,6 +1,6 @@
-"""Reads payment sessions over HTTP: one request, one deadline, a bounded body, no memory between.
+"""Reads payment sessions over HTTP: one request with one deadline and a bounded body.
 
-Credentials leave only to allowed origins, whatever way a session's URL came to be stored.
+Credentials are sent to allowed origins only, wherever a session's URL comes from.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CORRELATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one account authenticates with, and where its sessions are read by their id alone."""
+    """The login of one account, and the base URL of sessions that are tracked without a URL."""
 
     username: str
     password: str = field(repr=False)
@@ -46,10 +46,10 @@ class Credentials:
 
 
 class HttpxKlarna:
-    """Implements the port `Klarna`: an httpx transport per account, aiohttp's.
+    """Implements the port `Klarna`, with an httpx transport (aiohttp's) per account.
 
-    Its requests are whole as they are. What `httpx.AsyncClient` does beside (merging URLs, headers
-    and cookies, redirects, authentication) cost as much as the exchange itself.
+    It builds whole requests. What `httpx.AsyncClient` does in addition (merging URLs, headers and
+    cookies, redirects, authentication) took as long as the exchange itself.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class HttpxKlarna:
             await transport.aclose()
 
     async def read(self, session: PaymentSession) -> Observation:
-        """Return what Klarna says now, or raise the ObservationError it amounts to."""
+        """Return what Klarna says now; raises an ObservationError."""
         if session.account not in self._transports:
             raise AccountRefusedError("no credentials are configured for this account")
         session = located(session, self._documented_url)
@@ -121,7 +121,7 @@ class HttpxKlarna:
 
 
 def _headers(credentials: Credentials) -> httpx.Headers:
-    """Not a mapping of texts: shown in an error, it hides the authorization."""
+    """Return the headers. httpx.Headers hides the authorization in its representation."""
     login = f"{credentials.username}:{credentials.password}".encode()
     return httpx.Headers(
         {
@@ -133,7 +133,7 @@ def _headers(credentials: Credentials) -> httpx.Headers:
 
 
 def _raise_for_status(response: httpx.Response) -> None:
-    """Raise the error that any status but 200 stands for; its body is never looked at."""
+    """Raise the error of any status but 200, without reading the body."""
     code = response.status_code
     if code == 200:  # noqa: PLR2004 - RFC 9110: OK
         return
@@ -159,7 +159,7 @@ def _correlation_id(headers: httpx.Headers) -> str | None:
 
 
 def _retry_after(headers: httpx.Headers) -> timedelta | None:
-    """`Retry-After` in seconds or as a date, else `X-Ratelimit-Reset` (seconds), else None."""
+    """Return `Retry-After`, or else `X-Ratelimit-Reset` in seconds."""
     seconds = http_client.retry_after(headers)
     if seconds is None:
         seconds = http_client.number(headers.get("X-Ratelimit-Reset", ""))

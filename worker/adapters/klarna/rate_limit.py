@@ -1,4 +1,4 @@
-"""What Klarna's answers say of its rate limit, in the headers `X-Ratelimit-…`."""
+"""Parses Klarna's rate limit from the headers `X-Ratelimit-…`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Mapping
 
 from worker.domain.session import NOTHING_SAID, ReadQuota
 
-# `5, 5;w=1`: the limit, then as a policy with its window in seconds, of which there may be several.
+# `5, 5;w=1`: the limit, then one or more policies with their window in seconds.
 _POLICY = re.compile(r"\s*(\d{1,9})\s*;\s*w\s*=\s*(\d{1,9})\s*")
 _COUNT = re.compile(r"\s*(\d{1,9})\s*")
-# Outside of these it is no limit that anybody was given.
+# Values outside are ignored as implausible.
 _LOWEST, _HIGHEST = 0.1, 100_000.0
 
 
 def read_quota(headers: Mapping[str, str]) -> ReadQuota:
-    """Return what is said and can be read, in reads a second; never raises."""
+    """Return the limit in reads a second, and the remaining reads, if they are readable."""
     limit = _limit(headers.get("X-Ratelimit-Limit", ""))
     if limit is None:
-        return NOTHING_SAID  # what is left of no limit says nothing either
+        return NOTHING_SAID  # the remaining reads mean nothing without a limit
     remaining = _COUNT.fullmatch(headers.get("X-Ratelimit-Remaining", ""))
     return ReadQuota(limit=limit, remaining=int(remaining[1]) if remaining else None)
 

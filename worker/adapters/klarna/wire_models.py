@@ -1,4 +1,4 @@
-"""Klarna's answers as they come, and what of them is kept. Personal data stops here."""
+"""Parses Klarna's answers and drops their personal data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydantic import (
 from worker.domain.errors import InvalidArgumentError, ProtocolError
 from worker.domain.session import KP_AUTHORIZED, KP_INCOMPLETE, Kind, Observation
 
-# Dates far outside are nonsense that must not overflow later arithmetic.
+# Dates outside are clamped, so that later arithmetic cannot overflow.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ def _printable_secret(value: SecretStr) -> SecretStr:
 
 
 def _date_text(value: object) -> object:
-    # Left alone, pydantic would take a number for seconds since 1970.
+    # Pydantic would accept a number as seconds since 1970.
     if not isinstance(value, str) or value.strip("+-.0123456789") == "":
         raise ValueError("must be an ISO 8601 date")
     return value
@@ -57,12 +57,12 @@ def _none_if_empty(value: object) -> object:
 Text = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
 OptionalText = Annotated[Text | None, BeforeValidator(_none_if_empty)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_date_text), AfterValidator(_sane)]
-# Printable too: what is no Unicode text could not be encrypted, and shops write tokens into URLs.
+# Printable, because other text may not be encodable, and because shops put tokens into URLs.
 Token = Annotated[
     Annotated[SecretStr, Field(max_length=4096), AfterValidator(_printable_secret)] | None,
     BeforeValidator(_none_if_empty),
 ]
-# Taken so that a wrong type is noticed, kept nowhere, shown nowhere.
+# Parsed only to detect wrong types; neither kept nor shown.
 Private = Annotated[dict[str, Any] | None, Field(repr=False, exclude=True)]
 
 
@@ -71,7 +71,7 @@ class _Answer(BaseModel):
 
 
 class SessionResponseV1(_Answer):
-    """The read of an HPP session; Klarna's schema requires no field, growth is expected.
+    """The read of an HPP session. Klarna's schema requires no field and may grow.
 
     Source: Klarna's OpenAPI, hosted payment page API, SessionResponseV1.
     """
@@ -88,7 +88,7 @@ class SessionResponseV1(_Answer):
 
 
 class KpSessionRead(_Answer):
-    """The read of a KP session, as far as it is of use. Source: Klarna Payments API reference."""
+    """The used fields of the read of a KP session. Source: Klarna Payments API reference."""
 
     session_id: OptionalText = None
     status: OptionalText = None
@@ -114,10 +114,10 @@ class SessionCreationResponseV1(_Answer):
 
 
 def parse_session(body: bytes, *, kind: Kind, session_id: str) -> Observation:
-    """Return what a 200's body says of the session.
+    """Return the observation in the body of a 200.
 
     Raises:
-        ProtocolError: it is no answer to the read of this session; the text names fields only.
+        ProtocolError: it is not a valid answer for this session; the text names fields only.
     """
     try:
         document = json.loads(body)
@@ -138,10 +138,10 @@ def parse_session(body: bytes, *, kind: Kind, session_id: str) -> Observation:
 
 
 def parse_creation(document: object) -> SessionCreationResponseV1:
-    """Return Klarna's create-session answer, checked.
+    """Return Klarna's create-session answer.
 
     Raises:
-        InvalidArgumentError: naming the field at fault.
+        InvalidArgumentError: it is invalid; the error names the field.
     """
     try:
         return SessionCreationResponseV1.model_validate(document)

@@ -1,8 +1,7 @@
-"""The connection pool, every wait in it bounded, and what counts as the database being away.
+"""The connection pool with its timeouts, units of work, and which errors mean "unavailable".
 
-A statement that is a whole unit of work commits itself: the statements of a poll are one each, and
-BEGIN and COMMIT would be two more round trips. Not through PgBouncer: there a transaction is what
-carries the timeouts.
+A unit of work of a single statement runs in autocommit: BEGIN and COMMIT would be two more round
+trips in every poll. Through PgBouncer it is a transaction, which the timeouts need there.
 """
 
 from __future__ import annotations
@@ -20,37 +19,36 @@ from worker.services.ports import UnavailableError
 
 POOL_SIZE = 10
 CONNECT_TIMEOUT_SECONDS = 5
-# A burst waits its turn: giving up would drop what Klarna has just answered.
+# A burst waits for a connection: giving up would lose an answer of Klarna's.
 POOL_TIMEOUT_SECONDS = 10
 STATEMENT_TIMEOUT_MS = 10_000
-# The client's own clock over all of it: a server that hangs keeps none of its promises.
+# By the client's clock, because a server that hangs does not enforce its own timeouts.
 TRANSACTION_SECONDS = 15.0
 LOCK_TIMEOUT_MS = 5_000
-# What is written together waits no longer for a row that somebody else holds: each is then written
-# alone.
-LOCK_TIMEOUT_IN_COMPANY_MS = 500
-# Bytes sent and not acknowledged for this long: the peer is gone although nothing was closed.
+# A batch waits shorter for a locked row: when it fails, each of its rows is written alone.
+BATCH_LOCK_TIMEOUT_MS = 500
+# The connection is dead if the peer acknowledges nothing for this long.
 TCP_USER_TIMEOUT_MS = 10_000
-# The server's own view of a worker that is gone without a word. Unbounded, a transaction cut off
-# before its commit would keep its rows locked for hours, and a locked row is never claimed.
+# When the server ends a transaction whose worker disappeared. Otherwise it could keep its rows
+# locked for hours, and locked rows are never claimed.
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
-_TOLD = {
+_SERVER_SETTINGS = {
     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
     "lock_timeout": str(LOCK_TIMEOUT_MS),
     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "3",
     "tcp_keepalives_count": "3",
-    # A statement whose client has gone is ended, not committed after all.
+    # The server cancels the statement of a client that has disconnected.
     "client_connection_check_interval": "1000",
     "timezone": "UTC",
 }
 
-# Undefined table or column, a right not granted: this release's migrations are still to come. A
-# shop's message waits.
+# Undefined table or column, missing right: the migrations of this release have not run yet. Work
+# waits for them.
 _NOT_MIGRATED_STATES = {"42P01", "42703", "42501"}
-# Wrong data, a broken constraint, a wrong statement: faults of ours, no better at the next try.
-_FAULT_CLASSES = {"22", "23", "42"}
+# Wrong data, violated constraints, wrong statements: bugs, which a retry does not cure.
+_BUG_CLASSES = {"22", "23", "42"}
 
 
 def create_engine(url: str) -> AsyncEngine:
@@ -58,7 +56,7 @@ def create_engine(url: str) -> AsyncEngine:
     return open_engine(
         create_async_engine,
         url,
-        told=_TOLD,
+        server_settings=_SERVER_SETTINGS,
         **({} if is_pooled(make_url(url)) else {"isolation_level": "AUTOCOMMIT"}),
         pool_size=POOL_SIZE,
         max_overflow=0,
@@ -75,26 +73,26 @@ def create_engine(url: str) -> AsyncEngine:
 
 
 def transaction(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
-    """One unit of work: committed at the end, rolled back on any error.
+    """Open a unit of work: committed at the end, rolled back on any error.
 
     Raises:
-        UnavailableError: the database is away, or asks to try again.
+        UnavailableError: the database is unavailable; the same work may succeed later.
     """
     return _bounded(_begun(engine))
 
 
 def one_statement(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
-    """A unit of work that is a single statement, which commits itself.
+    """Open a unit of work of a single statement, in autocommit.
 
     Raises:
-        UnavailableError: the database is away, or asks to try again.
+        UnavailableError: the database is unavailable; the same work may succeed later.
     """
     return _bounded(_committed(engine))
 
 
 def lock_timeout(rows: int) -> str:
-    """Return how long to wait for the lock on one of so many rows, as Postgres writes it."""
-    return f"{LOCK_TIMEOUT_MS if rows == 1 else LOCK_TIMEOUT_IN_COMPANY_MS}ms"
+    """Return the lock timeout for a statement on so many rows."""
+    return f"{LOCK_TIMEOUT_MS if rows == 1 else BATCH_LOCK_TIMEOUT_MS}ms"
 
 
 @asynccontextmanager
@@ -103,8 +101,8 @@ async def _committed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
             yield connection
         except sqlalchemy.exc.DBAPIError:
-            # What is prepared on it may have become wrong by a migration. Psycopg would forget it
-            # with a rollback; here there is none.
+            # A migration may have invalidated its prepared statements. Psycopg drops those on a
+            # rollback, which does not happen in autocommit.
             await connection.invalidate()
             raise
 
@@ -138,11 +136,11 @@ async def _bounded(
 
 
 def is_unavailable(error: sqlalchemy.exc.DBAPIError) -> bool:
-    """Whether the same work may succeed later, as it stands."""
+    """Whether the same work may succeed later, without a change."""
     state = getattr(error.orig, "sqlstate", None) or ""
     if state:
-        return state in _NOT_MIGRATED_STATES or state[:2] not in _FAULT_CLASSES
-    # Without an SQLSTATE the server never answered: the connection failed or broke.
+        return state in _NOT_MIGRATED_STATES or state[:2] not in _BUG_CLASSES
+    # Without an SQLSTATE there was no answer: the connection failed.
     return isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
 
 

@@ -1,8 +1,8 @@
-"""Engines for DATABASE_URL as it is: Postgres itself, or PgBouncer in transaction mode before it.
+"""Engines for Postgres, directly or through PgBouncer in transaction mode.
 
-`?pgbouncer=true` in the URL says which, as elsewhere. PgBouncer refuses the startup parameter
-`options` and gives each transaction whichever of its connections is free: what a session would be
-told at its start is told to each transaction, and no statement is prepared.
+`?pgbouncer=true` in DATABASE_URL says which. PgBouncer refuses the startup parameter `options`, and
+each transaction may use another of its connections. So the server settings are set at the start of
+every transaction instead of once per connection, and no statement is prepared.
 """
 
 from __future__ import annotations
@@ -23,21 +23,23 @@ def open_engine(
     make: Callable[..., AnyEngine],
     url: str,
     *,
-    told: Mapping[str, str] | None = None,
+    server_settings: Mapping[str, str] | None = None,
     connect_args: Mapping[str, Any] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> AnyEngine:
-    """Return `make(url, …)` whose transactions all run under the Postgres settings `told`."""
-    arguments, told = dict(connect_args or {}), told or {}
+    """Return `make(url, …)`; all its transactions run with these Postgres settings."""
+    arguments, settings = dict(connect_args or {}), server_settings or {}
     address = make_url(url)
     if not is_pooled(address):
-        if told:
-            arguments["options"] = " ".join(f"-c {name}={value}" for name, value in told.items())
+        if settings:
+            arguments["options"] = " ".join(
+                f"-c {name}={value}" for name, value in settings.items()
+            )
         return make(address, connect_args=arguments, hide_parameters=True, **options)
     arguments["prepare_threshold"] = None
     address = address.difference_update_query([PARAMETER])
     engine = make(address, connect_args=arguments, hide_parameters=True, **options)
-    _tell_each_transaction(engine, told)
+    _set_in_each_transaction(engine, settings)
     return engine
 
 
@@ -46,12 +48,14 @@ def is_pooled(address: URL) -> bool:
     return address.query.get(PARAMETER) == "true"
 
 
-def _tell_each_transaction(engine: Engine | AsyncEngine, told: Mapping[str, str]) -> None:
-    # A default for transactions would miss the one that it is said in; and the sockets that
-    # tcp_… and client_… are about are PgBouncer's own.
+def _set_in_each_transaction(
+    engine: Engine | AsyncEngine, server_settings: Mapping[str, str]
+) -> None:
+    # A default_… setting would not apply to the transaction that sets it. The tcp_… and client_…
+    # settings concern PgBouncer's own sockets.
     local = {
         name.removeprefix("default_"): value
-        for name, value in told.items()
+        for name, value in server_settings.items()
         if not name.startswith(("tcp_", "client_"))
     }
     if not local:
@@ -59,7 +63,8 @@ def _tell_each_transaction(engine: Engine | AsyncEngine, told: Mapping[str, str]
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in local.items())
     statement = f"SELECT {calls}"
 
-    def tell(connection: Connection) -> None:
+    def set_settings(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
-    event.listen(engine.sync_engine if isinstance(engine, AsyncEngine) else engine, "begin", tell)
+    sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    event.listen(sync_engine, "begin", set_settings)

@@ -1,4 +1,4 @@
-"""Deletes old finished payment sessions, in small batches that no traffic waits for."""
+"""Deletes old finished payment sessions, in small batches so that traffic is not blocked."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from worker.adapters.postgres.conditions import pending
 from worker.adapters.postgres.engine import transaction
 
-# What waits for a sink that is not configured any more, or for one that is disabled, keeps nothing
-# for ever. Transitions, messages and deliveries go with their session (ON DELETE CASCADE).
-_DELETE_FINISHED = text("""
+# Pending deliveries keep a session only if their sink is configured and enabled. Transitions,
+# messages and deliveries are deleted with their session (ON DELETE CASCADE).
+_DELETE_FINISHED = text(f"""
     DELETE FROM payment_sessions
     WHERE session_id IN (
         SELECT session_id
@@ -21,7 +22,7 @@ _DELETE_FINISHED = text("""
             AND NOT EXISTS (
                 SELECT FROM outbox_deliveries AS d
                 WHERE d.session_id = old.session_id
-                    AND d.delivered_at IS NULL AND d.dead_at IS NULL
+                    AND {pending("d")}
                     AND d.sink = ANY(CAST(:sinks AS text[]))
                     AND NOT EXISTS (
                         SELECT FROM webhook_endpoints AS e
@@ -32,7 +33,7 @@ _DELETE_FINISHED = text("""
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )
-""")
+""")  # noqa: S608 - constants of another module
 
 
 class PostgresPurge:
@@ -43,7 +44,7 @@ class PostgresPurge:
         self._sinks = list(sinks)
 
     async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
-        """Delete finished sessions with no message on its way to a sink; returns how many."""
+        """Delete finished sessions without pending deliveries to such sinks; returns how many."""
         async with transaction(self._engine) as connection:
             deleted = await connection.execute(
                 _DELETE_FINISHED, {"older_than": older_than, "limit": limit, "sinks": self._sinks}

@@ -1,7 +1,7 @@
-"""Rows that travel to Postgres in one parameter, as JSON: one statement for however many.
+"""Many rows as one JSON parameter, so that one prepared statement serves any number of rows.
 
-An array for each column would cost psycopg twice the time, and its type goes by the values: numbers
-that are small, or columns that are all None, would be another statement to prepare and to keep.
+One array per column would take psycopg twice the time. Psycopg also derives an array's type from
+its values: small numbers, or a column of nulls, would need another prepared statement.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pydantic_core import to_json
 
 
 def recordset(parameter: str, types: Mapping[str, str]) -> str:
-    """Return SQL for rows `v` with these columns, which come in that parameter."""
+    """Return the SQL of a FROM item `v` with these columns, from that parameter."""
     columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
     return f"json_to_recordset(CAST(:{parameter} AS json)) AS v({columns})"
 
 
 def as_json(types: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the parameter: of each row the columns that `types` names."""
+    """Return the parameter's value: the columns in `types` of each row."""
     columns = [{name: row[name] for name in types} for row in rows]
     return to_json(columns, inf_nan_mode="strings").decode()

@@ -1,4 +1,4 @@
-"""Stored authorization tokens: erased when their hour is over, encrypted anew when keys change."""
+"""Stored authorization tokens: erased after their lifetime, re-encrypted when keys change."""
 
 from __future__ import annotations
 
@@ -10,33 +10,38 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.literals import interval, literal
+from worker.domain.events import EventType
+from worker.domain.session import AUTHORIZATION_LIFETIME
 from worker.services.ports import DeliveryError, SpentToken
 
 BATCH = 500
 
-# A delivered token is spent when its event says so. That may be too soon, where the time of the
-# authorization is not known; one that nobody got is kept for the whole hour after it was read.
-# With its order confirmed a delivered token is of no more use.
-_ERASE_SPENT = text("""
+# Whether pending or dead.
+_IS_UNDELIVERED = """
+    EXISTS (
+        SELECT FROM outbox_deliveries AS d
+        WHERE d.event_id = m.event_id AND d.delivered_at IS NULL
+    )
+"""
+# A delivered token is erased at the event's `authorization_expires_at`, or once its order is
+# confirmed. An undelivered one is kept for the whole lifetime after it was read: the event's time
+# is too early if Klarna did not say when the authorization began.
+_ERASE_SPENT = text(f"""
     WITH spent AS (
         SELECT s.session_id,
-            EXISTS (
-                SELECT FROM outbox_deliveries AS d
-                WHERE d.event_id = m.event_id AND d.delivered_at IS NULL
-            ) AS undelivered
+            {_IS_UNDELIVERED} AS undelivered
         FROM payment_sessions AS s
         LEFT JOIN outbox_messages AS m
-            ON m.session_id = s.session_id AND m.event_type = 'payment_session.authorized'
+            ON m.session_id = s.session_id AND m.event_type = {literal(EventType.AUTHORIZED)}
         WHERE s.authorization_token IS NOT NULL
             AND COALESCE(
-                CASE WHEN NOT EXISTS (
-                    SELECT FROM outbox_deliveries AS d
-                    WHERE d.event_id = m.event_id AND d.delivered_at IS NULL
-                ) THEN LEAST(
+                CASE WHEN NOT {_IS_UNDELIVERED} THEN LEAST(
                     CAST(m.payload -> 'data' ->> 'authorization_expires_at' AS timestamptz),
                     s.confirmed_at
                 ) END,
-                COALESCE(s.finished_at, s.last_polled_at, s.tracked_at) + interval '60 minutes'
+                COALESCE(s.finished_at, s.last_polled_at, s.tracked_at)
+                    + {interval(AUTHORIZATION_LIFETIME)}
             ) < statement_timestamp()
         LIMIT :limit
         FOR UPDATE OF s SKIP LOCKED
@@ -46,7 +51,7 @@ _ERASE_SPENT = text("""
     FROM spent
     WHERE s.session_id = spent.session_id
     RETURNING s.session_id, spent.undelivered
-""")
+""")  # noqa: S608 - constants of the domain
 
 _COUNT = text("SELECT count(*) FROM payment_sessions WHERE authorization_token IS NOT NULL")
 _NEXT = text("""
@@ -69,7 +74,7 @@ class PostgresTokens:
         self._engine = engine
 
     async def erase_spent(self, *, limit: int) -> list[SpentToken]:
-        """Erase tokens whose time is over; returns whose they were."""
+        """Erase tokens that are of no more use; returns their sessions."""
         async with transaction(self._engine) as connection:
             rows = await connection.execute(_ERASE_SPENT, {"limit": limit})
             return [
@@ -79,7 +84,7 @@ class PostgresTokens:
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """One batch of `rotate`: how many tokens were looked at, and whose no key decrypts."""
+    """One batch of `rotate`; `unreadable` are the sessions whose token no key decrypts."""
 
     looked_at: int
     unreadable: tuple[str, ...]
@@ -92,9 +97,9 @@ def count_tokens(engine: Engine) -> int:
 
 
 def rotate(engine: Engine, cipher: FernetTokenCipher) -> Iterator[Rotated]:
-    """Encrypt every stored token with the first key, a batch at a time; returns each batch.
+    """Encrypt every stored token with the first key, in batches; yields each batch.
 
-    A token that no key decrypts is left as it is. Safe beside running workers, and to repeat.
+    A token that no key decrypts stays as it is. Safe to repeat, and while workers run.
     """
     after = ""
     while True:

@@ -1,4 +1,4 @@
-"""Requests to one shop system, with its access token; what one answers is the caller's to judge."""
+"""Requests to a shop system with an access token; the caller interprets the answers."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from worker.adapters.shop_systems.oauth import AccessTokens
 from worker.domain.deliveries import Refusal
 from worker.services.ports import DeliveryError
 
-# A limit whose end is not told. Commerce Layer counts in windows of ten seconds.
+# For a 429 without Retry-After. Commerce Layer counts in windows of ten seconds.
 _LIMITED_WAIT = timedelta(seconds=10)
-# Credentials that are good but may not: somebody has to change something.
+# The credentials are valid but lack a right: somebody has to change something.
 _FORBIDDEN_WAIT = timedelta(seconds=60)
 _UNAUTHORIZED, _FORBIDDEN, _LIMITED, _UNAVAILABLE, _ERRORS = 401, 403, 429, 503, 500
-# What else may pass by itself: a time-out, a conflict, a lock, too early.
-_PASSING = {408, 409, 423, 425}
+# Also temporary: timeout, conflict, locked, too early.
+_TEMPORARY = {408, 409, 423, 425}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that is the caller's to judge: 2xx, or a 4xx about this one request."""
+    """An answer for the caller to interpret: 2xx, or a 4xx about this one request."""
 
     status: int
     document: Any
 
     @property
-    def taken(self) -> bool:
-        """Whether it did what it was asked to do."""
+    def ok(self) -> bool:
+        """Whether the request succeeded."""
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110: successful
 
 
 class ShopSystem:
-    """Requests under `base_url` with an access token; `media_type` is that of both bodies."""
+    """Sends requests below `base_url`; `media_type` is that of requests and answers."""
 
     def __init__(
         self, client: httpx.AsyncClient, tokens: AccessTokens, *, base_url: str, media_type: str
@@ -49,23 +49,23 @@ class ShopSystem:
         self._media_type = media_type
 
     async def authorize(self) -> None:
-        """Have an access token, whatever it is needed for.
+        """Get an access token, as a check of the credentials.
 
         Raises:
-            DeliveryError: none is granted.
+            DeliveryError: no token was granted.
         """
         await self._tokens.token()
 
     async def ask(self, method: str, path: str, document: object = None) -> Reply:
-        """Return what the system says; an access token that it refuses is renewed once.
+        """Send a request and return the answer; a refused access token is renewed once.
 
         Raises:
-            DeliveryError: it says nothing, or to come again.
+            DeliveryError: there was no answer, or one that asks to try later.
         """
         token = await self._tokens.token()
         status, headers, body = await self._send(method, path, document, token)
         if status == _UNAUTHORIZED:
-            self._tokens.drop(token)
+            self._tokens.invalidate(token)
             token = await self._tokens.token()
             status, headers, body = await self._send(method, path, document, token)
         _raise_for_status(status, headers)
@@ -91,10 +91,10 @@ def _raise_for_status(status: int, headers: httpx.Headers) -> None:
         raise DeliveryError("HTTP 503", refusal=Refusal.HOLD, asked=asked)
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
         problem = f"HTTP {status}: check what the access token's client may do"
-        # Refused is the client itself, or just what it asked of this one order: nobody else waits.
+        # A 401 concerns every request, so the sink is paused. A 403 may concern this order only.
         refusal = Refusal.HOLD if status == _UNAUTHORIZED else Refusal.RETRY
         raise DeliveryError(problem, refusal=refusal, asked=_FORBIDDEN_WAIT)
-    if status >= _ERRORS or status in _PASSING:
+    if status >= _ERRORS or status in _TEMPORARY:
         raise DeliveryError(f"HTTP {status}", asked=asked)
     if not 200 <= status < 300 and status < 400:  # noqa: PLR2004 - RFC 9110: redirection
         raise DeliveryError(f"HTTP {status}: redirects are not followed")

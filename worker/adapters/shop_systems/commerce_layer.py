@@ -1,8 +1,8 @@
-"""Places orders at Commerce Layer: hands the token to the klarna payment, then places its order.
+"""Places orders at Commerce Layer: sets the token of the Klarna payment, then places its order.
 
 Documented (docs.commercelayer.io): both PATCHes, the statuses of an order, `placed_at`, the error
-object. Inferred: what placing a placed order answers; so the order itself is looked at, before and
-after, and no error is taken to mean it.
+object. Not documented: the answer to placing a placed order. So the order is read before and after,
+and no error is interpreted as "already placed".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from worker.adapters.shop_systems.api_client import Reply, ShopSystem
-from worker.adapters.shop_systems.http import said
+from worker.adapters.shop_systems.http import safe_text
 from worker.adapters.shop_systems.tracked_payments import TrackedPayments, final, token_of
 from worker.domain.confirmation import check_order_id
 from worker.domain.deliveries import COMMERCE_LAYER, ORDER
@@ -23,9 +23,9 @@ from worker.domain.errors import InvalidArgumentError
 from worker.services.ports import DeliveryError
 
 MEDIA_TYPE = "application/vnd.api+json"
-# Its limit is 50 requests in 10 s, the shop's own included; an order takes three.
+# The limit is 50 requests in 10 s, including the shop's own; an order takes three.
 IN_FLIGHT = 4
-# The checkout may be placing the same order just now: then that is what refused us.
+# The checkout may be placing the same order at this moment, which would explain the refusal.
 SETTLE = timedelta(seconds=3)
 _NOT_FOUND = 404
 _PLACED = {"placed", "approved", "editing"}
@@ -39,31 +39,35 @@ class _Order:
 
 
 class CommerceLayerSink:
-    """Implements the port `Sink`; what is redelivered finds the order placed, and is done."""
+    """Implements the port `Sink`; a redelivered event finds the order placed and does nothing."""
 
     name = COMMERCE_LAYER
     schedule = ORDER
     in_flight = IN_FLIGHT
 
     def __init__(
-        self, system: ShopSystem, notes: TrackedPayments, *, settle: timedelta = SETTLE
+        self,
+        system: ShopSystem,
+        tracked_payments: TrackedPayments,
+        *,
+        settle: timedelta = SETTLE,
     ) -> None:
         self._system = system
-        self._notes = notes
+        self._tracked_payments = tracked_payments
         self._settle = settle.total_seconds()
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
         """Place the order of an authorized payment, unless it is placed."""
         session_id = envelope["subject"]
-        _, objects = await self._notes.find(session_id, self.name)
+        _, objects = await self._tracked_payments.find(session_id, self.name)
         order = await self._order(objects)
         if not order.was_placed:
             _check_placeable(order)
             order = await self._place(order, objects, token_of(envelope))
-        await self._notes.confirm(session_id, order.order_id)
+        await self._tracked_payments.confirm(session_id, order.order_id)
 
     async def _order(self, objects: dict[str, str]) -> _Order:
-        """The order as it is; asked for through its payment where the shop did not name it."""
+        """Read the order, by way of its payment if the shop did not name it."""
         payment_id, order_id = objects["klarna_payment_id"], objects.get("order_id")
         path = f"/orders/{order_id}" if order_id else f"/klarna_payments/{payment_id}/order"
         return _order_in(await self._system.ask("GET", path))
@@ -71,11 +75,11 @@ class CommerceLayerSink:
     async def _place(self, order: _Order, objects: dict[str, str], token: str) -> _Order:
         payment_id = objects["klarna_payment_id"]
         answer = await self._change("klarna_payments", payment_id, {"auth_token": token})
-        if answer.taken:
+        if answer.ok:
             answer = await self._change("orders", order.order_id, {"_place": True})
-        if not answer.taken:
+        if not answer.ok:
             await anyio.sleep(self._settle)
-        after = _order_in(answer) if answer.taken else await self._order(objects)
+        after = _order_in(answer) if answer.ok else await self._order(objects)
         if after.was_placed:
             return after
         if after.status == "placing":
@@ -95,7 +99,7 @@ def _check_placeable(order: _Order) -> None:
 
 
 def _order_in(answer: Reply) -> _Order:
-    if not answer.taken:
+    if not answer.ok:
         raise _refusal(answer)
     data = answer.document.get("data") if isinstance(answer.document, dict) else None
     attributes = data.get("attributes") if isinstance(data, dict) else None
@@ -111,21 +115,21 @@ def _order_in(answer: Reply) -> _Order:
 
 
 def _refusal(answer: Reply) -> DeliveryError:
-    """What Commerce Layer said of it, with what to do."""
-    if answer.taken:
+    """Return the error for an answer, with what to do."""
+    if answer.ok:
         return DeliveryError(f"HTTP {answer.status}, but the order is not placed")
     errors = answer.document.get("errors") if isinstance(answer.document, dict) else None
     first = errors[0] if isinstance(errors, list) and errors else None
-    told = _told(first) if isinstance(first, dict) else ""
+    problem = _problem(first) if isinstance(first, dict) else ""
     if answer.status == _NOT_FOUND:
-        told = f"{told}: check COMMERCE_LAYER_BASE_URL, and what was tracked"
+        problem = f"{problem}: check COMMERCE_LAYER_BASE_URL, and what was tracked"
     else:
-        told = f"{told}: put the order right, then replay this event"
-    return final(f"HTTP {answer.status} {told}")
+        problem = f"{problem}: put the order right, then replay this event"
+    return final(f"HTTP {answer.status} {problem}")
 
 
-def _told(error: dict[str, Any]) -> str:
+def _problem(error: dict[str, Any]) -> str:
     source = error.get("source")
     pointer = source.get("pointer") if isinstance(source, dict) else None
-    parts = (said(error.get("code")), said(pointer), said(error.get("title")))
+    parts = (safe_text(error.get("code")), safe_text(pointer), safe_text(error.get("title")))
     return " ".join(part for part in parts if part)

@@ -1,6 +1,7 @@
-"""What shop systems answered when a payment began: the ids in it that are of use, nothing else.
+"""Parses what shop systems return when a payment begins; only its ids are kept.
 
-Such documents carry client tokens and authorization tokens: none is kept, none is in an error.
+Such documents contain client tokens and authorization tokens. These are neither kept nor shown in
+errors.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from worker.domain.errors import InvalidArgumentError
 from worker.domain.session import ShopObjects
 from worker.domain.tracking import check_session_id
 
-# One URL path segment as it stands.
+# Safe as a URL path segment without escaping.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_TOKEN = 16 * 1024
 _PARTS_OF_A_JWT = 3
@@ -24,14 +25,14 @@ _PARTS_OF_A_JWT = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShopPayment:
-    """A payment that began in a shop system: Klarna's session id, and what the system calls it."""
+    """A payment that began in a shop system: Klarna's session id and the system's own ids."""
 
     session_id: str
     shop_objects: ShopObjects
 
 
 def parse_klarna_payment(resource: object) -> ShopPayment:
-    """Return the payment of Commerce Layer's JSON:API document, the order where it names it.
+    """Return the payment of Commerce Layer's JSON:API document, with its order if it is there.
 
     Source: docs.commercelayer.io, the klarna payment object.
 
@@ -54,8 +55,8 @@ def parse_klarna_payment(resource: object) -> ShopPayment:
 def parse_purchase(response: object, session_id: object = None) -> ShopPayment:
     """Return the payment of Payway's answer to create_session.
 
-    Klarna's session id is the given one, else what the client token says of itself: a hint that
-    is read, not verified, for the session is read at Klarna before anything comes of it.
+    Klarna's session id is the given one, or the one in the client token. The client token is not
+    verified: the session is read at Klarna before anything is done with it.
 
     Source: docs.worldoftulo.com, payway, klarna_payments, create session.
 
@@ -77,13 +78,13 @@ def parse_purchase(response: object, session_id: object = None) -> ShopPayment:
 
 
 def _order_id(resource: object) -> str | None:
-    """The order's id, where the document was asked for with its order."""
+    """Return the order's id, if the document includes the order."""
     pointer = ("data", "relationships", "order", "data")
     return _id(resource, *pointer, "id") if _at(resource, *pointer) is not None else None
 
 
 def _session_id_in(token: object) -> str | None:
-    """The session id that the payload of a JWT names; None of anything that is no JWT."""
+    """Return the session id in the payload of a JWT, or None."""
     if not isinstance(token, str) or len(token) > _LONGEST_TOKEN:
         return None
     parts = token.split(".")
@@ -101,7 +102,7 @@ def _session_id_in(token: object) -> str | None:
 
 
 def _at(document: object, *path: str) -> Any:  # noqa: ANN401 - JSON
-    """What stands there, None where nothing does."""
+    """Return the value at this path, or None."""
     value = document
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""One request to a shop system, and what of its failures is known at this level."""
+"""One HTTP exchange with a shop system; its failures become delivery errors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from worker.adapters import http_client
 from worker.services.ports import DeliveryError
 
 ANSWER_SECONDS = 8.0
-_LONGEST_SAID = 200
-# Words are shorter: what is so long without a space may be a token.
+_LONGEST_TEXT = 200
+# A word this long may be a token.
 _LONG_WORD = re.compile(r"[^\s/]{20,}")
 
 
@@ -25,10 +25,10 @@ async def exchange(
     content: bytes | None,
     headers: Mapping[str, str],
 ) -> tuple[int, httpx.Headers, bytes]:
-    """Return status, headers and body of one request, whatever the status.
+    """Return status, headers and body of the answer, whatever the status.
 
     Raises:
-        DeliveryError: there was no whole, readable answer in time.
+        DeliveryError: there was no complete, readable answer in time.
     """
     try:
         with anyio.fail_after(ANSWER_SECONDS):
@@ -46,9 +46,9 @@ async def exchange(
         raise DeliveryError(f"unreadable answer: {type(error).__name__}") from None
 
 
-def said(text: object) -> str:
-    """Return an error's words as far as they are safe to store: no long word is kept."""
+def safe_text(text: object) -> str:
+    """Return the text of an error, shortened and without words that may be tokens."""
     if not isinstance(text, str):
         return ""
-    words = "".join(c if c.isprintable() else " " for c in text[: 4 * _LONGEST_SAID])
-    return _LONG_WORD.sub("…", words)[:_LONGEST_SAID].strip()
+    words = "".join(c if c.isprintable() else " " for c in text[: 4 * _LONGEST_TEXT])
+    return _LONG_WORD.sub("…", words)[:_LONGEST_TEXT].strip()

@@ -1,4 +1,4 @@
-"""OAuth2 client credentials: one access token for everybody, in memory only, renewed in time."""
+"""OAuth 2 client credentials: one shared access token, in memory, renewed before it expires."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from worker.adapters.shop_systems.http import exchange
 from worker.domain.deliveries import Refusal
 from worker.services.ports import DeliveryError
 
-# Renewed so long before its end that no request under way carries a token that is over.
+# Renewed this long before it expires, so that no request under way carries an expired token.
 _MARGIN_SECONDS = 60.0
-# RFC 6749 only recommends that the server says how long a token is good for.
-_UNSAID_SECONDS = 300.0
-# A longer life is asked about again: what a server names may be no time at all.
+# RFC 6749 recommends `expires_in`, but does not require it.
+_DEFAULT_SECONDS = 300.0
+# A token is renewed after a day at the latest, whatever `expires_in` says.
 _LONGEST_SECONDS = 86_400.0
 _FIRST_WAIT_SECONDS = 2.0
-# Commerce Layer allows 30 requests for tokens a minute, all processes together.
+# Commerce Layer allows 30 token requests a minute, for all processes together.
 _LONGEST_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """What an access token is asked for with; `credentials` names the settings it comes from."""
+    """How an access token is requested; `credentials` names the settings, for error messages."""
 
     url: str
     fields: Mapping[str, str] = field(repr=False)
@@ -37,48 +37,56 @@ class TokenRequest:
 
 
 class AccessTokens:
-    """Asked for by one at a time. After a failure nobody asks for a while, whoever wants one."""
+    """Provides the access token. One request at a time; after a failure, none for a while."""
 
     def __init__(
-        self, client: httpx.AsyncClient, grant: TokenRequest, *, monotonic: Callable[[], float]
+        self,
+        client: httpx.AsyncClient,
+        token_request: TokenRequest,
+        *,
+        monotonic: Callable[[], float],
     ) -> None:
         self._client = client
-        self._grant = grant
+        self._token_request = token_request
         self._monotonic = monotonic
-        self._asking = anyio.Lock()
+        self._lock = anyio.Lock()
         self._token: str | None = None
-        self._good_until = 0.0
+        self._valid_until = 0.0
         self._failures = 0
         self._wait_until = 0.0
 
     async def token(self) -> str:
-        """Return an access token that is good for a while.
+        """Return an access token that is valid for a while.
 
         Raises:
-            DeliveryError: none was granted; the whole sink is to wait.
+            DeliveryError: no token was granted; it pauses the sink.
         """
-        async with self._asking:
-            if self._token is not None and self._monotonic() < self._good_until:
+        async with self._lock:
+            if self._token is not None and self._monotonic() < self._valid_until:
                 return self._token
             left = self._wait_until - self._monotonic()
             if left > 0:
-                raise _waits("no access token yet", left)
-            return await self._ask()
+                raise _paused("no access token yet", left)
+            return await self._request()
 
-    def drop(self, token: str) -> None:
-        """Forget a token that was refused, unless another one has taken its place."""
+    def invalidate(self, token: str) -> None:
+        """Drop a refused token, unless it has been replaced already."""
         if token == self._token:
             self._token = None
 
-    async def _ask(self) -> str:
+    async def _request(self) -> str:
         try:
             status, headers, body = await exchange(
-                self._client, "POST", self._grant.url, content=self._content(), headers=self._type()
+                self._client,
+                "POST",
+                self._token_request.url,
+                content=self._content(),
+                headers=self._headers(),
             )
         except DeliveryError as error:
             raise self._failed(f"no access token: {error}", None) from None
         if status in {400, 401, 403}:
-            problem = f"no access token: HTTP {status}: check {self._grant.credentials}"
+            problem = f"no access token: HTTP {status}: check {self._token_request.credentials}"
             raise self._failed(problem, None)
         granted = _granted(body) if status == httpx.codes.OK else None
         if granted is None:
@@ -86,7 +94,7 @@ class AccessTokens:
             raise self._failed(f"no access token: HTTP {status}", asked)
         token, seconds = granted
         self._token, self._failures = token, 0
-        self._good_until = self._monotonic() + seconds - min(_MARGIN_SECONDS, seconds / 10)
+        self._valid_until = self._monotonic() + seconds - min(_MARGIN_SECONDS, seconds / 10)
         return token
 
     def _failed(self, problem: str, asked: timedelta | None) -> DeliveryError:
@@ -94,24 +102,28 @@ class AccessTokens:
         self._failures = min(self._failures + 1, 10)
         seconds = max(backoff, asked.total_seconds() if asked else 0.0)
         self._wait_until = self._monotonic() + seconds
-        return _waits(problem, seconds)
+        return _paused(problem, seconds)
 
     def _content(self) -> bytes:
-        if self._grant.as_form:
-            return str(httpx.QueryParams(self._grant.fields)).encode()
-        return json.dumps(dict(self._grant.fields)).encode()
+        if self._token_request.as_form:
+            return str(httpx.QueryParams(self._token_request.fields)).encode()
+        return json.dumps(dict(self._token_request.fields)).encode()
 
-    def _type(self) -> dict[str, str]:
-        kind = "application/x-www-form-urlencoded" if self._grant.as_form else "application/json"
+    def _headers(self) -> dict[str, str]:
+        kind = (
+            "application/x-www-form-urlencoded"
+            if self._token_request.as_form
+            else "application/json"
+        )
         return {"Accept": "application/json", "Content-Type": kind}
 
 
-def _waits(problem: str, seconds: float) -> DeliveryError:
+def _paused(problem: str, seconds: float) -> DeliveryError:
     return DeliveryError(problem, refusal=Refusal.HOLD, asked=timedelta(seconds=seconds))
 
 
 def _granted(body: bytes) -> tuple[str, float] | None:
-    """The token and its seconds (RFC 6749, 5.1); None where there is no sendable token."""
+    """Return the token and its lifetime (RFC 6749, 5.1), or None without a usable token."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -121,5 +133,5 @@ def _granted(body: bytes) -> tuple[str, float] | None:
         return None
     seconds = document.get("expires_in")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
-        seconds = _UNSAID_SECONDS
+        seconds = _DEFAULT_SECONDS
     return token, float(min(seconds, _LONGEST_SECONDS))

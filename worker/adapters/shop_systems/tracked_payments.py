@@ -1,4 +1,4 @@
-"""What the sinks of shop systems share: whose payment it is, its token, and noting the order."""
+"""The payments that sinks of shop systems place orders for: lookup, token, confirmation."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ log = structlog.get_logger(__name__)
 
 
 class TrackedPayments:
-    """What is known here of the payments that sinks place orders for."""
+    """Finds tracked payments, and confirms their orders."""
 
-    def __init__(self, followed: SessionLookup, confirmations: Confirmations) -> None:
-        self._followed = followed
+    def __init__(self, sessions: SessionLookup, confirmations: Confirmations) -> None:
+        self._sessions = sessions
         self._confirmations = confirmations
 
     async def find(self, session_id: str, sink: str) -> tuple[PaymentSession, dict[str, str]]:
-        """Return the payment session, and what the sink's system calls it.
+        """Return the payment session and its ids in the sink's system.
 
         Raises:
-            DeliveryError: there is nothing to find, or no database.
+            DeliveryError: it was not tracked with such ids, or the database is unavailable.
         """
         try:
-            session = await self._followed.find(session_id)
+            session = await self._sessions.find(session_id)
         except UnavailableError as error:
             raise DeliveryError(str(error)) from None
         objects = (session.shop_objects or {}).get(sink) if session else None
@@ -37,17 +37,17 @@ class TrackedPayments:
         return session, dict(objects)
 
     async def confirm(self, session_id: str, order_id: str) -> None:
-        """Note the order: nobody is warned of it any more.
+        """Store that the order was placed, which stops the warnings.
 
         Raises:
-            DeliveryError: no database; the order is found again at the next try.
+            DeliveryError: the database is unavailable; the next attempt finds the order placed.
         """
         try:
             await self._confirmations.confirm(session_id, order_id)
         except UnavailableError as error:
             raise DeliveryError(f"the order is placed, but not noted: {error}") from None
         except TrackError as error:
-            # The shop was first, and calls it otherwise.
+            # The shop confirmed it first, with another order id.
             log.info("order_already_confirmed", session_id=session_id, problem=str(error))
 
 
@@ -55,7 +55,7 @@ def token_of(envelope: dict[str, Any]) -> str:
     """Return the authorization token.
 
     Raises:
-        DeliveryError: its hour is over, and it was erased.
+        DeliveryError: the token was erased after its lifetime.
     """
     token = envelope["data"].get("authorization_token")
     if not isinstance(token, str):
@@ -64,5 +64,5 @@ def token_of(envelope: dict[str, Any]) -> str:
 
 
 def final(problem: str) -> DeliveryError:
-    """Return the error of a delivery that no further try can help."""
+    """Return the error of a delivery that is not tried again."""
     return DeliveryError(problem, refusal=Refusal.FINAL)

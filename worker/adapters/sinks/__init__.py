@@ -1,1 +1,1 @@
-"""Where events go; one module a sink."""
+"""The sinks of events, one module each."""

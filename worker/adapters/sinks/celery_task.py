@@ -1,4 +1,4 @@
-"""Events as Celery tasks for the shop's own workers."""
+"""Delivers events as Celery tasks to the shop's own workers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kombu.exceptions import OperationalError
 from worker.domain.deliveries import INTERNAL
 from worker.services.ports import DeliveryError
 
-# RabbitMQ says when it has an event; Redis has it once it was written there.
+# For RabbitMQ, which confirms a message. Redis has it once it is written.
 CONFIRM_TIMEOUT_SECONDS = 5.0
 
 
 class CeleryTaskSink:
     """Implements the port `Sink`; the shop's task gets the CloudEvent as its one argument.
 
-    It publishes through an app of its own: publishing makes a queue known to the app that
-    publishes, and our workers consume from every queue their app knows.
+    It publishes through a second app. Publishing declares the queue in the app, and our workers
+    consume from all queues of their app.
     """
 
     name = "celery"
@@ -41,12 +41,12 @@ class CeleryTaskSink:
         self._app.conf.update(
             task_ignore_result=True,
             broker_transport_options=transport_options,
-            # kombu has one limit for all apps of a process: the last one's.
+            # kombu has one limit for all apps of a process: that of the last app.
             broker_pool_limit=pool_limit,
         )
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
-        """Send the task; what Flower and logs show of its argument is the event's id."""
+        """Send the task; Flower and logs show only the event's id of its argument."""
         try:
             await anyio.to_thread.run_sync(self._send, envelope, abandon_on_cancel=True)
         except (OperationalError, OSError) as error:
@@ -57,8 +57,8 @@ class CeleryTaskSink:
         self._app.close()
 
     def _send(self, envelope: dict[str, Any]) -> None:
-        # An error in here closes the connection: a confirmation that comes late would be taken for
-        # the next event's.
+        # An error in this block closes the connection. Otherwise a late confirmation could be taken
+        # for that of the next event.
         with self._app.producer_pool.acquire(block=True) as producer:
             self._app.send_task(
                 self._task,

@@ -1,4 +1,4 @@
-"""Events into a Redis Stream, trimmed by age, with a mark in it that is lost when it is lost."""
+"""Appends events to a Redis stream, trimmed by age, with an epoch that shows if it was lost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from redis.typing import EncodableT, FieldT
 from worker.domain.deliveries import INTERNAL
 from worker.services.ports import DeliveryError, UnavailableError
 
-_MARK = "generation:"
-# Entries stay so many seconds longer than they must: asking with each would be a round trip more.
+_EPOCH = "generation:"
+# How often the server's time is read for trimming. Entries may stay this much longer.
 ASK_TIME_EVERY = 60.0
 
 
@@ -51,7 +51,7 @@ class RedisStreamSink:
             raise DeliveryError(f"redis: {type(error).__name__}") from None
 
     async def _oldest(self) -> int:
-        """The milliseconds of the oldest entry to keep, by the server's clock of not long ago."""
+        """Return the id of the oldest entry to keep, in milliseconds by the server's clock."""
         if self._monotonic() - self._asked_at > ASK_TIME_EVERY:
             seconds, _ = await self._redis.time()
             self._oldest_kept = max(int((seconds - self.retention.total_seconds()) * 1000), 0)
@@ -59,24 +59,24 @@ class RedisStreamSink:
         return self._oldest_kept
 
     async def generation(self) -> str | None:
-        """Return the mark on the stream, None where there is none.
+        """Return the stream's epoch, or None.
 
-        The mark is a consumer group that nobody reads by: it lives in the stream's own key, so it
-        goes with it whatever takes it, and no consumer that makes the key anew brings it back.
+        It is the name of a consumer group that nobody reads from. It is stored in the stream's key,
+        so it is lost with the stream, and a consumer that creates the stream again has none.
         """
-        marks = await self._marks()
-        return marks[0].removeprefix(_MARK) if marks else None
+        epochs = await self._epochs()
+        return epochs[0].removeprefix(_EPOCH) if epochs else None
 
     async def set_generation(self, generation: str) -> None:
-        """Put the mark on the stream instead of any other; make the stream where there is none."""
+        """Replace the stream's epoch; creates the stream if it does not exist."""
         try:
-            for mark in await self._marks():
-                await self._redis.xgroup_destroy(self.stream, mark)
-            await self._redis.xgroup_create(self.stream, f"{_MARK}{generation}", mkstream=True)
+            for epoch in await self._epochs():
+                await self._redis.xgroup_destroy(self.stream, epoch)
+            await self._redis.xgroup_create(self.stream, f"{_EPOCH}{generation}", mkstream=True)
         except (RedisError, OSError) as error:
             raise UnavailableError(f"redis: {type(error).__name__}") from None
 
-    async def _marks(self) -> list[str]:
+    async def _epochs(self) -> list[str]:
         try:
             groups = await self._redis.xinfo_groups(self.stream)
         except (RedisError, OSError) as error:
@@ -84,4 +84,4 @@ class RedisStreamSink:
                 return []
             raise UnavailableError(f"redis: {type(error).__name__}") from None
         names = [group["name"].decode() for group in groups]
-        return [name for name in names if name.startswith(_MARK)]
+        return [name for name in names if name.startswith(_EPOCH)]

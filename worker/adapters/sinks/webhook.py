@@ -1,7 +1,7 @@
-"""Events as signed HTTP requests, after Standard Webhooks 1.0 with CloudEvents in the body.
+"""Delivers events as signed HTTP requests: Standard Webhooks 1.0 with CloudEvents in the body.
 
-A URL may hold a password of the receiver's, and an answer may repeat what was sent: neither is in
-any text.
+Neither URLs nor answers appear in errors: a URL may contain a password of the receiver, and an
+answer may repeat what was sent.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from worker.domain.addresses import is_public
 from worker.domain.deliveries import WEBHOOK, Refusal
 from worker.services.ports import DeliveryError
 
-# Standard Webhooks 1.0 recommends 15 to 30 s; a claim's lease leaves room for this.
+# Standard Webhooks 1.0 recommends 15 to 30 s. The lease of a delivery is longer.
 ANSWER_TIME = timedelta(seconds=15)
-# Of each process, to each endpoint: an endpoint that hangs holds nothing else up.
+# For each process and endpoint, so that an endpoint that hangs does not block others.
 IN_FLIGHT = 16
 _CONTENT_TYPE = "application/cloudevents+json"
 _GONE = 410
-# RFC 9110: with Retry-After these two speak of the server, any other status of the request.
+# RFC 9110: with Retry-After, these two concern the whole server and others only this request.
 _PAUSING = (429, 503)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """Where webhooks go, signed with each secret."""
+    """The address of a webhook, and the secrets that each sign it."""
 
     sink: str
     url: str = field(repr=False)
@@ -42,7 +42,7 @@ class WebhookEndpoint:
 
 
 class WebhookSink:
-    """Implements the port `Sink` for one endpoint, on connections of its own."""
+    """Implements the port `Sink` for one endpoint, with its own connections."""
 
     schedule = WEBHOOK
     in_flight = IN_FLIGHT
@@ -72,7 +72,7 @@ class WebhookSink:
         await self._client.aclose()
 
     async def deliver(self, envelope: dict[str, Any]) -> None:
-        """Send the event; any 2xx takes it. The body of an answer is never looked at."""
+        """Send the event; any 2xx is success. The body of the answer is not read."""
         body = json.dumps(envelope, separators=(",", ":"))
         try:
             with anyio.fail_after(self._timeout):
@@ -91,7 +91,7 @@ class WebhookSink:
             raise DeliveryError(f"unreadable answer: {type(error).__name__}") from None
 
     def _signed(self, event_id: str, body: str) -> dict[str, str]:
-        """The headers of this try: one signature for each secret, so that they can change."""
+        """Return the headers of this attempt, with a signature for each secret."""
         sent_at = self._now()
         signatures = (hook.sign(event_id, sent_at, body) for hook in self._hooks)
         return {

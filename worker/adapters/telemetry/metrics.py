@@ -1,4 +1,4 @@
-"""Every metric for Prometheus: names, units, labels. `prometheus_meter` sets them."""
+"""Every metric there is, for Prometheus: names, units, labels. What moves them is not said here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 PREFIX = "payment_sessions"
 _LAG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600, 3600)
-# The policy's longest interval is 40 minutes.
+# Of a policy whose longest interval is 40 minutes.
 _DELAY = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 2400)
 _REQUEST = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10)
 _LOOP = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -42,17 +42,17 @@ class Children(dict[tuple[str, ...], Any]):
 
 
 class Metrics:
-    """The metrics of every process, in a registry of its own."""
+    """What every process tells, in a registry of its own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each, which nobody uses
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, that nobody asks for
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        Info(f"{PREFIX}_build", "Release of the process", registry=self.registry).info(
+        Info(f"{PREFIX}_build", "The running release", registry=self.registry).info(
             {"version": version("klarna-session-worker")}
         )
         self.loop = self._histogram(
-            "event_loop_lag_seconds", "Delay of the process' event loop", _LOOP
+            "event_loop_lag_seconds", "How late the event loop of the process wakes", _LOOP
         )[()]
 
     def _counter(self, name: str, says: str, *labels: str) -> Children:
@@ -70,13 +70,13 @@ class Metrics:
 
     def _made(self, metric: Counter | Gauge | Histogram) -> Children:
         children = Children(metric)
-        if not metric._labelnames:  # noqa: SLF001 - no public way
+        if not metric._labelnames:  # noqa: SLF001 - it has no other way to be asked
             children[()] = metric
         return children
 
 
 class WorkerMetrics(Metrics):
-    """The metrics of a worker."""
+    """What a worker did."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,12 +84,12 @@ class WorkerMetrics(Metrics):
         self._of_delivering()
 
     def _of_polling(self) -> None:
-        self.tracked = self._counter("tracked", "Track messages stored", "effect")
+        self.tracked = self._counter("tracked", "Track messages processed", "effect")
         self.polls = self._counter(
-            "polls", "Polls recorded, by finding or error", "account", "result"
+            "polls", "Polls recorded, by result or error", "account", "result"
         )
         self.lag = self._histogram(
-            "poll_lag_seconds", "Time from a session being due to its request", _LAG, "account"
+            "poll_lag_seconds", "From a session being due to its request", _LAG, "account"
         )
         self.requests = self._histogram(
             *("klarna_request_duration_seconds", "Requests to Klarna, by outcome"),
@@ -97,47 +97,47 @@ class WorkerMetrics(Metrics):
             *("account", "outcome"),
         )
         self.changes = self._counter(
-            "status_changes", "Status transitions recorded", "account", "status"
+            "status_changes", "Status changes recorded", "account", "status"
         )
         self.delay = self._histogram(
             "detection_delay_seconds",
-            "Time from a change at Klarna to its detection",
+            "From a change at Klarna to its observation",
             _DELAY,
             "status",
         )
-        self.finished = self._counter("finished", "Sessions finished", "account", "outcome")
-        self.anomalies = self._counter(
-            "anomalies", "Sessions that finished in an unusual way", "kind"
+        self.finished = self._counter(
+            "finished", "Finished sessions, by outcome", "account", "outcome"
         )
-        self.leases_lost = self._counter(
-            "leases_lost", "Leases that another worker held by then", "stage"
-        )
+        self.anomalies = self._counter("anomalies", "Sessions that ended in an unusual way", "kind")
+        self.leases_lost = self._counter("leases_lost", "Leases lost to a later claim", "stage")
 
     def _of_delivering(self) -> None:
         self.deliveries = self._counter("deliveries", "Delivery attempts", "sink", "result")
         self.delivery_age = self._histogram(
-            "delivery_delay_seconds", "Time from an event being due to its delivery", _LAG, "sink"
+            "delivery_delay_seconds", "From an event being due to its delivery", _LAG, "sink"
         )
         self.unreadable = self._counter(
             "token_decrypt_failures", "Delivery attempts whose token no key decrypts"
         )[()]
-        self.erased = self._counter("tokens_erased", "Authorization tokens deleted", "delivered")
+        self.erased = self._counter(
+            "tokens_erased", "Tokens erased after delivery or expiry", "delivered"
+        )
 
 
 class BeatMetrics(Metrics):
-    """The metrics of beat; a gauge whose value is unknown is NaN."""
+    """What beat did, and what it saw; a gauge is not a number (NaN) where it is not known."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._backlog_gauges: list[Children] = []
+        self._looked_for: list[Children] = []
         self._of_ticks()
         self._of_delivering()
         self._of_accounts()
         self.forget()
 
     def forget(self) -> None:
-        """Set every gauge of the backlog to NaN."""
-        for gauge in self._backlog_gauges:
+        """Of what was seen nothing is known any more."""
+        for gauge in self._looked_for:
             gauge.set_all(math.nan)
 
     def _of_ticks(self) -> None:
@@ -146,7 +146,7 @@ class BeatMetrics(Metrics):
             "beat_last_tick_timestamp_seconds", "When beat's last successful tick ended"
         )[()]
         self.looked_at = self._gauge(
-            "backlog_timestamp_seconds", "When beat last read the backlog from the database"
+            "backlog_timestamp_seconds", "When beat last read the backlog"
         )[()]
         self.due = self._seen("due", "Sessions that are due", "account")
         self.oldest_due = self._seen(
@@ -158,40 +158,44 @@ class BeatMetrics(Metrics):
     def _of_delivering(self) -> None:
         self.outbox = self._seen("outbox_waiting", "Pending deliveries", "sink")
         self.outbox_age = self._seen(
-            "outbox_oldest_age_seconds", "How long the oldest delivery has been pending", "sink"
+            "outbox_oldest_age_seconds", "Age of the oldest pending delivery", "sink"
         )
         self.dead = self._seen(
-            "outbox_dead_lettered_last_day", "Deliveries given up in the last 24 h", "sink"
+            "outbox_dead_lettered_last_day", "Deliveries dead-lettered in the last day", "sink"
         )
-        self.disabled = self._seen("sink_disabled", "1: the endpoint answered 410 Gone", "sink")
+        self.disabled = self._seen("sink_disabled", "1: the endpoint returned 410 Gone", "sink")
         self.undelivered = self._seen(
-            "undelivered_payments", "Payments whose event a sink has lacked for 10 s"
+            "undelivered_payments", "Payments whose event a sink lacks after 10 s"
         )[()]
         self.unconfirmed = self._seen(
-            *("unconfirmed_authorizations", "Authorized without an order, by the time left"),
+            *("unconfirmed_authorizations", "Authorizations without an order, by time left"),
             "minutes_left",
         )
         self.lapsed = self._seen(
             "lapsed_authorizations_last_day",
-            "Authorizations that lapsed in the last 24 h without an order",
+            "Authorizations that lapsed in the last day without an order",
         )[()]
 
     def _of_accounts(self) -> None:
         self.budget = self._seen(
-            "account_budget_reads_per_second", "Reads a second the account may use now", "account"
+            "account_budget_reads_per_second", "Reads a second allowed at the moment", "account"
         )
         self.share = self._seen(
-            "account_budget_ratio", "Current share of its usual budget, 0 to 1", "account"
+            "account_budget_ratio", "The current share of its usual budget, 0 to 1", "account"
         )
         self.interval_multiplier = self._seen(
-            "account_interval_multiplier", "Factor of its poll intervals", "account"
+            "account_interval_multiplier",
+            "Factor by which its polling intervals are lengthened",
+            "account",
         )
-        self.paused = self._seen("account_paused", "1: no requests are sent for it now", "account")
+        self.paused = self._seen("account_paused", "1: not read at the moment", "account")
         self.breaker = self._seen(
-            "account_breaker", "1 for its current state", *("account", "state")
+            "account_breaker",
+            "1 for the current state of the circuit breaker",
+            *("account", "state"),
         )
 
     def _seen(self, name: str, says: str, *labels: str) -> Children:
         gauge = self._gauge(name, says, *labels)
-        self._backlog_gauges.append(gauge)
+        self._looked_for.append(gauge)
         return gauge

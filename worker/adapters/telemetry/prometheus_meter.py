@@ -13,18 +13,13 @@ from typing import TypeVar
 from worker.adapters.telemetry.metrics import BeatMetrics, Children, Metrics, WorkerMetrics
 from worker.domain.account import Breaker
 from worker.domain.decision import ANOMALIES, Finding
-from worker.domain.session import Outcome
+from worker.domain.session import STATUSES, Outcome
 from worker.domain.tracking import TrackEffect
 from worker.services.meter import AccountFigures, Backlog, Meter, SinkFigures, Waiting
 
 OTHER = "other"
 Figures = TypeVar("Figures", Waiting, SinkFigures)
 _HEALTHY = (Finding.CHANGED, Finding.UNCHANGED, Finding.FINISHED)
-# docs.klarna.com, hosted payment page, "tracking session status"; KP's; and one of ours.
-STATUSES = frozenset(
-    {"WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR"}
-    | {"COMPLETED", "CANCELLED", "DISABLED", "incomplete", "complete", "authorized"}
-)
 
 
 class PrometheusMeter(Meter):
@@ -170,11 +165,11 @@ class BeatMeter(PrometheusMeter):
             self._metrics.oldest_due[account,].set(due.oldest_seconds)
             self._metrics.in_flight[account,].set(due.under_way)
         nothing = SinkFigures(waiting=Waiting())
-        for sink, told in _by_label(figures.sinks, self._sinks, nothing).items():
-            self._metrics.outbox[sink,].set(told.waiting.count)
-            self._metrics.outbox_age[sink,].set(told.waiting.oldest_seconds)
-            self._metrics.dead[sink,].set(told.died)
-            self._metrics.disabled[sink,].set(told.disabled)
+        for sink, seen in _by_label(figures.sinks, self._sinks, nothing).items():
+            self._metrics.outbox[sink,].set(seen.waiting.count)
+            self._metrics.outbox_age[sink,].set(seen.waiting.oldest_seconds)
+            self._metrics.dead[sink,].set(seen.died)
+            self._metrics.disabled[sink,].set(seen.disabled)
         for minutes, count in figures.unconfirmed.items():
             self._metrics.unconfirmed[minutes,].set(count)
         self._metrics.lapsed.set(figures.lapsed)

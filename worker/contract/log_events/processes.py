@@ -8,6 +8,11 @@ _SENDER = "correct the program that sends to the worker's queues"
 
 PROCESSES = (
     LogEvent(
+        *("setting_ignored", "warning", ("setting", "meant")),
+        "an environment variable looks like a setting and is none; `meant` is the closest one",
+        "correct its name, or remove it",
+    ),
+    LogEvent(
         *("tick_failed", "warning", ("error", "retry_in")),
         "Postgres or the broker is unavailable; beat retries after `retry_in` seconds. "
         '"is the database migrated?" in `error`: the code is newer than the schema',

@@ -1,4 +1,4 @@
-"""Writes events into the outbox, in the transaction of whatever caused them."""
+"""Writes events into the outbox, in the transaction of the change that caused them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,14 @@ _DELIVERY = {
     "sink": "text",
     "requires_mapping": "boolean",
 }
-
-
-# Of the sessions in `recorded`, which has their `shop_objects` as the row says now: the shop may
-# have named a session to a shop system while a read of it was under way.
+# For the sessions in `recorded`, with the `shop_objects` that are stored now: the shop may have
+# added some while the session was read.
 WRITE_MESSAGES = f"""
     written AS (
         INSERT INTO outbox_messages ({", ".join(_MESSAGE)})
         SELECT v.* FROM {recordset("messages", _MESSAGE)} JOIN recorded USING (session_id)
     ),
-    told AS (
+    routed AS (
         INSERT INTO outbox_deliveries (event_id, session_id, sequence, sink)
         SELECT v.event_id, v.session_id, v.sequence, v.sink
         FROM {recordset("deliveries", _DELIVERY)} JOIN recorded USING (session_id)
@@ -53,9 +51,9 @@ _INSERT = text(f"""
 
 
 def message_rows(events: Sequence[Event], routes: Sequence[Route]) -> dict[str, str]:
-    """Return the parameters of WRITE_MESSAGES: a message for each event, and who is told of it.
+    """Return the parameters of WRITE_MESSAGES: the events' messages and their deliveries.
 
-    Whether a sink takes it is decided here, once: later changes of the settings change nothing.
+    The sinks of an event are decided here; a later change of the settings does not affect it.
     """
     messages = [
         _key(event) | {"event_type": str(event.type), "payload": event.envelope()}
@@ -78,7 +76,7 @@ async def insert_messages(
 ) -> None:
     """Insert one message per event, and one delivery for each sink that takes events of its type.
 
-    The caller holds the locks of their sessions' rows.
+    The caller has locked the rows of their sessions.
     """
     if events:
         session_ids = [event.session_id for event in events]

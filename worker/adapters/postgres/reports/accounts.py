@@ -1,4 +1,4 @@
-"""How accounts are doing, for people and programs; the domain says what their state comes to."""
+"""The state of accounts, as reports show it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ACCOUNTS = text(f"""
 
 
 def account(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of ACCOUNTS as it is told; `failing_since` is null unless the breaker is open.
+    """Return a row of ACCOUNTS as reports show it.
 
-    `read_limit` is Klarna's, in reads a second, as its answers name it; `budget_share` what the
-    account may use of its budget just now, from 0 to 1.
+    `failing_since` is null unless the circuit breaker is open. `read_limit` is in reads a second,
+    from Klarna's answers; `budget_share` is the usable share of the budget now, from 0 to 1.
     """
     state, now = account_from_row(row), row["asked_at"]
     return {

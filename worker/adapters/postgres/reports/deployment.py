@@ -1,4 +1,4 @@
-"""What `check` asks the database of itself: its version, its clock, the rights of its role."""
+"""What `check` asks of the database server: its version, its clock, the rights of the role."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _SERVER = text("""
 
 
 class DeploymentReports(Reports):
-    """Reports, and what a deployment needs of the server."""
+    """Reports for `check`; a context manager."""
 
     def server(self) -> tuple[int, datetime]:
-        """Return the major version and the time of day there."""
+        """Return the major version and the server's time."""
         (row,) = self._rows(_SERVER)
         return row["version"], row["now"]
 
     def missing_rights(self) -> Sequence[str]:
-        """Return what a worker must be allowed and this role is not, such as `INSERT on accounts`.
+        """Return the rights that a worker needs and this role lacks, such as `INSERT on accounts`.
 
-        A table that does not exist is no right that is missing.
+        Tables that do not exist are left out.
         """
         return [
             f"{right} on {table}"

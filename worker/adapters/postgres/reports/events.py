@@ -1,4 +1,4 @@
-"""What people ask of the outbox: events with their deliveries, by filter or by id.
+"""Events with their deliveries, by filter or by id.
 
 Read-only, and never the authorization token.
 """
@@ -12,18 +12,19 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from worker.adapters.postgres.conditions import older_pending, pending
+from worker.adapters.postgres.literals import literal
 from worker.adapters.postgres.reports.sessions import Reports, Row
 
-# What a delivery says that a person gave up.
-DISCARDED = "discarded by hand"
 STATES = ("pending", "delivered", "dead")
+_PENDING, _DELIVERED, _DEAD = map(literal, STATES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryFilter:
-    """Which deliveries are meant; what is None says nothing. `until` itself is not included.
+    """Which deliveries to list or replay; a field that is None matches everything.
 
-    `state` is one of `STATES`.
+    `until` is exclusive; `state` is one of `STATES`.
     """
 
     event_id: UUID | None = None
@@ -39,14 +40,15 @@ class DeliveryFilter:
         return asdict(self)
 
 
-_STATE = """
+# Null for a message without a delivery.
+_STATE = f"""
     CASE
-        WHEN d.delivered_at IS NOT NULL THEN 'delivered'
-        WHEN d.dead_at IS NOT NULL THEN 'dead'
-        WHEN d.sink IS NOT NULL THEN 'pending'
+        WHEN d.delivered_at IS NOT NULL THEN {_DELIVERED}
+        WHEN d.dead_at IS NOT NULL THEN {_DEAD}
+        WHEN d.sink IS NOT NULL THEN {_PENDING}
     END
 """
-# Of `m`, a message, and `d`, a delivery of it.
+# On `m`, a message, and `d`, its delivery.
 MATCHES = f"""
     (CAST(:event_id AS uuid) IS NULL OR m.event_id = CAST(:event_id AS uuid))
     AND (CAST(:session_id AS text) IS NULL OR m.session_id = CAST(:session_id AS text))
@@ -56,15 +58,11 @@ MATCHES = f"""
     AND (CAST(:sink AS text) IS NULL OR d.sink = CAST(:sink AS text))
     AND (CAST(:state AS text) IS NULL OR {_STATE} = CAST(:state AS text))
 """
-# Only the oldest pending event of a session is deliverable, per sink.
 _DELIVERY = f"""
     d.sink, {_STATE} AS state, d.attempts, d.next_attempt_at, d.delivered_at, d.dead_at,
     d.last_error,
-    CASE WHEN d.delivered_at IS NULL AND d.dead_at IS NULL THEN (
-        SELECT older.event_id FROM outbox_deliveries AS older
-        WHERE older.session_id = d.session_id AND older.sink = d.sink
-            AND older.sequence < d.sequence
-            AND older.delivered_at IS NULL AND older.dead_at IS NULL
+    CASE WHEN {pending("d")} THEN (
+        SELECT older.event_id {older_pending("d")}
         ORDER BY older.sequence
         LIMIT 1
     ) END AS waits_for,
@@ -84,29 +82,6 @@ _LIST = text(f"""
     ORDER BY m.created_at DESC, m.sequence DESC, d.sink
     LIMIT :limit
 """)  # noqa: S608 - constants of this module
-# The partial indexes are enough: however much was delivered, this is quick.
-SINKS = text("""
-    SELECT sink, COALESCE(waiting, 0) AS waiting, oldest_seconds, COALESCE(died, 0) AS died,
-        disabled_at, reason
-    FROM (
-        SELECT d.sink, count(*) AS waiting,
-            EXTRACT(epoch FROM statement_timestamp() - min(d.due_since))::float AS oldest_seconds
-        FROM outbox_deliveries AS d
-        WHERE d.delivered_at IS NULL AND d.dead_at IS NULL
-        GROUP BY 1
-    ) AS waits
-    FULL JOIN (
-        SELECT d.sink, count(*) AS died
-        FROM outbox_deliveries AS d
-        WHERE d.dead_at > statement_timestamp() - interval '1 day'
-            AND d.last_error IS DISTINCT FROM :discarded
-        GROUP BY 1
-    ) AS dead USING (sink)
-    FULL JOIN (
-        SELECT sink, disabled_at, reason FROM webhook_endpoints WHERE disabled_at IS NOT NULL
-    ) AS disabled USING (sink)
-    ORDER BY 1
-""")
 _EVENT = text("""
     SELECT event_id, session_id, sequence, event_type, created_at, payload
     FROM outbox_messages WHERE event_id = :event_id
@@ -118,21 +93,14 @@ _DELIVERIES = text(f"""
 
 
 class EventReports(Reports):
-    """A context manager; every method raises sqlalchemy.exc.SQLAlchemyError where it fails."""
+    """Reports of events; a context manager."""
 
     def deliveries(self, wanted: DeliveryFilter, *, limit: int) -> list[Row]:
-        """Return the newest events that match, a row for each delivery; one without if none."""
+        """Return the newest events that match: a row for each delivery, or one without delivery."""
         return self._rows(_LIST, **wanted.values(), limit=limit)
 
-    def sinks(self) -> list[Row]:
-        """Return each sink for which something waits or `died` in the last day, or is disabled.
-
-        `oldest_seconds` is for how long the oldest is being tried.
-        """
-        return self._rows(SINKS, discarded=DISCARDED)
-
     def event(self, event_id: UUID) -> Row | None:
-        """Return one event, its envelope as `payload`, with its `deliveries`; or None."""
+        """Return one event with its envelope as `payload` and its `deliveries`, or None."""
         found = self._rows(_EVENT, event_id=event_id)
         if not found:
             return None

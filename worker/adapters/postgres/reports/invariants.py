@@ -1,14 +1,31 @@
-"""The promises of the stored state, as queries that must find nothing.
+"""Invariants of the stored state, as queries that must return nothing.
 
-For the demo and the tests; cheap enough to ask of a live database, but not asked by the worker.
+The demo and the tests check them. They are cheap enough for a live database, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
+from worker.adapters.postgres.literals import interval, literal, one_of
+from worker.domain.confirmation import WARNINGS
+from worker.domain.events import EventType
+from worker.domain.session import HPP_FINAL, Kind
+
+_CONSTANTS = {
+    "hpp": literal(Kind.HPP),
+    "final_statuses": one_of(HPP_FINAL),
+    "authorized": literal(EventType.AUTHORIZED),
+    "expiring": literal(EventType.AUTHORIZATION_EXPIRING),
+    "lapsed": literal(EventType.AUTHORIZATION_LAPSED),
+    "warnings": len(WARNINGS),
+    # The holder of a lease may be recording for a minute after its end.
+    "lease_overdue": interval(timedelta(seconds=60)),
+    "working": interval(timedelta(seconds=10)),
+}
 _QUERIES = {
     "a session's transitions form an unbroken chain from null": """
         SELECT session_id FROM (
@@ -31,13 +48,13 @@ _QUERIES = {
     """,
     "a final status of Klarna's is the session's outcome": """
         SELECT session_id FROM payment_sessions
-        WHERE kind = 'hpp' AND status IN ('COMPLETED', 'CANCELLED', 'DISABLED')
+        WHERE kind = {hpp} AND status IN {final_statuses}
             AND outcome IS DISTINCT FROM lower(status)
     """,
     "no status follows a final one": """
         SELECT t.session_id FROM status_transitions AS t
         JOIN payment_sessions AS s USING (session_id)
-        WHERE s.kind = 'hpp' AND t.from_status IN ('COMPLETED', 'CANCELLED', 'DISABLED')
+        WHERE s.kind = {hpp} AND t.from_status IN {final_statuses}
     """,
     "a finished session has its event": """
         SELECT s.session_id FROM payment_sessions AS s
@@ -48,7 +65,7 @@ _QUERIES = {
         SELECT s.session_id FROM payment_sessions AS s
         WHERE s.authorization_token IS NOT NULL AND NOT EXISTS (
             SELECT FROM outbox_messages AS m
-            WHERE m.session_id = s.session_id AND m.event_type = 'payment_session.authorized'
+            WHERE m.session_id = s.session_id AND m.event_type = {authorized}
         )
     """,
     "a session's events are numbered without a gap": """
@@ -58,34 +75,32 @@ _QUERIES = {
         HAVING count(m.event_id) <> s.event_count
             OR COALESCE(max(m.sequence), 0) <> s.event_count
     """,
-    "a missing order is told after its authorization, thrice at most, and its lapse once": """
-        SELECT told.session_id FROM (
+    "warnings of a missing order follow its authorization, three at most, then one lapse": """
+        SELECT warned.session_id FROM (
             SELECT session_id, min(sequence) AS first, max(sequence) AS last,
-                count(*) FILTER (WHERE event_type LIKE '%_expiring') AS warnings,
-                count(*) FILTER (WHERE event_type LIKE '%_lapsed') AS lapses,
-                max(sequence) FILTER (WHERE event_type LIKE '%_lapsed') AS lapse
+                count(*) FILTER (WHERE event_type = {expiring}) AS warnings,
+                count(*) FILTER (WHERE event_type = {lapsed}) AS lapses,
+                max(sequence) FILTER (WHERE event_type = {lapsed}) AS lapse
             FROM outbox_messages
-            WHERE event_type IN ('payment_session.authorization_expiring',
-                'payment_session.authorization_lapsed')
+            WHERE event_type IN ({expiring}, {lapsed})
             GROUP BY session_id
-        ) AS told
-        LEFT JOIN outbox_messages AS m ON m.session_id = told.session_id
-            AND m.event_type = 'payment_session.authorized' AND m.sequence < told.first
-        WHERE m.session_id IS NULL OR warnings > 3 OR lapses > 1 OR lapse < last
+        ) AS warned
+        LEFT JOIN outbox_messages AS m ON m.session_id = warned.session_id
+            AND m.event_type = {authorized} AND m.sequence < warned.first
+        WHERE m.session_id IS NULL OR warnings > {warnings} OR lapses > 1 OR lapse < last
     """,
-    "a lapsed authorization was told as such": """
+    "a lapsed authorization has its event": """
         SELECT s.session_id FROM payment_sessions AS s
         WHERE s.authorization_lapsed_at IS NOT NULL AND NOT EXISTS (
             SELECT FROM outbox_messages AS m
             WHERE m.session_id = s.session_id
-                AND m.event_type = 'payment_session.authorization_lapsed'
+                AND m.event_type = {lapsed}
         )
     """,
-    "nobody is warned of a confirmed order": """
+    "no warning follows a confirmed order": """
         SELECT session_id FROM payment_sessions
         JOIN outbox_messages USING (session_id)
-        WHERE created_at > confirmed_at AND event_type IN
-            ('payment_session.authorization_expiring', 'payment_session.authorization_lapsed')
+        WHERE created_at > confirmed_at AND event_type IN ({expiring}, {lapsed})
     """,
     "every message has a delivery": """
         SELECT m.session_id FROM outbox_messages AS m
@@ -94,13 +109,12 @@ _QUERIES = {
     "no token stands in a payload": """
         SELECT session_id FROM outbox_messages WHERE payload::text LIKE '%authorization_token%'
     """,
-    # A minute over: whoever holds it may be recording just now.
     "no lease outlives its time": """
         SELECT session_id FROM payment_sessions
-        WHERE lease_expires_at < clock_timestamp() - interval '60 seconds'
+        WHERE lease_expires_at < clock_timestamp() - {lease_overdue}
             AND EXISTS (
                 SELECT FROM payment_sessions AS other
-                WHERE other.last_polled_at > clock_timestamp() - interval '10 seconds'
+                WHERE other.last_polled_at > clock_timestamp() - {working}
             )
     """,
     "no unfinished session lacks its next poll": """
@@ -108,7 +122,7 @@ _QUERIES = {
     """,
 }
 
-# What is dead, or waits for an endpoint that is disabled, is not expected of its sink.
+# Without dead deliveries, and pending ones of a disabled sink.
 _EXPECTED = """
     FROM outbox_messages AS m
     JOIN outbox_deliveries AS d USING (event_id)
@@ -124,20 +138,20 @@ _SESSIONS = text("SELECT count(*) FROM payment_sessions")
 
 
 class NothingToCheckError(Exception):
-    """The database holds no payment session: a check of nothing proves nothing."""
+    """The database holds no payment session, so a check would prove nothing."""
 
 
 def broken_state_invariants(connection: Connection) -> list[str]:
-    """Return one line per broken promise, with the sessions that break it.
+    """Return one line per broken invariant, with the sessions that break it.
 
     Raises:
-        NothingToCheckError: where no payment session is stored.
+        NothingToCheckError: no payment session is stored.
     """
     if not connection.execute(_SESSIONS).scalar_one():
         raise NothingToCheckError("no payment session is stored")
     broken = []
     for promise, query in _QUERIES.items():
-        offenders = connection.execute(text(query)).scalars().all()
+        offenders = connection.execute(text(query.format(**_CONSTANTS))).scalars().all()
         if offenders:
             broken.append(f"{promise}: broken by {_some(offenders)}")
     return broken
@@ -146,10 +160,10 @@ def broken_state_invariants(connection: Connection) -> list[str]:
 def broken_delivery_invariants(
     connection: Connection, received: Iterable[Mapping[str, str]], *, sink: str = "redis_stream"
 ) -> list[str]:
-    """Return one line per broken promise about what a sink's consumer, once quiet, has received.
+    """Return one line per broken invariant about the events that a sink's consumer has received.
 
-    `received` are CloudEvents in the order of their arrival, repeats included. Nothing that was
-    dead may have been replayed: it comes after its session's later ones.
+    `received` are CloudEvents in the order of their arrival, repeats included; all deliveries must
+    be over. No dead delivery may have been replayed: it arrives after its session's later events.
     """
     broken = []
     undelivered = connection.execute(_UNDELIVERED, {"sink": sink}).scalars().all()

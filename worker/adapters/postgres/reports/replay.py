@@ -1,6 +1,6 @@
-"""What a person changes in the outbox: deliveries sent again or given up, endpoints enabled.
+"""Changes to the outbox by hand: deliveries replayed or given up, endpoints enabled.
 
-Blocking; beat's next sweep finds what is due.
+Blocking. Beat's next sweep finds what is due.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
-from worker.adapters.postgres.reports.events import DISCARDED, MATCHES, DeliveryFilter
+from worker.adapters.postgres.conditions import SINK_UNAVAILABLE, pending
+from worker.adapters.postgres.literals import literal
+from worker.adapters.postgres.reports.events import MATCHES, DeliveryFilter
+from worker.adapters.postgres.reports.questions import DISCARDED
+from worker.domain.events import EventType
 
 BATCH = 1000
 
@@ -21,68 +25,70 @@ _FROM = f"""
     JOIN payment_sessions AS s ON s.session_id = m.session_id
     WHERE {MATCHES}
 """
-# With its token, where it is to carry one.
-_IS_WHOLE = """
-    (m.event_type <> 'payment_session.authorized' OR s.authorization_token IS NOT NULL)
+# An authorized event is complete only while its token is stored.
+_IS_COMPLETE = f"""
+    (m.event_type <> {literal(EventType.AUTHORIZED)} OR s.authorization_token IS NOT NULL)
 """
-_IS_MEANT = f"""
+_IS_WANTED = f"""
     d.sink = ANY(CAST(:sinks AS text[]))
-    AND (CAST(:without_token AS boolean) OR {_IS_WHOLE})
+    AND (CAST(:without_token AS boolean) OR {_IS_COMPLETE})
 """
 _COUNT = text(f"""
     SELECT statement_timestamp() AS counted_at,
-        count(*) FILTER (WHERE {_IS_MEANT}) AS deliveries,
-        count(DISTINCT d.event_id) FILTER (WHERE {_IS_MEANT}) AS events,
-        count(DISTINCT d.event_id) FILTER (WHERE NOT {_IS_WHOLE}) AS without_token,
+        count(*) FILTER (WHERE {_IS_WANTED}) AS deliveries,
+        count(DISTINCT d.event_id) FILTER (WHERE {_IS_WANTED}) AS events,
+        count(DISTINCT d.event_id) FILTER (WHERE NOT {_IS_COMPLETE}) AS without_token,
         array_agg(DISTINCT d.sink) FILTER (WHERE d.sink <> ALL(CAST(:sinks AS text[]))) AS unknown
     {_FROM}
 """)
-# `attempts` is the lease of a pending one: what is on its way just now is another's to mark.
+# `attempts` is the lease of a pending delivery, so it is kept: counted from 0 again, it could equal
+# that of a delivery under way, which would then mark a later claim.
 _REPLAY = text(f"""
     WITH batch AS (
         SELECT d.event_id, d.sink
-        {_FROM} AND {_IS_MEANT} AND d.due_since < :counted_at
+        {_FROM} AND {_IS_WANTED} AND d.due_since < :counted_at
         ORDER BY m.created_at, m.session_id, m.sequence
         LIMIT :limit
         FOR UPDATE OF d
     )
     UPDATE outbox_deliveries AS d
-    SET attempts =
-            CASE WHEN d.delivered_at IS NULL AND d.dead_at IS NULL THEN d.attempts ELSE 0 END,
+    SET attempts = CASE WHEN {pending("d")} THEN d.attempts ELSE 0 END,
         delivered_at = NULL, dead_at = NULL, last_error = NULL,
         due_since = statement_timestamp(), next_attempt_at = statement_timestamp()
     FROM batch
     WHERE d.event_id = batch.event_id AND d.sink = batch.sink
 """)  # noqa: S608 - constants of this module and its neighbour
-_PENDING = text("""
-    SELECT count(*) FROM outbox_deliveries
-    WHERE sink = :sink AND delivered_at IS NULL AND dead_at IS NULL
-""")
-_DISCARD = text("""
+_PENDING = text(f"""
+    SELECT count(*) FROM outbox_deliveries AS d WHERE d.sink = :sink AND {pending("d")}
+""")  # noqa: S608 - constants of another module
+_DISCARD = text(f"""
     UPDATE outbox_deliveries
     SET dead_at = clock_timestamp(), last_error = :discarded
     WHERE (event_id, sink) IN (
-        SELECT event_id, sink FROM outbox_deliveries
-        WHERE sink = :sink AND delivered_at IS NULL AND dead_at IS NULL
+        SELECT d.event_id, d.sink FROM outbox_deliveries AS d
+        WHERE d.sink = :sink AND {pending("d")}
         LIMIT :limit
         FOR UPDATE
     )
-""")
-_ENABLE = text("""
+""")  # noqa: S608 - constants of another module
+_ENABLE = text(f"""
     UPDATE webhook_endpoints SET disabled_at = NULL, reason = NULL, held_until = NULL
-    WHERE sink = :sink AND (disabled_at IS NOT NULL OR held_until > statement_timestamp())
-""")
-# Its three days begin anew: the time it was disabled is not time it was tried.
-_BEGIN_ANEW = text("""
-    UPDATE outbox_deliveries
+    WHERE sink = :sink AND {SINK_UNAVAILABLE}
+""")  # noqa: S608 - constants of another module
+# The give-up age counts from now on: nothing was tried while the sink was disabled.
+_RESTART_CLOCK = text(f"""
+    UPDATE outbox_deliveries AS d
     SET due_since = clock_timestamp(), next_attempt_at = clock_timestamp()
-    WHERE sink = :sink AND delivered_at IS NULL AND dead_at IS NULL
-""")
+    WHERE d.sink = :sink AND {pending("d")}
+""")  # noqa: S608 - constants of another module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayable:
-    """What a replay would send: `without_token` counts authorized events whose token is erased."""
+    """What a replay would send.
+
+    `without_token` counts authorized events whose token is erased.
+    """
 
     deliveries: int
     events: int
@@ -93,10 +99,9 @@ class Replayable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """Which deliveries to send again: to `sinks` alone, those that are configured.
+    """Which deliveries to replay, to the configured `sinks` only.
 
-    An authorized event whose token is erased is left out, unless `without_token` says to send it
-    as it is.
+    Authorized events whose token is erased are left out, unless `without_token` is set.
     """
 
     wanted: DeliveryFilter
@@ -104,7 +109,7 @@ class Replay:
     without_token: bool = False
 
     def count(self, engine: Engine) -> Replayable:
-        """Return what `send` would do."""
+        """Return what `send` would replay."""
         with engine.connect() as connection:
             row = connection.execute(_COUNT, self._values()).one()
         return Replayable(
@@ -116,7 +121,7 @@ class Replay:
         )
 
     def send(self, engine: Engine, counted: Replayable) -> Iterator[int]:
-        """Make what was counted due, under its old ids, a batch at a time; returns each count."""
+        """Make what was counted due, with unchanged ids, in batches; yields each batch's size."""
         values = self._values() | {"counted_at": counted.counted_at, "limit": BATCH}
         while True:
             with engine.begin() as connection:
@@ -133,13 +138,13 @@ class Replay:
 
 
 def count_pending(engine: Engine, sink: str) -> int:
-    """Return how many deliveries wait for the sink."""
+    """Return how many deliveries are pending for the sink."""
     with engine.connect() as connection:
         return int(connection.execute(_PENDING, {"sink": sink}).scalar_one())
 
 
 def discard(engine: Engine, sink: str) -> Iterator[int]:
-    """Give up what waits for the sink, a batch at a time; returns each batch's count."""
+    """Give up the sink's pending deliveries in batches; yields each batch's size."""
     values = {"sink": sink, "limit": BATCH, "discarded": DISCARDED}
     while True:
         with engine.begin() as connection:
@@ -150,9 +155,9 @@ def discard(engine: Engine, sink: str) -> Iterator[int]:
 
 
 def enable(engine: Engine, sink: str) -> bool:
-    """Let a sink be sent to again; returns whether it was disabled, or held by its own wish."""
+    """Enable deliveries to a sink; returns whether it was disabled, or paused at its request."""
     with engine.begin() as connection:
         if not connection.execute(_ENABLE, {"sink": sink}).rowcount:
             return False
-        connection.execute(_BEGIN_ANEW, {"sink": sink})
+        connection.execute(_RESTART_CLOCK, {"sink": sink})
         return True

@@ -1,4 +1,4 @@
-"""What people ask of the stored state: one session's story, lists, counts, what is stuck.
+"""One session with its history, lists, counts, and what is late; for CLI, console and health.
 
 Read-only, blocking, and never the authorization token.
 """
@@ -15,11 +15,11 @@ from sqlalchemy import Engine, create_engine, text
 from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
 from worker.adapters.postgres.pgbouncer import open_engine
 from worker.adapters.postgres.reports import accounts as account_reports
-from worker.adapters.postgres.reports import confirmations as confirmation_reports
+from worker.adapters.postgres.reports import detection, questions
 from worker.adapters.postgres.sessions.rows import with_polls
 from worker.adapters.postgres.tables import payment_sessions
 
-# By name, not by `*`: who may only read is not let at the token, not even at whether there is one.
+# By name, not by `*`: a role that may only read has no right to the token column.
 _SHOWN = ", ".join(
     column.name for column in payment_sessions.columns if column.name != "authorization_token"
 )
@@ -53,7 +53,7 @@ _LIST = text(f"""
         AND (CAST(:outcome AS text) IS NULL OR outcome = :outcome)
         AND (CAST(:reference AS text) IS NULL OR reference = :reference)
         AND (NOT :only_open OR outcome IS NULL)
-        AND (NOT :only_unconfirmed OR {confirmation_reports.UNCONFIRMED})
+        AND (NOT :only_unconfirmed OR {questions.UNCONFIRMED})
     ORDER BY tracked_at DESC
     LIMIT :limit
 """)  # noqa: S608 - constants of this module
@@ -63,72 +63,28 @@ _COUNTS = text("""
     GROUP BY 1, 2, 3, 4
     ORDER BY 1, 2, 3, 4
 """)
-# A paused account's sessions are not late: they wait for its end.
-_DUE = text("""
-    SELECT s.account, count(*) AS due,
-        EXTRACT(epoch FROM statement_timestamp() - min(GREATEST(s.next_poll_at, a.paused_until))
-        )::float AS oldest_seconds,
-        count(*) FILTER (WHERE s.lease_expires_at > statement_timestamp()) AS in_flight
-    FROM payment_sessions AS s
-    LEFT JOIN accounts AS a USING (account)
-    WHERE s.outcome IS NULL AND s.next_poll_at <= statement_timestamp()
-        AND (a.paused_until IS NULL OR a.paused_until <= statement_timestamp())
-    GROUP BY 1
-    ORDER BY 1
-""")
-_OUTBOX = text("""
-    SELECT sink,
-        count(*) FILTER (WHERE delivered_at IS NULL AND dead_at IS NULL) AS waiting,
-        count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
-        count(*) FILTER (WHERE delivered_at IS NOT NULL) AS delivered,
-        EXTRACT(epoch FROM statement_timestamp() - min(m.created_at)
-            FILTER (WHERE delivered_at IS NULL AND dead_at IS NULL))::float AS oldest_seconds,
-        (SELECT e.disabled_at FROM webhook_endpoints AS e WHERE e.sink = d.sink) AS disabled_at
-    FROM outbox_deliveries AS d
-    JOIN outbox_messages AS m USING (event_id)
-    GROUP BY 1
-    ORDER BY 1
-""")
-_OPEN_ACCOUNTS = text("""
-    SELECT account, count(*) AS sessions FROM payment_sessions
-    WHERE outcome IS NULL GROUP BY 1 ORDER BY 1
-""")
-# The bounds of the histogram, in seconds.
-BOUNDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 2400)
-_HISTOGRAM = {f"within_{bound}_s": bound for bound in BOUNDS}
-_WITHIN = ", ".join(
-    f"count(*) FILTER (WHERE delay <= {bound}) AS {name}" for name, bound in _HISTOGRAM.items()
-)
-# A first transition is no delay of ours: a session may be tracked long after it was made. One that
-# Klarna gave no time for occurred, as far as we know, when it was observed: counted, not timed.
-_DELAYS = text(f"""
-    SELECT to_status AS status, count(*) AS transitions, count(delay) AS timed,
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY delay) AS p50_seconds,
-        percentile_cont(0.95) WITHIN GROUP (ORDER BY delay) AS p95_seconds,
-        percentile_cont(0.99) WITHIN GROUP (ORDER BY delay) AS p99_seconds,
-        {_WITHIN}
-    FROM (
-        SELECT to_status, EXTRACT(epoch FROM observed_at - NULLIF(occurred_at, observed_at))::float
-            AS delay
-        FROM status_transitions
-        WHERE observed_at > statement_timestamp() - interval '1 day' AND from_status IS NOT NULL
-    ) AS last_day
-    GROUP BY 1
-    ORDER BY 1
-""")  # noqa: S608 - constants of this module
+_NOTHING_WAITS = {
+    "waiting": 0,
+    "dead": 0,
+    "oldest_seconds": None,
+    "most_attempts": 0,
+    "disabled_at": None,
+}
+_UNCONFIRMED_COLUMNS = ("time_left", "sessions", "first_expires_at")
+_OUTBOX_COLUMNS = ("sink", "waiting", "dead", "delivered", "oldest_seconds", "disabled_at")
 _REVISION = text("SELECT version_num FROM alembic_version")
 
 Row = dict[str, Any]
 
 
 class Reports:
-    """A context manager; every method raises sqlalchemy.exc.SQLAlchemyError where it fails."""
+    """A context manager; every method may raise sqlalchemy.exc.SQLAlchemyError."""
 
     def __init__(self, database_url: str) -> None:
         self._engine: Engine = open_engine(
             create_engine,
             database_url,
-            told={
+            server_settings={
                 "default_transaction_read_only": "on",
                 "timezone": "UTC",
                 "statement_timeout": "10000",
@@ -157,7 +113,7 @@ class Reports:
             "deliveries": self._rows(_EVENTS, session_id=session_id),
         }
 
-    def sessions(
+    def sessions(  # a parameter for each filter of `session-worker list`
         self,
         *,
         account: str | None = None,
@@ -181,41 +137,67 @@ class Reports:
         )
 
     def stats(self) -> dict[str, list[Row]]:
-        """Return counts: `sessions`, `due`, `outbox`, `accounts`, `unconfirmed`; and delays.
+        """Return all counts and delays.
 
-        `detection_delays` has percentiles by status; `detection_histogram` says how many were seen
-        within so many seconds.
+        `detection_delays` has percentiles by status; `detection_histogram` cumulative counts.
         """
         delays = self.detection()
         return {
             "sessions": self._rows(_COUNTS),
             "due": self.due(),
-            "outbox": self._rows(_OUTBOX),
+            "outbox": self._outbox(),
             "accounts": self.accounts(),
             "unconfirmed": self.unconfirmed(),
-            "detection_delays": [_without_bounds(row) for row in delays],
-            "detection_histogram": [
-                {"status": row["status"]} | {name: row[name] for name in _HISTOGRAM}
-                for row in delays
-            ],
+            "detection_delays": [detection.without_bounds(row) for row in delays],
+            "detection_histogram": [detection.histogram(row) for row in delays],
         }
 
     def due(self) -> list[Row]:
-        """Return for each account how many sessions are due, and since when the oldest is."""
-        return self._rows(_DUE)
+        """Return for each account how many sessions are due, and for how long the oldest."""
+        return [row for row in self._rows(questions.DUE_BY_ACCOUNT) if row["due"]]
+
+    def sinks(self) -> list[Row]:
+        """Return each sink that is disabled, or has deliveries that wait or `died` in the last day.
+
+        `oldest_seconds` is for how long the oldest has been tried.
+        """
+        return self._rows(questions.SINKS)
+
+    def undelivered(self) -> list[Row]:
+        """Return each sink that is disabled, or has deliveries that wait or are dead."""
+        sinks = {row["sink"]: row for row in self.sinks()}
+        dead = {row["sink"]: row["dead"] for row in self._rows(questions.DEAD_BY_SINK)}
+        return [
+            _NOTHING_WAITS | sinks.get(sink, {}) | {"sink": sink, "dead": dead.get(sink, 0)}
+            for sink in sorted(sinks | dead)
+        ]
 
     def unconfirmed(self) -> list[Row]:
         """Return how many authorizations have no order, by the time they have left."""
-        return self._rows(confirmation_reports.BY_TIME_LEFT)
+        lapsed = [row for row in (self.lapsed(), self.lapsed_before()) if row["sessions"]]
+        rows = [row | {"time_left": _time_left(row["minutes_left"])} for row in self.awaited()]
+        if lapsed:
+            first = min(row["first_expires_at"] for row in lapsed)
+            sessions = sum(row["sessions"] for row in lapsed)
+            rows.insert(0, {"time_left": "lapsed", "sessions": sessions, "first_expires_at": first})
+        return [{name: row[name] for name in _UNCONFIRMED_COLUMNS} for row in rows]
+
+    def awaited(self) -> list[Row]:
+        """Return how many authorizations wait for an order, by `minutes_left`."""
+        return self._rows(questions.AWAITED_BY_MINUTES_LEFT)
 
     def lapsed(self) -> Row:
         """Return how many `sessions` lapsed in the last day without an order, and one of them."""
-        return self._rows(confirmation_reports.LAPSED_TODAY)[0]
+        return self._rows(questions.LAPSED)[0]
+
+    def lapsed_before(self) -> Row:
+        """Return how many `sessions` lapsed longer ago without an order."""
+        return self._rows(questions.LAPSED_BEFORE)[0]
 
     def overdue_warnings(self, bound: timedelta) -> list[Row]:
-        """Return how many warnings should have been told before `bound`, if any."""
+        """Return how many warnings were due longer than `bound` ago, if any."""
         limit = bound.total_seconds()
-        rows = self._rows(confirmation_reports.OVERDUE_WARNINGS)
+        rows = self._rows(questions.OVERDUE_WARNINGS)
         return [row for row in rows if (row["oldest_seconds"] or 0) > limit]
 
     def accounts(self) -> list[Row]:
@@ -224,16 +206,20 @@ class Reports:
 
     def detection(self) -> list[Row]:
         """Return the last day's delays by status: percentiles, and `within_N_s` for BOUNDS."""
-        return self._rows(_DELAYS)
+        return self._rows(detection.DELAYS)
 
     def revision(self) -> str:
-        """Return the migration the database stands at."""
+        """Return the database's migration."""
         with self._engine.connect() as connection:
             return str(connection.execute(_REVISION).scalar_one())
 
     def unknown_accounts(self, configured: Collection[str]) -> list[Row]:
-        """Return accounts that open sessions name and the settings do not."""
-        return [row for row in self._rows(_OPEN_ACCOUNTS) if row["account"] not in configured]
+        """Return accounts of open sessions that are missing in the settings."""
+        return [
+            row
+            for row in self._rows(questions.OPEN_SESSIONS_BY_ACCOUNT)
+            if row["account"] not in configured
+        ]
 
     def late(self, bound: timedelta) -> list[Row]:
         """Return the accounts whose oldest due session waits longer than `bound`."""
@@ -241,13 +227,24 @@ class Reports:
         return [row for row in self.due() if (row["oldest_seconds"] or 0) > limit]
 
     def paused(self) -> list[Row]:
-        """Return the accounts that Klarna refuses just now."""
+        """Return the accounts that Klarna refuses now."""
         return [row for row in self.accounts() if row["refusals"]]
+
+    def _outbox(self) -> list[Row]:
+        counted = {row["sink"]: row["delivered"] for row in self._rows(questions.DELIVERED_BY_SINK)}
+        undelivered = {row["sink"]: row for row in self.undelivered()}
+        rows = [
+            _NOTHING_WAITS
+            | undelivered.get(sink, {})
+            | {"sink": sink, "delivered": counted.get(sink, 0)}
+            for sink in sorted(undelivered | counted)
+        ]
+        return [{name: row[name] for name in _OUTBOX_COLUMNS} for row in rows]
 
     def _rows(self, statement: Any, **values: object) -> list[Row]:  # noqa: ANN401 - a clause
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement, values).mappings()]
 
 
-def _without_bounds(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name not in _HISTOGRAM}
+def _time_left(minutes: int) -> str:
+    return "more" if minutes == questions.MINUTES_LEFT[-1] else f"up to {minutes} min"

@@ -1,4 +1,4 @@
-"""Accounts in Postgres: how each is doing, written only against the version it was read with."""
+"""The state of accounts in Postgres, written only against the version it was read with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.postgres.engine import one_statement
+from worker.adapters.postgres.literals import interval
 from worker.adapters.postgres.sessions.record_sql import ACCOUNT_STATE
 from worker.adapters.postgres.sessions.rows import ACCOUNT_FIELDS, account_from_row
 from worker.domain.account import BREAKER_FAILURES, AccountState
+from worker.domain.quota import MULTIPLIER_STEP_EVERY
 from worker.services.ports import AccountsRead
 
-# The stretch is beat's, and set apart.
+# Beat alone sets the stretch, in a statement of its own.
 _SAVED = tuple(name for name in ACCOUNT_FIELDS if name not in {"version", "stretch"})
 
 _STATES = text(f"""
@@ -23,7 +25,7 @@ _STATES = text(f"""
     LEFT JOIN accounts AS a USING (account)
 """)  # noqa: S608 - constants of this module
 
-# An answer among failures counts whatever failed meanwhile, until the breaker is open.
+# A successful read also overwrites failures counted since, until the circuit breaker is open.
 _SAVE = text(f"""
     INSERT INTO accounts (account, version, {", ".join(_SAVED)})
     VALUES (:account, 1, {", ".join(f":{name}" for name in _SAVED)})
@@ -35,16 +37,17 @@ _SAVE = text(f"""
     RETURNING version
 """)  # noqa: S608 - constants of this module
 
-# Once a second at most, however many beats there are.
-_STRETCH = text("""
+# At most one step a second, however many beats run.
+_STRETCH = text(f"""
     INSERT INTO accounts (account, version, stretch, stretched_at)
     VALUES (:account, 0, :after, clock_timestamp())
     ON CONFLICT (account) DO UPDATE
     SET stretch = EXCLUDED.stretch, stretched_at = EXCLUDED.stretched_at
     WHERE accounts.stretch = :before
-        AND COALESCE(accounts.stretched_at, '-infinity') <= clock_timestamp() - interval '1 s'
+        AND COALESCE(accounts.stretched_at, '-infinity')
+            <= clock_timestamp() - {interval(MULTIPLIER_STEP_EVERY)}
     RETURNING stretch
-""")
+""")  # noqa: S608 - a constant of the domain
 
 
 class PostgresAccounts:
@@ -54,7 +57,7 @@ class PostgresAccounts:
         self._engine = engine
 
     async def read(self, names: Collection[str]) -> AccountsRead:
-        """Return how these accounts are doing; one that was never read is as new."""
+        """Return the state of these accounts; one without a row has the initial state."""
         async with one_statement(self._engine) as connection:
             found = await connection.execute(_STATES, {"accounts": list(names)})
             rows = found.mappings().all()
@@ -64,7 +67,7 @@ class PostgresAccounts:
         )
 
     async def stretch(self, name: str, *, before: float, after: float) -> bool:
-        """Set the stretch from `before` to `after`; False where another beat was first."""
+        """Set the stretch from `before` to `after`; False if another beat was first."""
         async with one_statement(self._engine) as connection:
             found = await connection.execute(
                 _STRETCH, {"account": name, "before": before, "after": after}
@@ -75,7 +78,7 @@ class PostgresAccounts:
 async def save_account(
     engine: AsyncEngine, name: str, *, before: AccountState, after: AccountState
 ) -> bool:
-    """Write what an answer made of the account; False where another answer was first."""
+    """Write an account's new state; False if another process was first."""
     values: dict[str, Any] = {field: getattr(after, field) for field in _SAVED}
     was_reached = before.failures > 0 and after.failures == 0
     async with one_statement(engine) as connection:

@@ -1,4 +1,4 @@
-"""Confirmed orders and due warnings in Postgres: state and event in one transaction."""
+"""Confirmed orders and due warnings in Postgres: state and events in one transaction."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.adapters.postgres import tables
 from worker.adapters.postgres.engine import transaction
 from worker.adapters.postgres.outbox.rows import insert_messages
-from worker.adapters.postgres.sessions.rows import session_from_row
+from worker.adapters.postgres.sessions.rows import columns_without_token, session_from_row
 from worker.domain.confirmation import ConfirmEffect, Warned, apply_confirmation, due_warning
 from worker.domain.deliveries import Route
 from worker.domain.errors import InvalidArgumentError
 from worker.domain.events import Event
 
 _T = tables.payment_sessions
-# The token stays behind: nothing here needs it.
 _LOCKED = select(
-    *(column for column in _T.columns if column.name != "authorization_token"),
+    *columns_without_token(_T),
     func.clock_timestamp().label("locked_at"),
 )
-_DUE = (
+_LOCK_DUE = (
     _LOCKED.where(_T.c.next_warning_at <= func.statement_timestamp())
     .order_by(_T.c.next_warning_at)
     .with_for_update(skip_locked=True)
@@ -58,7 +57,7 @@ class PostgresConfirmations:
         self._routes = routes
 
     async def confirm(self, session_id: str, order_id: str) -> ConfirmEffect:
-        """Note the order that was placed, and stop the clock."""
+        """Store the order that was placed, and stop the warnings."""
         async with transaction(self._engine) as connection:
             found = await connection.execute(
                 _LOCKED.where(_T.c.session_id == session_id).with_for_update()
@@ -82,9 +81,9 @@ class PostgresConfirmations:
             return effect
 
     async def warn_due(self, *, limit: int) -> list[Event]:
-        """Write the warnings that are due; returns their events."""
+        """Store the warnings that are due; returns their events."""
         async with transaction(self._engine) as connection:
-            rows = await connection.execute(_DUE.limit(limit))
+            rows = await connection.execute(_LOCK_DUE.limit(limit))
             due = [
                 due_warning(session_from_row(row), now=row["locked_at"]) for row in rows.mappings()
             ]
@@ -93,7 +92,7 @@ class PostgresConfirmations:
             return [each.event for each in warned]
 
     async def stop_due_clocks(self, *, limit: int) -> int:
-        """Tell nothing of what is due; returns how many sessions nobody is told of any more."""
+        """Stop the warnings of sessions with a due one; returns how many sessions."""
         async with transaction(self._engine) as connection:
             return (await connection.execute(_STOP, {"most": limit})).rowcount
 

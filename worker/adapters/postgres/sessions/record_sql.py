@@ -1,19 +1,23 @@
-"""The hand-written SQL of loading and recording; times are the database's own."""
+"""The SQL of loading, releasing and recording; times are by the database's clock."""
 
 from __future__ import annotations
 
 from sqlalchemy import text
 
 from worker.adapters.postgres import tables
+from worker.adapters.postgres.conditions import NOT_LEASED
+from worker.adapters.postgres.literals import interval, one_of
 from worker.adapters.postgres.outbox.rows import WRITE_MESSAGES
 from worker.adapters.postgres.recordset import recordset
 from worker.adapters.postgres.sessions.rows import ACCOUNT_FIELDS, RECORDED_COLUMNS
+from worker.domain import claiming
+from worker.domain.session import Outcome
 
-# By name: a prepared statement that says `*` fails once the table has got another column.
+# By name: a prepared statement with `*` fails once the table has another column.
 _SESSION = ", ".join(
     f"p.{column.name}"
     for column in tables.payment_sessions.columns
-    if column.name != "polled_seconds"  # for people only, and the longest of all
+    if column.name != "polled_seconds"  # large, and only for people
 )
 
 ACCOUNT_STATE = ", ".join(f"a.{name} AS account_{name}" for name in ACCOUNT_FIELDS)
@@ -23,11 +27,11 @@ _WITH_ACCOUNT = f"""
     LEFT JOIN accounts AS a USING (account)
 """  # noqa: S608 - constants of this module
 
-# In a statement's answer: losing its commit in a crash of the database only means to poll again.
+# Selected by statements whose commit may be lost in a crash of the database: the work is repeated.
 ASYNC_COMMIT = "(SELECT set_config('synchronous_commit', 'off', true))"
 
 LOAD_TYPES = {"session_id": "text", "lease_id": "uuid", "renewed_id": "uuid"}
-# The lease changes hands here: a second delivery of the same message finds nothing.
+# The lease gets a new id, so that a second delivery of the same task message finds nothing.
 LOAD = text(f"""
     WITH loaded AS (
         UPDATE payment_sessions AS p
@@ -49,8 +53,8 @@ RELEASE = text("""
         AND lease_id = ANY(CAST(:lease_ids AS uuid[]))
 """)
 
-# What is due already and not leased counts as now; a paused account's sessions wait for its end.
-NEXT_DUE = text("""
+# The sessions of a paused account are due when the pause ends.
+NEXT_DUE = text(f"""
     SELECT min(GREATEST(due.next_poll_at, a.paused_until)) - statement_timestamp() AS wait
     FROM unnest(CAST(:accounts AS text[])) AS wanted(account)
     LEFT JOIN accounts AS a USING (account),
@@ -59,14 +63,14 @@ NEXT_DUE = text("""
         FROM payment_sessions
         WHERE account = wanted.account
             AND outcome IS NULL
-            AND (lease_id IS NULL OR lease_expires_at <= statement_timestamp())
+            AND {NOT_LEASED}
         ORDER BY next_poll_at
         LIMIT 1
     ) AS due
-""")
+""")  # noqa: S608 - constants of another module
 
-# Sessions that are not read because Klarna refuses their account, just now and again and again.
-# All others are read when they can be, however late: a read that fails gives up by itself.
+# Only sessions of accounts that Klarna keeps refusing, because they are not read. Any other session
+# is read sooner or later, and a failed read gives it up if it is time.
 OVERDUE_ENDS = text(f"""
     WITH over AS (
         SELECT session_id
@@ -74,17 +78,18 @@ OVERDUE_ENDS = text(f"""
         JOIN accounts AS a USING (account)
         WHERE outcome IS NULL
             AND a.refusals > 0
-            AND a.paused_until > statement_timestamp() - interval '10 minutes'
+            AND a.paused_until > statement_timestamp() - {interval(claiming.REFUSED_RECENTLY)}
             AND GREATEST(
                 COALESCE(expires_at, tracked_at + :max_lifetime), tracked_at, nudged_at
-            ) < statement_timestamp() - interval '25 hours'
-            AND (lease_id IS NULL OR lease_expires_at <= statement_timestamp())
+            ) < statement_timestamp() - {interval(claiming.GIVE_UP_UNREAD_AFTER)}
+            AND {NOT_LEASED}
         LIMIT :limit
         FOR UPDATE OF payment_sessions SKIP LOCKED
     ),
     leased AS (
         UPDATE payment_sessions AS p
-        SET lease_id = :lease_id, lease_expires_at = statement_timestamp() + interval '60 seconds'
+        SET lease_id = :lease_id,
+            lease_expires_at = statement_timestamp() + {interval(claiming.GIVE_UP_LEASE)}
         FROM over
         WHERE p.session_id = over.session_id
         RETURNING {_SESSION}
@@ -92,9 +97,10 @@ OVERDUE_ENDS = text(f"""
     {_WITH_ACCOUNT.format(source="leased")}
 """)  # noqa: S608 - constants of this module
 
+_GUESSES = one_of(outcome for outcome in Outcome if outcome.is_guess)
 _NUDGED_SINCE_LOAD = "COALESCE(p.nudged_at > v.loaded_at, false)"
 _NUDGED = f"({_NUDGED_SINCE_LOAD} AND v.outcome IS NULL AND v.may_repeat)"
-# A failed read knows nothing better than what the shop corrected while it was under way.
+# A failed read does not overwrite what the shop corrected since the session was loaded.
 _CORRECTED = f"({_NUDGED_SINCE_LOAD} AND v.last_read_at IS DISTINCT FROM v.last_polled_at)"
 _CORRECTIBLE = (
     "expires_at",
@@ -117,20 +123,21 @@ _SET = ",\n        ".join(
     for name in RECORDED_COLUMNS
     if name not in {"next_poll_at", "next_warning_at"}
 )
-# For people alone: nothing in it, not even a clock that was put back, may fail the statement.
+# For people only, so it must never make the statement fail, not even after the clock was set back.
 _POLLED = """floor(
                 LEAST(GREATEST(EXTRACT(epoch FROM v.last_polled_at - p.tracked_at), 0), 2147483647)
             )::integer
             # CASE WHEN v.last_read_at IS DISTINCT FROM v.last_polled_at THEN -1 ELSE 0 END"""
 POLLS_KEPT = 200
-# Among what rows are taken from, so that it holds before the first of them is locked.
-_WAIT = "(SELECT set_config('lock_timeout', CAST(:lock_timeout AS text), true)) AS wait"
-# One row or many, always in the order of the ids: groups that overlap cannot deadlock. A guess is
-# not written over what the shop said meanwhile: the lease runs out and the session is read again.
+# In the FROM clause, so that it applies before the first row is locked.
+_SET_LOCK_TIMEOUT = "(SELECT set_config('lock_timeout', CAST(:lock_timeout AS text), true)) AS wait"
+# Rows are locked in the order of their ids, so that batches that overlap cannot deadlock. A guessed
+# outcome is dropped if the shop nudged the session since it was loaded. Then the lease runs out and
+# the session is read again.
 _RECORD = f"""
     WITH v AS (
         SELECT v.*
-        FROM {_WAIT}, {recordset("rows", RECORD_TYPES)}
+        FROM {_SET_LOCK_TIMEOUT}, {recordset("rows", RECORD_TYPES)}
         JOIN payment_sessions AS locked
             ON locked.session_id = v.session_id AND locked.lease_id = v.lease_id
         ORDER BY v.session_id
@@ -149,16 +156,16 @@ _RECORD = f"""
         FROM v
         WHERE p.session_id = v.session_id AND p.lease_id = v.lease_id
             AND NOT ({_NUDGED_SINCE_LOAD}
-                AND COALESCE(v.outcome IN ('expired', 'not_found'), false))
+                AND COALESCE(v.outcome IN {_GUESSES}, false))
         RETURNING v.lease_id AS held_id, p.session_id, p.lease_id, p.shop_objects
     )
 """  # noqa: S608 - constants of this module
-RECORD_QUIETLY = text(
+RECORD_UNCHANGED = text(
     f"{_RECORD} SELECT held_id, session_id, lease_id, {ASYNC_COMMIT} FROM recorded"  # noqa: S608
 )
 
-# Decisions with all that they tell, each on another session. Where a lease was lost nothing is
-# written of it.
+# Decisions with transitions and events, each on another session. Nothing is written for a session
+# whose lease was lost.
 TRANSITION_TYPES = {
     "session_id": "text",
     "sequence": "integer",
@@ -170,7 +177,7 @@ TRANSITION_TYPES = {
 }
 RECORD = text(f"""
     {_RECORD},
-    changed AS (
+    transitions AS (
         INSERT INTO status_transitions ({", ".join(TRANSITION_TYPES)})
         SELECT v.*
         FROM {recordset("transitions", TRANSITION_TYPES)} JOIN recorded USING (session_id)

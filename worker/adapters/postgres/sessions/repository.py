@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.adapters.postgres.engine import lock_timeout, one_statement, transaction
-from worker.adapters.postgres.outbox.rows import message_rows
 from worker.adapters.postgres.recordset import as_json
 from worker.adapters.postgres.sessions import claim_sql, record_sql
-from worker.adapters.postgres.sessions.accounts import save_account
-from worker.adapters.postgres.sessions.rows import (
-    leased_from_row,
-    recorded_row,
-)
+from worker.adapters.postgres.sessions.claiming import claim
+from worker.adapters.postgres.sessions.recording import Recorder
+from worker.adapters.postgres.sessions.rows import leased_from_row
 from worker.adapters.postgres.sessions.tracking import Applied, Tracking
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
@@ -38,24 +34,16 @@ from worker.services.ports import (
     Tracked,
 )
 
-_WAIT = text("SELECT set_config('lock_timeout', :lock_timeout, true)")
+_SET_LOCK_TIMEOUT = text("SELECT set_config('lock_timeout', :lock_timeout, true)")
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What one task asks for."""
+    """The arguments of one call of `load`."""
 
     session_ids: tuple[str, ...]
     lease_id: UUID
     lease: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class _WithChanges:
-    """A decision with something to tell, and the row that it makes."""
-
-    row: dict[str, Any]
-    decision: Decision
 
 
 class PostgresSessions:
@@ -65,11 +53,9 @@ class PostgresSessions:
         self, engine: AsyncEngine, *, cipher: TokenCipher, routes: Sequence[Route]
     ) -> None:
         self._engine = engine
-        self._cipher = cipher
         self._routes = routes
-        self._loads = Batcher(self._load_together)
-        self._unchanged = Batcher(self._record_quietly)
-        self._loud = Batcher(self._record_with_changes)
+        self._loads = Batcher(self._load_batch)
+        self._recorder = Recorder(engine, cipher=cipher, routes=routes)
 
     # --- tracking
 
@@ -80,12 +66,14 @@ class PostgresSessions:
         tracking = Tracking(session_urls=session_urls, apply=apply_track, routes=self._routes)
         async with transaction(self._engine) as connection:
             if len(requests) > 1:
-                await connection.execute(_WAIT, {"lock_timeout": lock_timeout(len(requests))})
+                await connection.execute(
+                    _SET_LOCK_TIMEOUT, {"lock_timeout": lock_timeout(len(requests))}
+                )
             stored = await tracking.store(connection, requests)
             polls = [
                 poll
                 for account, session_ids in _to_poll(stored).items()
-                for poll in await _claim(
+                for poll in await claim(
                     connection,
                     claim_sql.CLAIM_TRACKED,
                     account,
@@ -111,19 +99,19 @@ class PostgresSessions:
         urgent_first: bool = False,
     ) -> list[PollTask]:
         """Lease the account's due sessions to at most `tasks` tasks, most valuable first."""
-        values = {"room": room, "urgent_first": urgent_first}
         async with one_statement(self._engine) as connection:
-            return await _claim(
+            return await claim(
                 connection,
                 claim_sql.CLAIM_DUE,
                 account,
                 tasks=tasks,
                 limits=limits,
-                **values,
+                room=room,
+                urgent_first=urgent_first,
             )
 
     async def release(self, session_ids: Collection[str], lease_ids: Collection[UUID]) -> None:
-        """Give leases back: their sessions are due at once."""
+        """Give leases back, so that their sessions are due at once."""
         async with one_statement(self._engine) as connection:
             await connection.execute(
                 record_sql.RELEASE,
@@ -142,14 +130,14 @@ class PostgresSessions:
     async def load(
         self, session_ids: Sequence[str], lease_id: UUID, *, lease: timedelta
     ) -> list[LeasedSession]:
-        """Return the sessions still held under `lease_id`, leased anew under an id of their own."""
+        """Return the sessions still held under `lease_id`; their leases get a new id."""
         return await self._loads.add(_Load(tuple(session_ids), lease_id, lease))
 
-    async def _load_together(self, loads: list[_Load]) -> list[list[LeasedSession]]:
-        """Load what several tasks ask for; each load has a lease id of its own."""
+    async def _load_batch(self, loads: list[_Load]) -> list[list[LeasedSession]]:
+        """Do several loads in one statement; each gets its own new lease id."""
         renewed = [uuid4() for _ in loads]
-        # In the order of their ids, as records are: groups that overlap seldom wait crosswise.
-        asked = sorted(
+        # In the order of their ids, like records: batches that overlap seldom block each other.
+        wanted = sorted(
             (session_id, load.lease_id, renewed_id)
             for load, renewed_id in zip(loads, renewed, strict=True)
             for session_id in load.session_ids
@@ -157,7 +145,7 @@ class PostgresSessions:
         values = {
             "rows": as_json(
                 record_sql.LOAD_TYPES,
-                [dict(zip(record_sql.LOAD_TYPES, each, strict=True)) for each in asked],
+                [dict(zip(record_sql.LOAD_TYPES, each, strict=True)) for each in wanted],
             ),
             "lease": max(load.lease for load in loads),
         }
@@ -169,61 +157,10 @@ class PostgresSessions:
 
     async def record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
         """Write the decision with its transition, events and deliveries; None: lease lost."""
-        noted = decision.account != decision.account_before and await save_account(
-            self._engine,
-            decision.session.account,
-            before=decision.account_before,
-            after=decision.account,
-        )
-        row = recorded_row(
-            leased,
-            decision.session,
-            # While the account waits, asking again at once would only be refused again.
-            may_repeat=not decision.account.is_paused(decision.decided_at),
-            cipher=self._cipher,
-        )
-        if decision.is_quiet:
-            recorded = await self._unchanged.add(row)
-        else:
-            recorded = await self._loud.add(_WithChanges(row, decision))
-        return replace(recorded, account_noted=True) if recorded and noted else recorded
-
-    async def _record_with_changes(self, told: list[_WithChanges]) -> list[Recorded | None]:
-        if len({each.row["session_id"] for each in told}) < len(told):
-            # Of one session only the holder of the lease may tell: alone, each finds out.
-            raise ValueError("decisions on one session")
-        transitions = [
-            asdict(each.decision.transition) | {"session_id": each.row["session_id"]}
-            for each in told
-            if each.decision.transition
-        ]
-        events = [event for each in told for event in each.decision.events]
-        values = {
-            "transitions": as_json(record_sql.TRANSITION_TYPES, transitions),
-            **message_rows(events, self._routes),
-        }
-        return await self._write(record_sql.RECORD, [each.row for each in told], values)
-
-    async def _record_quietly(self, rows: list[dict[str, Any]]) -> list[Recorded | None]:
-        return await self._write(record_sql.RECORD_QUIETLY, rows, {})
-
-    async def _write(
-        self, statement: TextClause, rows: list[dict[str, Any]], told: dict[str, str]
-    ) -> list[Recorded | None]:
-        values = {
-            "rows": as_json(record_sql.RECORD_TYPES, rows),
-            "lock_timeout": lock_timeout(len(rows)),
-            **told,
-        }
-        async with one_statement(self._engine) as connection:
-            written = {
-                (row.session_id, row.held_id): Recorded(nudged=row.lease_id is not None)
-                for row in await connection.execute(statement, values)
-            }
-        return [written.get((row["session_id"], row["lease_id"])) for row in rows]
+        return await self._recorder.record(leased, decision)
 
     async def overdue_ends(self, *, max_lifetime: timedelta, limit: int) -> list[LeasedSession]:
-        """Lease sessions whose end lies more than a day back, for giving them up unread."""
+        """Lease sessions of refused accounts whose end is more than a day ago, to give them up."""
         async with one_statement(self._engine) as connection:
             rows = await connection.execute(
                 record_sql.OVERDUE_ENDS,
@@ -233,41 +170,9 @@ class PostgresSessions:
 
 
 def _to_poll(stored: Sequence[Applied | TrackError]) -> dict[str, list[str]]:
-    """The session ids to poll, by account."""
+    """Return the ids of the sessions to poll, by account."""
     ids: dict[str, list[str]] = defaultdict(list)
     for each in stored:
         if isinstance(each, Applied) and each.effect is not TrackEffect.UNCHANGED:
             ids[each.account].append(each.session_id)
     return ids
-
-
-async def _claim(
-    connection: AsyncConnection,
-    statement: TextClause,
-    account: str,
-    *,
-    tasks: int,
-    limits: ClaimLimits,
-    **others: Any,  # noqa: ANN401 - parameters of the statement
-) -> list[PollTask]:
-    values = {
-        "account": account,
-        "tasks": tasks,
-        "tasks_in_flight": limits.tasks_in_flight,
-        "sessions_in_flight": limits.sessions_in_flight,
-        "sessions_per_task": limits.sessions_per_task,
-        "lease": limits.lease,
-        "lease_ids": [uuid4() for _ in range(tasks)],
-    }
-    by_lease: dict[UUID, list[Any]] = defaultdict(list)
-    for row in await connection.execute(statement, values | others):
-        by_lease[row.lease_id].append(row)
-    return [
-        PollTask(
-            account=account,
-            lease_id=lease_id,
-            session_ids=tuple(row.session_id for row in rows),
-            strain=min(row.strain for row in rows),
-        )
-        for lease_id, rows in by_lease.items()
-    ]

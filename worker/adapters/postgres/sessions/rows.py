@@ -1,4 +1,4 @@
-"""Payment sessions to rows and back: the one place that knows which column is which field."""
+"""Maps payment sessions and accounts to rows and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Column, RowMapping, Table
 
 from worker.domain.account import AccountState
 from worker.domain.session import Kind, Outcome, PaymentSession
@@ -19,7 +19,7 @@ _LOADED_FIELDS = tuple(
 
 ACCOUNT_FIELDS = tuple(field.name for field in fields(AccountState))
 
-# What a poll may change, with its types.
+# The columns that a poll may change, with their types.
 RECORDED_COLUMNS = {
     "status": "text",
     "status_updated_at": "timestamptz",
@@ -46,8 +46,13 @@ RECORDED_COLUMNS = {
 }
 
 
+def columns_without_token(sessions: Table) -> list[Column[Any]]:
+    """Return all columns of payment_sessions but the token, which most queries do not need."""
+    return [column for column in sessions.columns if column.name != "authorization_token"]
+
+
 def session_from_row(row: RowMapping) -> PaymentSession:
-    """Return the session of a full row; its token stays behind."""
+    """Return the session of a full row, without its token."""
     values = {name: row[name] for name in _LOADED_FIELDS}
     values["kind"] = Kind(values["kind"])
     for name in ("outcome", "guessed_outcome"):
@@ -56,7 +61,7 @@ def session_from_row(row: RowMapping) -> PaymentSession:
 
 
 def session_values(session: PaymentSession) -> dict[str, Any]:
-    """Return the session's columns; its token apart, which is encrypted elsewhere."""
+    """Return the session's columns, without its token."""
     return {name: _plain(getattr(session, name)) for name in _LOADED_FIELDS}
 
 
@@ -65,8 +70,8 @@ def recorded_row(
 ) -> dict[str, Any]:
     """Return one row for the record statement.
 
-    `may_repeat`: a nudge that came meanwhile keeps the lease, so that the session is polled again
-    at once.
+    `may_repeat`: if the session was nudged since it was loaded, the lease is kept, so that it is
+    polled again at once.
     """
     row = {name: _plain(getattr(after, name)) for name in RECORDED_COLUMNS}
     token = after.authorization_token
@@ -80,7 +85,7 @@ def recorded_row(
 
 
 def leased_from_row(row: RowMapping) -> LeasedSession:
-    """Return what the load statement found: session, account, lease and time."""
+    """Return the session of a row of the load statement, with account, lease and time."""
     return LeasedSession(
         session=session_from_row(row),
         account=account_from_row(row),
@@ -91,14 +96,14 @@ def leased_from_row(row: RowMapping) -> LeasedSession:
 
 
 def account_from_row(row: RowMapping | Mapping[str, Any]) -> AccountState:
-    """Return the account's state from columns labelled `account_…`; as new where it has no row."""
+    """Return the account's state from columns `account_…`; the initial one if it has no row."""
     if row["account_version"] is None:
         return AccountState()
     return AccountState(**{name: row[f"account_{name}"] for name in ACCOUNT_FIELDS})
 
 
 def with_polls(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row for people: `polls`, the oldest first, instead of their stored form."""
+    """Return the row with `polls`, oldest first, instead of their stored form."""
     stored = reversed(row.pop("polled_seconds") or [])
     polls = [(~seconds, True) if seconds < 0 else (seconds, False) for seconds in stored]
     return row | {

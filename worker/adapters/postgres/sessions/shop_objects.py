@@ -1,4 +1,4 @@
-"""What the shop's systems call a payment: who is told of it, and what their sinks look up."""
+"""Payment sessions and their ids in shop systems, for the sinks of these systems."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.adapters.postgres import tables
 from worker.adapters.postgres.engine import one_statement
-from worker.adapters.postgres.sessions.rows import session_from_row
+from worker.adapters.postgres.sessions.rows import columns_without_token, session_from_row
 from worker.domain.deliveries import Route
 from worker.domain.session import PaymentSession
 
 _S = tables.payment_sessions
 _M = tables.outbox_messages
 _D = tables.outbox_deliveries
+_SESSION = select(*columns_without_token(_S))
 
 
 class PostgresSessionLookup:
@@ -26,10 +27,9 @@ class PostgresSessionLookup:
         self._engine = engine
 
     async def find(self, session_id: str) -> PaymentSession | None:
-        """Return the payment session as it is stored, without its token."""
-        columns = (column for column in _S.columns if column.name != "authorization_token")
+        """Return the stored payment session without its token, or None."""
         async with one_statement(self._engine) as connection:
-            found = await connection.execute(select(*columns).where(_S.c.session_id == session_id))
+            found = await connection.execute(_SESSION.where(_S.c.session_id == session_id))
             row = found.mappings().one_or_none()
             return session_from_row(row) if row is not None else None
 
@@ -37,9 +37,9 @@ class PostgresSessionLookup:
 async def add_late_deliveries(
     connection: AsyncConnection, session: PaymentSession, routes: Sequence[Route]
 ) -> None:
-    """Deliver to sinks that know the session what was written before they did.
+    """Add deliveries of earlier messages, to sinks whose shop objects are known only now.
 
-    Only while its token is there: without it they could do nothing. Beat's sweep finds it.
+    Only while the token is stored, because these sinks need it. Beat's sweep finds the deliveries.
     """
     for route in routes:
         if route.requires_mapping and route.sink in (session.shop_objects or {}):

@@ -1,4 +1,4 @@
-"""Tracks payment sessions, many in one transaction: inserts what is new, corrects what is known."""
+"""Tracks payment sessions in batches: inserts new ones, corrects known ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TYPES = {
     "shop_objects": "jsonb",
     "trace_parent": "text",
 }
-# In the order of the ids, as everything that locks many rows: two of these cannot deadlock.
+# Ordered by id, like every statement that locks many rows, so that batches cannot deadlock.
 _INSERT = text(f"""
     INSERT INTO payment_sessions ({", ".join(_TYPES)})
     SELECT * FROM {recordset("rows", _TYPES)} ORDER BY session_id
@@ -48,7 +48,7 @@ _KNOWN = (
 
 
 class Apply(Protocol):
-    """What a request makes of a known session: `apply_track`, or `apply_bulk_track`."""
+    """Applies a request to a known session: `apply_track` or `apply_bulk_track`."""
 
     def __call__(
         self,
@@ -58,12 +58,12 @@ class Apply(Protocol):
         now: datetime,
         session_url_for: Callable[[str, Kind], str],
     ) -> tuple[PaymentSession, TrackEffect]:
-        """Return the session as it is then; raises ConflictError."""
+        """Return the changed session and the effect; raises ConflictError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What a request did, and whose its session is."""
+    """The effect of a request, and the account of its session."""
 
     session_id: str
     account: str
@@ -79,8 +79,8 @@ class PostgresBulkTracking:
     async def track(
         self, requests: Sequence[TrackRequest], session_urls: SessionUrls
     ) -> list[TrackEffect | TrackError]:
-        """Insert what is new, and correct what is known where a request says more."""
-        # A list names no objects of a shop system: nobody is to be told late.
+        """Insert new sessions, and correct known ones."""
+        # Bulk requests have no shop objects, so there are no late deliveries.
         tracking = Tracking(session_urls=session_urls, apply=apply_bulk_track, routes=())
         async with transaction(self._engine) as connection:
             stored = await tracking.store(connection, requests)
@@ -89,7 +89,7 @@ class PostgresBulkTracking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """How requests become rows."""
+    """Stores requests as rows."""
 
     session_urls: SessionUrls
     apply: Apply
@@ -98,42 +98,39 @@ class Tracking:
     async def store(
         self, connection: AsyncConnection, requests: Sequence[TrackRequest]
     ) -> list[Applied | TrackError]:
-        """Insert or apply each request; what is at fault keeps no other from being stored.
+        """Insert or apply each request; a faulty one does not affect the others.
 
         Raises:
-            UnavailableError: a session was deleted meanwhile.
+            UnavailableError: a known session was deleted at the same time.
         """
         rows = [self._row(request) for request in requests]
-        # The same id later in one batch is a known one.
+        # If an id repeats in a batch, its first request inserts and the others find it known.
         firsts: dict[str, tuple[int, dict[str, Any]]] = {}
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if isinstance(row, dict):
-                firsts.setdefault(row["session_id"], (place, row))
+                firsts.setdefault(row["session_id"], (index, row))
         created = await _insert(connection, [row for _, row in firsts.values()])
-        answers: dict[int, Applied | TrackError] = {
-            place: Applied(session_id=name, account=row["account"], effect=TrackEffect.CREATED)
-            for name, (place, row) in firsts.items()
+        results: dict[int, Applied | TrackError] = {
+            index: Applied(session_id=name, account=row["account"], effect=TrackEffect.CREATED)
+            for name, (index, row) in firsts.items()
             if name in created
         }
-        again = [place for place in range(len(rows)) if place not in answers]
-        known = await _lock(connection, {requests[place].session_id for place in again})
-        for place in again:
-            request, row = requests[place], rows[place]
+        remaining = [index for index in range(len(rows)) if index not in results]
+        known = await _lock(connection, {requests[index].session_id for index in remaining})
+        for index in remaining:
+            request, row = requests[index], rows[index]
             if request.session_id in known:
-                answers[place] = await self._apply(connection, request, known)
+                results[index] = await self._apply(connection, request, known)
             elif isinstance(row, TrackError):
-                answers[place] = row
+                results[index] = row
             else:
-                raise UnavailableError("postgres: a session was deleted meanwhile")
-        return [answers[place] for place in range(len(rows))]
+                raise UnavailableError("postgres: a session was deleted at the same time")
+        return [results[index] for index in range(len(rows))]
 
     def _row(self, request: TrackRequest) -> dict[str, Any] | TrackError:
-        """Return a new session's row, or why it cannot be one.
-
-        Where it is read is asked for even where the shop says it: an account that is not
-        configured is never read.
-        """
+        """Return a new session's row, or the error of the request."""
         account, kind = request.account or DEFAULT_ACCOUNT, request.kind or Kind.HPP
+        # Also for a request with a URL, so that an account that is not configured is an error.
         try:
             documented_url = self.session_urls(account, kind, request.session_id)
         except TrackError as error:
@@ -180,7 +177,7 @@ class Tracking:
 
 
 async def _insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[str]:
-    """Return which of the rows are new."""
+    """Return the ids of the rows that are new."""
     if not rows:
         return set()
     return set((await connection.execute(_INSERT, {"rows": as_json(_TYPES, rows)})).scalars())
