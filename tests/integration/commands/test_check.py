@@ -120,7 +120,7 @@ def test_postgres_is_not_reached(
 
 
 def test_postgres_speaks_no_tls(faults: Faults, database_url: str):
-    only(faults(DATABASE_URL=f"{database_url}?sslmode=require"), "take sslmode out of DATABASE_URL")
+    only(faults(DATABASE_URL=f"{database_url}?sslmode=require"), "remove sslmode from DATABASE_URL")
 
 
 def test_postgres_lets_a_role_in_that_may_not_connect(faults: Faults, database_url: str):
