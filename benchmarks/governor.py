@@ -1,7 +1,8 @@
 """What an account's quota costs when twice as much is offered: delay, use of the budget, 429s.
 
 Run: .venv/bin/python -m benchmarks.governor. A simulation by events over the assumed population of
-all ages, deterministic by seed, with the worker's own policy, value order, budget and stretch.
+all ages, deterministic by seed, with the worker's own policy, value order, budget and interval
+multiplier.
 Exit code 1 where a target is missed.
 """
 
@@ -52,7 +53,7 @@ class Session:
     last_read: float = -math.inf
     ideal: float = 1.0
 
-    def strain(self, now: float) -> float:
+    def lateness_ratio(self, now: float) -> float:
         """As in the claim: see `claim_statements`."""
         waited = now - self.last_read
         left = self.created + self.trace.lifetime - now
@@ -68,22 +69,22 @@ class Run:
     budget: float
     seed: int
     now: float = 0.0
-    stretch: float = 1.0
+    interval_multiplier: float = 1.0
     due: list[tuple[float, int]] = field(default_factory=list)
     backlog: list[tuple[float, int]] = field(default_factory=list)
     sessions: dict[int, Session] = field(default_factory=dict)
     delays: list[float] = field(default_factory=list)
     tokens_lost: int = 0
     reads: Counter[int] = field(default_factory=Counter)
-    stretches: list[float] = field(default_factory=list)
+    multipliers: list[float] = field(default_factory=list)
 
     def live(self) -> None:
         """Let the time of the run go by."""
         chance = random.Random(self.seed)  # noqa: S311 - a simulation
         arrivals = self._arrivals()
         coming = next(arrivals)
-        paid_until = noted_until = 0.0
-        least, emptied, spent = math.inf, False, False
+        acquired_until = noted_until = 0.0
+        lowest, drained, exhausted = math.inf, False, False
         while self.now < RUN:
             self.now += TICK
             while coming[1].created <= self.now:
@@ -91,21 +92,24 @@ class Run:
                 coming = next(arrivals)
             while self.due and self.due[0][0] <= self.now:
                 self.backlog.append(heapq.heappop(self.due))
-            room = self._room(paid_until)
-            taken = self._claim(room)
-            emptied, spent = emptied or len(taken) < room, spent or len(taken) >= room
-            for strain, number in taken:
-                least = min(least, strain)
+            available = self._available(acquired_until)
+            claimed = self._claim(available)
+            drained, exhausted = (
+                drained or len(claimed) < available,
+                exhausted or len(claimed) >= available,
+            )
+            for ratio, number in claimed:
+                lowest = min(lowest, ratio)
                 self._read(number, chance)
-            paid_until = max(paid_until, self.now) + len(taken) / self.budget
+            acquired_until = max(acquired_until, self.now) + len(claimed) / self.budget
             if self.now >= noted_until:
                 noted_until = self.now + 1
-                if emptied or not spent or least < math.inf:
-                    self.stretch = next_interval_multiplier(
-                        self.stretch, least if not emptied else None
+                if drained or not exhausted or lowest < math.inf:
+                    self.interval_multiplier = next_interval_multiplier(
+                        self.interval_multiplier, lowest if not drained else None
                     )
-                self.stretches.append(self.stretch)
-                least, emptied, spent = math.inf, False, False
+                self.multipliers.append(self.interval_multiplier)
+                lowest, drained, exhausted = math.inf, False, False
 
     def _arrivals(self) -> Iterator[tuple[int, Session]]:
         """Those who came before the run and are open yet, then those who come; evenly in time."""
@@ -126,23 +130,24 @@ class Run:
             session.last_read = session.next_poll - interval
         heapq.heappush(self.due, (session.next_poll, number))
 
-    def _room(self, paid_until: float) -> int:
+    def _available(self, acquired_until: float) -> int:
         if math.isinf(self.budget):
             return len(self.backlog)
-        ahead = max(paid_until - self.now, 0.0)
+        ahead = max(acquired_until - self.now, 0.0)
         return max(0, int(burst(self.budget) - ahead * self.budget + 1e-9))
 
-    def _claim(self, room: int) -> list[tuple[float, int]]:
-        if not room:
+    def _claim(self, available: int) -> list[tuple[float, int]]:
+        if not available:
             return []
         worth = (
-            (self.sessions[self.backlog[at][1]].strain(self.now), at) for at in self._looked_at()
+            (self.sessions[self.backlog[at][1]].lateness_ratio(self.now), at)
+            for at in self._looked_at()
         )
-        best = heapq.nlargest(room, worth)
-        taken = [(strain, self.backlog[at][1]) for strain, at in best]
+        best = heapq.nlargest(available, worth)
+        claimed = [(ratio, self.backlog[at][1]) for ratio, at in best]
         for at in sorted((at for _, at in best), reverse=True):
             del self.backlog[at]
-        return taken
+        return claimed
 
     def _looked_at(self) -> Collection[int]:
         if len(self.backlog) <= LOOKED_AT:
@@ -186,7 +191,7 @@ class Run:
             final_read_at=CREATED_AT + timedelta(seconds=end),
             jitter=jitter,
             limits=self.limits,
-            stretch=self.stretch,
+            interval_multiplier=self.interval_multiplier,
         )
         session.next_poll = (at - CREATED_AT).total_seconds()
         session.ideal = ideal_interval(status, since=since, now=now, limits=self.limits)
@@ -231,11 +236,11 @@ def main() -> int:
 def _tell(run: Run) -> None:
     run.delays.sort()
     p95 = run.delays[int(len(run.delays) * 0.95)]
-    warm = run.stretches[int(WARM_UP) :]
+    warm = run.multipliers[int(WARM_UP) :]
     sys.stdout.write(
         f"{run.rate / SCALE:5.0f} reads/s: delay mean {run.mean_delay:.1f} s, p95 {p95:.0f} s of "
         f"{len(run.delays)} completions, {run.tokens_lost} of them too late; "
-        f"stretch {min(warm):.2f} to {max(warm):.2f}, "
+        f"multiplier {min(warm):.2f} to {max(warm):.2f}, "
         f"{len(run.backlog) / SCALE:.0f} wait at the end\n"
     )
 

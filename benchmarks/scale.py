@@ -15,7 +15,7 @@ from benchmarks.plan import Plan
 from worker.adapters import clock
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.sessions.repository import PostgresSessions
-from worker.services.ports import ClaimLimits
+from worker.services.sessions import ClaimLimits
 
 CLAIMED = 500
 # Always due, so that a claim finds its 500.
@@ -73,7 +73,7 @@ async def _claim(deployment: Deployment, rounds: int) -> list[float]:
     taken = []
     for _ in range(rounds + 1):
         began = time.perf_counter()
-        tasks = await sessions.claim("default", tasks=TASKS, limits=LIMITS, room=CLAIMED)
+        tasks = await sessions.claim("default", tasks=TASKS, limits=LIMITS, available=CLAIMED)
         taken.append(1000 * (time.perf_counter() - began))
         claimed = [session_id for task in tasks for session_id in task.session_ids]
         if len(claimed) != CLAIMED:

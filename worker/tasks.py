@@ -18,7 +18,7 @@ from worker.contract.tasks import TaskArguments
 from worker.domain.errors import InvalidArgumentError, TrackError
 from worker.domain.session import Kind, ShopObjects
 from worker.domain.track_arguments import TrackArguments
-from worker.services.ports import UnavailableError
+from worker.services.errors import UnavailableError
 
 # The shop's message is the only copy: it is acknowledged when its session is stored, not before.
 _TRACK = {"acks_late": True, "throws": (TrackError,)}

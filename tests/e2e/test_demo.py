@@ -142,7 +142,7 @@ def test_up_with_a_postgres_that_is_not_there_says_so_in_one_line(temporary: Pat
     )
 
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
-    assert ran.stderr.startswith("Postgres refuses the connection: is it running, ")
+    assert ran.stderr.startswith("Postgres is not there: is it up, ")
     assert "Take DATABASE_URL out of .env, and `up` brings a Postgres of its own." in ran.stderr
     assert "canary" not in ran.stdout + ran.stderr
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.programs import Program
 
 from devkit.sandbox.server import SandboxClient
 from tests.support.command import Ran
 from tests.support.deployment import Deployment
 from tests.support.flower import free_port
-from tests.support.processes import BIN, NO_ENV_FILE
+from tests.support.processes import BIN, NO_ENV_FILE, Program
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
@@ -121,8 +120,8 @@ def test_worker_beat_and_flower_run_with_it_alone_and_secrets_from_files(
         return Program(
             [BIN / "celery", "-A", "worker", role],
             ready=ready,
-            folder=tmp_path,
-            environment=MACHINE,
+            cwd=tmp_path,
+            env=MACHINE,
             log_file=tmp_path / f"{role}.log",
         )
 

@@ -36,7 +36,7 @@ def governed(deployment: Deployment, sandbox: SandboxClient, tmp_path: Path) -> 
     sandbox.put_account("busy", **BUSY, requests_per_second=LIMIT)
     deployment.environment |= {
         "POLL_POLICY_FILE": str(policy_file),
-        # Room to stretch.
+        # Leaves the multiplier something to lengthen.
         "POLL_MAX_INTERVAL_SECONDS": "60",
         "KLARNA_ACCOUNTS__BUSY__USERNAME": BUSY["username"],
         "KLARNA_ACCOUNTS__BUSY__PASSWORD": BUSY["password"],
@@ -73,7 +73,7 @@ def test_twice_the_quota_is_offered_and_the_budget_is_used_without_a_429(
 ):
     """Both beats use the shared budget within the limit; the other account is on time.
 
-    The sessions that wait stretch their intervals instead.
+    The intervals of the sessions that wait are lengthened instead.
     """
     on_time = followed(governed, sandbox, 5, "default")
     followed(governed, sandbox, 2 * 2 * LIMIT, "busy")

@@ -30,7 +30,9 @@ from worker.adapters.postgres.sessions.rows import recorded_row
 from worker.domain.account import AccountState
 from worker.domain.errors import ObservationError, ProtocolError
 from worker.domain.session import Kind
-from worker.services.ports import Delivery, LeasedSession, UnavailableError
+from worker.services.errors import UnavailableError
+from worker.services.outbox import Delivery
+from worker.services.sessions import LeasedSession
 
 OURS = ("worker.", "config.")
 
@@ -92,7 +94,7 @@ async def test_no_error_says_a_secret_of_the_settings(
             "poll": lambda: opened.poll.poll(["s1"], uuid4()),
             "relay": lambda: opened.relay.relay(["s1"]),
             "purge": opened.housekeeping.purge,
-            "streams": opened.streams.resend_lost,
+            "streams": opened.streams.redeliver_lost,
         }
         with pytest.raises(UnavailableError) as caught:
             await calls[call]()

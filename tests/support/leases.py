@@ -12,7 +12,7 @@ from worker.domain.errors import ObservationError, TrackError
 from worker.domain.session import Kind, Observation
 from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url
 from worker.domain.transitions import Decision, decide
-from worker.services.ports import ClaimLimits, LeasedSession, PollTask, SessionUrls
+from worker.services.sessions import ClaimLimits, LeasedSession, PollTask, SessionUrls
 
 LEASE = timedelta(seconds=30)
 CLAIMS = ClaimLimits(lease=LEASE, sessions_in_flight=500, tasks_in_flight=32, sessions_per_task=50)

@@ -30,7 +30,7 @@ class Services:
         self.relay = worker.relay
         self.housekeeping = worker.housekeeping
         self.confirmation = worker.confirmation
-        self.progress = worker.progress
+        self.liveness = worker.liveness
         self.dispatch = dispatch
         self.streams = streams
 

@@ -10,7 +10,8 @@ import anyio.to_thread
 from celery import Celery
 from kombu.exceptions import BatchPublishError, OperationalError
 
-from worker.services.ports import PollTask, UnavailableError
+from worker.services.errors import UnavailableError
+from worker.services.sessions import PollTask
 
 POLL_TASK = "payment_sessions.poll"
 RELAY_TASK = "payment_sessions.relay"

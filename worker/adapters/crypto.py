@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from worker.services.ports import TokenUnreadableError
+from worker.services.errors import TokenUnreadableError
 
 
 class FernetTokenCipher:

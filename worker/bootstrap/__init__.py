@@ -1,4 +1,4 @@
-"""The one place that builds adapters and services from settings: a module for each process.
+"""Builds adapters and services from settings, with one module for each process.
 
-Each imports what its process needs and no more: beat sends no request and reads no token.
+A module imports only what its process needs: beat sends no request and reads no token.
 """

@@ -1,4 +1,4 @@
-"""Builds what beat needs: to claim and send what is due, and to tell what waits."""
+"""Builds what beat needs: claiming and sending due polls, and reporting the backlog."""
 
 from __future__ import annotations
 
@@ -29,22 +29,25 @@ from worker.bootstrap.shared import (
 from worker.bootstrap.telemetry import open_beat_meter
 from worker.services.backlog_monitor import BacklogMonitor
 from worker.services.claims import Claims
-from worker.services.dispatch import DispatchService
+from worker.services.dispatch import BeatJobs, DispatchService
 from worker.services.governor import RateGovernor
 from worker.services.meter import NULL_METER, Meter
+from worker.services.poll_dispatch import PollDispatch
+from worker.services.queues import Queues
 from worker.services.streams import StreamService
+from worker.services.sweep import Sweep
 
 
 @dataclass(frozen=True, slots=True)
 class BeatServices:
-    """What beat does, wired."""
+    """Beat's services."""
 
     dispatch: DispatchService
     streams: StreamService
 
 
 class _NoCipher:
-    """Beat records no session and delivers none: tokens are not its business."""
+    """Beat records no session and delivers no event: it needs no token."""
 
     def encrypt(self, token: str) -> NoReturn:
         raise NotImplementedError
@@ -58,54 +61,54 @@ async def open_beat(settings: Settings, app: Celery) -> AsyncIterator[BeatServic
     """Build everything inside the running event loop; close it all at the end.
 
     Raises:
-        InvalidSettingsError: metrics cannot be served where the settings say; the policy is not
-            right, by which workers that beat sends polls to cannot start.
+        InvalidSettingsError: metrics cannot be served where the settings say; or the policy is
+            invalid: no worker can start with it, and nobody would take the polls.
     """
     warn_of_misspelt_settings()
     poll_policy(settings)
     async with AsyncExitStack() as stack:
         meter = open_beat_meter(stack, settings)
         engine = open_engine(stack, settings)
+        governor = open_governor(stack, engine, settings)
         streams = StreamService(PostgresOutbox(engine), open_streams(stack, settings))
-        dispatch = _dispatch_service(
-            engine, app, settings, open_governor(stack, engine, settings), streams, meter
+        dispatch = DispatchService(
+            _jobs(engine, app, settings, governor=governor, streams=streams, meter=meter),
+            monotonic=clock.monotonic,
+            meter=meter,
         )
         stack.push_async_callback(dispatch.close)
         yield BeatServices(dispatch, streams)
 
 
-def _dispatch_service(
+def _jobs(
     engine: AsyncEngine,
     app: Celery,
     settings: Settings,
+    *,
     governor: RateGovernor,
     streams: StreamService,
     meter: Meter,
-) -> DispatchService:
-    ways = routes(settings)
+) -> BeatJobs:
+    publisher = CeleryPublisher(app)
+    queues = Queues(publisher, tasks_per_tick=settings.poll_tasks_per_tick, meter=meter)
     accounts = sorted(settings.accounts)
     claims = Claims(
-        PostgresSessions(engine, cipher=_NoCipher(), routes=ways),
+        PostgresSessions(engine, cipher=_NoCipher(), routes=routes(settings)),
         governor,
         accounts=accounts,
         tasks_per_tick=settings.poll_tasks_per_tick,
         limits=claim_limits(settings),
     )
-    watch = BacklogMonitor(
-        None if meter is NULL_METER else PostgresBacklog(engine, accounts=accounts),
-        governor,
-        meter=meter,
-        monotonic=clock.monotonic,
-    )
-    return DispatchService(
-        claims,
-        PostgresOutbox(engine),
-        CeleryPublisher(app),
-        streams,
-        confirmation_service(engine, settings),
-        watch,
-        routes=ways,
-        tasks_per_tick=settings.poll_tasks_per_tick,
-        monotonic=clock.monotonic,
-        meter=meter,
+    return BeatJobs(
+        backlog=BacklogMonitor(
+            None if meter is NULL_METER else PostgresBacklog(engine, accounts=accounts),
+            governor,
+            meter=meter,
+            monotonic=clock.monotonic,
+        ),
+        confirmation=confirmation_service(engine, settings),
+        queues=queues,
+        polls=PollDispatch(claims, publisher, queues),
+        sweep=Sweep(PostgresOutbox(engine), publisher, queues, routes=routes(settings)),
+        streams=streams,
     )

@@ -1,4 +1,4 @@
-"""What worker and beat build alike."""
+"""What both worker and beat build."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from worker.domain.policy import PollPolicy
 from worker.domain.quota import ReadQuotaConfig, usual_limit
 from worker.services.confirmation import ConfirmationService
 from worker.services.governor import RateGovernor
-from worker.services.ports import ClaimLimits
+from worker.services.sessions import ClaimLimits
 
 log = structlog.get_logger(__name__)
 
 SESSIONS_PER_TASK = 50
-# Half of a worker's threads: one account that hangs leaves the others the other half.
+# Half of a worker's threads: an account that hangs leaves the other half to the others.
 TASKS_IN_FLIGHT = 32
 
 
@@ -44,14 +44,14 @@ def warn_of_misspelt_settings() -> None:
 
 
 def open_engine(stack: AsyncExitStack, settings: Settings) -> AsyncEngine:
-    """Return the connections to Postgres; the stack's end closes them."""
+    """Return the engine for Postgres; the stack closes it."""
     engine = create_engine(settings.database_url.get_secret_value())
     stack.push_async_callback(engine.dispose)
     return engine
 
 
 def open_governor(stack: AsyncExitStack, engine: AsyncEngine, settings: Settings) -> RateGovernor:
-    """Return what keeps each account within its budget; the stack's end closes it."""
+    """Return the rate governor; the stack closes it."""
     quota = RedisRateLimiter(settings.redis_url.get_secret_value(), monotonic=clock.monotonic)
     stack.push_async_callback(quota.aclose)
     return RateGovernor(
@@ -63,10 +63,10 @@ def open_governor(stack: AsyncExitStack, engine: AsyncEngine, settings: Settings
 
 
 def open_streams(stack: AsyncExitStack, settings: Settings) -> list[RedisStreamSink]:
-    """Return the sink of the stream, where EVENT_SINKS names it; the stack's end closes it."""
+    """Return the stream's sink if EVENT_SINKS names it; the stack closes it."""
     if "redis_stream" not in settings.event_sinks:
         return []
-    # Deliveries beyond the pool's size wait for their turn instead of failing.
+    # Deliveries beyond the pool's size wait for a connection instead of failing.
     pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
         max_connections=20,
@@ -90,7 +90,7 @@ def open_streams(stack: AsyncExitStack, settings: Settings) -> list[RedisStreamS
 
 
 def quota_configs(settings: Settings) -> dict[str, ReadQuotaConfig]:
-    """Return what each configured account may be asked, as far as the settings say."""
+    """Return the read quota of each configured account."""
     return {
         name: ReadQuotaConfig(
             limit=account.read_limit or usual_limit(account.base_url),
@@ -102,7 +102,7 @@ def quota_configs(settings: Settings) -> dict[str, ReadQuotaConfig]:
 
 
 def routes(settings: Settings) -> list[Route]:
-    """Return which events go to which of the configured sinks."""
+    """Return the configured sinks with their event types."""
     types = dict.fromkeys(SHOP_SYSTEMS, SHOP_SYSTEM_TYPES) | {
         name: frozenset(endpoint.events)
         for name, endpoint in settings.webhooks.items()
@@ -112,7 +112,7 @@ def routes(settings: Settings) -> list[Route]:
 
 
 def confirmation_service(engine: AsyncEngine, settings: Settings) -> ConfirmationService:
-    """Return what notes orders, and tells of those still missing."""
+    """Return the service that records orders and warns of missing ones."""
     return ConfirmationService(
         PostgresConfirmations(engine, routes=routes(settings)),
         clock_runs=settings.confirmation_expected,
@@ -121,7 +121,7 @@ def confirmation_service(engine: AsyncEngine, settings: Settings) -> Confirmatio
 
 
 def claim_limits(settings: Settings) -> ClaimLimits:
-    """Return how much of one account may be under way."""
+    """Return the limits of one account's claims."""
     return ClaimLimits(
         lease=settings.poll_lease_seconds,
         sessions_in_flight=settings.poll_in_flight_per_account,
@@ -134,7 +134,7 @@ def poll_policy(settings: Settings) -> PollPolicy:
     """Return the policy of POLL_POLICY_FILE, scaled to POLL_REQUESTS_PER_SESSION.
 
     Raises:
-        InvalidSettingsError: the file is not right, or not made for so many or few requests.
+        InvalidSettingsError: the file is invalid, or not calibrated for this number of requests.
     """
     try:
         policy = read_policy(settings.poll_policy_file or SHIPPED_POLICY)

@@ -1,4 +1,4 @@
-"""Builds the connections to shop systems that the settings name, for sinks and for `check`."""
+"""Builds the clients of the configured shop systems, for sinks and for `check`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.adapters.shop_systems.oauth import AccessTokens, TokenRequest
 
 
 def commerce_layer(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
-    """Return Commerce Layer's API; EVENT_SINKS names its sink."""
+    """Return the client of Commerce Layer; EVENT_SINKS must name its sink."""
     fields = _credentials(
         settings.commerce_layer_client_id, settings.commerce_layer_client_secret
     ) | {"grant_type": "client_credentials"}
@@ -33,7 +33,7 @@ def commerce_layer(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
 
 
 def payway(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
-    """Return Payway's API; EVENT_SINKS names its sink."""
+    """Return the client of Payway; EVENT_SINKS must name its sink."""
     base_url = f"{settings.payway_base_url}"
     token_request = TokenRequest(
         url=f"{base_url}{_payway.ACCESS_TOKEN}",
@@ -46,7 +46,7 @@ def payway(stack: AsyncExitStack, settings: Settings) -> ShopSystem:
 
 
 def _credentials(client_id: str | None, client_secret: SecretStr | None) -> dict[str, str]:
-    """The settings were refused where one is missing."""
+    """Both are set: otherwise the settings are invalid."""
     secret = client_secret.get_secret_value() if client_secret else ""
     return {"client_id": client_id or "", "client_secret": secret}
 

@@ -1,4 +1,4 @@
-"""Builds the sinks that the settings name, for bootstrap; closing them is left to its stack."""
+"""Builds the sinks that the settings name; the caller's stack closes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from worker.adapters.sinks.celery_task import CeleryTaskSink
 from worker.adapters.sinks.webhook import WebhookEndpoint, WebhookSink
 from worker.bootstrap.shop_systems import commerce_layer, payway
 from worker.domain.deliveries import COMMERCE_LAYER, PAYWAY
-from worker.services.ports import Klarna, Sink
+from worker.services.klarna import Klarna
+from worker.services.sinks import Sink
 
 
 def open_sinks(
@@ -28,7 +29,7 @@ def open_sinks(
     tracked_payments: TrackedPayments,
     klarna: Klarna,
 ) -> list[Sink]:
-    """Build the sinks of EVENT_SINKS but the stream, which beat has, too.
+    """Build the sinks of EVENT_SINKS except the stream, which beat has, too.
 
     `tracked_payments` and `klarna` are for those that place orders.
     """

@@ -1,4 +1,4 @@
-"""Builds what tells of the work, for bootstrap: metrics and traces where a setting says so."""
+"""Builds metrics and traces, where the settings enable them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def open_telemetry(stack: AsyncExitStack, settings: Settings) -> Telemetry:
-    """Build a worker's; the stack's end closes it.
+    """Build a worker's metrics and traces; the stack closes them.
 
     Raises:
         InvalidSettingsError: metrics cannot be served there, or traces need an extra.
     """
-    meter = NULL_METER
+    meter: Meter = NULL_METER
     if (port := settings.metrics_port) is not None:
-        # Imported only where they are wanted: off means no cost.
+        # Imported only if enabled: disabled metrics cost nothing.
         from worker.adapters.telemetry.prometheus_meter import WorkerMeter  # noqa: PLC0415
 
         made = WorkerMeter(accounts=settings.accounts, sinks=settings.delivery_sinks)
@@ -35,14 +35,14 @@ def open_telemetry(stack: AsyncExitStack, settings: Settings) -> Telemetry:
 
 
 def open_beat_meter(stack: AsyncExitStack, settings: Settings) -> Meter:
-    """Build beat's; the stack's end closes it. Beat has no spans of its own.
+    """Build beat's metrics; the stack closes them. Beat has no spans of its own.
 
     Raises:
         InvalidSettingsError: metrics cannot be served there.
     """
     if (port := settings.metrics_port_of_beat) is None:
         return NULL_METER
-    # Likewise.
+    # Imported only if enabled: disabled metrics cost nothing.
     from worker.adapters.telemetry.prometheus_meter import BeatMeter  # noqa: PLC0415
 
     made = BeatMeter(accounts=settings.accounts, sinks=settings.delivery_sinks)
@@ -64,8 +64,8 @@ def _served(meter: PrometheusMeter, stack: AsyncExitStack, settings: Settings, p
                 )
             ]
         ) from None
-    watch = asyncio.create_task(measure_event_loop_lag(meter, monotonic=clock.monotonic))
-    stack.callback(watch.cancel)
+    lag = asyncio.create_task(measure_event_loop_lag(meter, monotonic=clock.monotonic))
+    stack.callback(lag.cancel)
     return meter
 
 
@@ -73,7 +73,7 @@ def _tracer(stack: AsyncExitStack, settings: Settings) -> Tracer:
     if settings.otel_exporter_otlp_endpoint is None:
         return NULL_TRACER
     try:
-        # Imported only where they are wanted: off means no cost.
+        # Imported only if enabled: disabled traces cost nothing.
         from worker.adapters.telemetry.otel import OtelTracer  # noqa: PLC0415
     except ModuleNotFoundError:
         raise InvalidSettingsError(

@@ -1,4 +1,4 @@
-"""Builds what a worker needs: the shops' messages, polls, deliveries, housekeeping."""
+"""Builds what a worker needs: tracking, polling, delivery, housekeeping."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ from worker.services.confirmation import ConfirmationService
 from worker.services.governor import RateGovernor
 from worker.services.housekeeping import HousekeepingService
 from worker.services.liveness import LivenessService
-from worker.services.poll import PollService
-from worker.services.ports import Sink
+from worker.services.poll import PollEnvironment, PollService
 from worker.services.relay import RelayService
+from worker.services.sinks import Sink
 from worker.services.tracing import Telemetry
-from worker.services.track import TrackService
+from worker.services.track import TrackEnvironment, TrackService
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerServices:
-    """What a worker does, wired."""
+    """A worker's services."""
 
     track: TrackService
     poll: PollService
     relay: RelayService
     housekeeping: HousekeepingService
     confirmation: ConfirmationService
-    progress: LivenessService
+    liveness: LivenessService
 
     def stop(self) -> None:
-        """Take on nothing new; safe in a signal handler."""
+        """Start nothing new; safe in a signal handler."""
         self.poll.stop()
         self.track.stop()
         self.confirmation.stop()
 
 
 @dataclass(frozen=True, slots=True)
-class _Outside:
-    """The adapters, built once a process."""
+class _Adapters:
+    """Built once a process."""
 
     engine: AsyncEngine
     klarna: HttpxKlarna
@@ -83,41 +83,41 @@ async def open_worker(settings: Settings, app: Celery) -> AsyncIterator[WorkerSe
     """Build everything inside the running event loop; close it all at the end.
 
     Raises:
-        InvalidSettingsError: a file that the settings name is not right.
+        InvalidSettingsError: a file that the settings name is invalid.
     """
     warn_of_misspelt_settings()
     async with AsyncExitStack() as stack:
         poll_limits = _poll_limits(settings)
         telemetry = open_telemetry(stack, settings)
-        outside = _open_outside(stack, settings, app)
+        adapters = _open_adapters(stack, settings, app)
         relay = RelayService(
-            PostgresOutbox(outside.engine),
-            outside.cipher,
-            outside.sinks,
+            PostgresOutbox(adapters.engine),
+            adapters.cipher,
+            adapters.sinks,
             chance=random.random,
             telemetry=telemetry,
         )
         stack.push_async_callback(relay.close)
-        poll = _poll_service(outside, relay, settings, poll_limits, telemetry)
+        poll = _poll_service(adapters, relay, settings, poll_limits, telemetry)
         stack.push_async_callback(poll.close)
         yield WorkerServices(
-            track=_track_service(outside, settings, telemetry),
+            track=_track_service(adapters, settings, telemetry),
             poll=poll,
             relay=relay,
             housekeeping=HousekeepingService(
-                outside.sessions,
-                PostgresTokens(outside.engine),
-                PostgresPurge(outside.engine, sinks=relay.sinks),
+                adapters.sessions,
+                PostgresTokens(adapters.engine),
+                PostgresPurge(adapters.engine, sinks=relay.sinks),
                 limits=poll_limits,
                 retention=timedelta(days=settings.retention_days),
                 meter=telemetry.meter,
             ),
-            confirmation=confirmation_service(outside.engine, settings),
-            progress=LivenessService(outside.publisher),
+            confirmation=confirmation_service(adapters.engine, settings),
+            liveness=LivenessService(adapters.publisher),
         )
 
 
-def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Outside:
+def _open_adapters(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Adapters:
     engine = open_engine(stack, settings)
     klarna = open_klarna(settings)
     stack.push_async_callback(klarna.aclose)
@@ -126,7 +126,7 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
     tracked_payments = TrackedPayments(
         PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
     )
-    return _Outside(
+    return _Adapters(
         engine=engine,
         klarna=klarna,
         cipher=cipher,
@@ -140,41 +140,45 @@ def _open_outside(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Ou
     )
 
 
-def _track_service(outside: _Outside, settings: Settings, telemetry: Telemetry) -> TrackService:
+def _track_service(adapters: _Adapters, settings: Settings, telemetry: Telemetry) -> TrackService:
     return TrackService(
-        outside.sessions,
-        outside.publisher,
-        outside.governor,
-        base_urls={name: account.base_url for name, account in settings.accounts.items()},
-        allowed_origins=settings.klarna_allowed_origins,
-        limits=claim_limits(settings),
-        monotonic=clock.monotonic,
+        adapters.sessions,
+        adapters.publisher,
+        adapters.governor,
+        environment=TrackEnvironment(
+            base_urls={name: account.base_url for name, account in settings.accounts.items()},
+            allowed_origins=settings.klarna_allowed_origins,
+            limits=claim_limits(settings),
+            monotonic=clock.monotonic,
+        ),
         telemetry=telemetry,
     )
 
 
 def _poll_service(
-    outside: _Outside,
+    adapters: _Adapters,
     relay: RelayService,
     settings: Settings,
     limits: PollLimits,
     telemetry: Telemetry,
 ) -> PollService:
     return PollService(
-        outside.sessions,
-        outside.klarna,
+        adapters.sessions,
+        adapters.klarna,
         relay,
-        outside.governor,
-        limits=limits,
-        lease=settings.poll_lease_seconds,
-        monotonic=clock.monotonic,
-        chance=random.random,
+        adapters.governor,
+        environment=PollEnvironment(
+            limits=limits,
+            lease=settings.poll_lease_seconds,
+            monotonic=clock.monotonic,
+            chance=random.random,
+        ),
         telemetry=telemetry,
     )
 
 
 def open_klarna(settings: Settings) -> HttpxKlarna:
-    """Return a client for every configured account; whoever asks closes it."""
+    """Return a client for all configured accounts; the caller closes it."""
     proxy = settings.klarna_proxy_url
     return HttpxKlarna(
         {

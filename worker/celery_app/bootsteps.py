@@ -69,7 +69,7 @@ class LivenessStep(bootsteps.StartStopStep):
     terminate = stop
 
     def _is_live(self) -> bool:
-        return worker_runtime.call(worker_runtime.services.progress.look, self._received.count)
+        return worker_runtime.call(worker_runtime.services.liveness.refresh, self._received.count)
 
 
 class EventFlushStep(bootsteps.StartStopStep):

@@ -24,7 +24,7 @@ from worker.commands.output import FAILED, counted, fail, print_json, printable,
 from worker.domain.errors import TrackError
 from worker.domain.tracking import TRACK_ARGUMENTS, TrackEffect
 from worker.services.bulk import BulkTrackService
-from worker.services.ports import UnavailableError
+from worker.services.errors import UnavailableError
 
 BATCH = 1000
 INTERRUPTED = 130

@@ -17,7 +17,7 @@ from worker.commands.checked_redis import check_broker, check_redis
 from worker.commands.findings import Finding, exit_code, print_findings
 from worker.commands.output import WRONG_USAGE, counted
 from worker.domain.deliveries import COMMERCE_LAYER, PAYWAY
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 _SHOP_SYSTEMS = {COMMERCE_LAYER: commerce_layer, PAYWAY: payway}
 

@@ -11,7 +11,7 @@ from worker.commands.output import WRONG_USAGE, fail, print_json, say
 from worker.domain.confirmation import ConfirmEffect, check_order_id
 from worker.domain.errors import InvalidArgumentError, TrackError
 from worker.domain.tracking import check_session_id
-from worker.services.ports import UnavailableError
+from worker.services.errors import UnavailableError
 
 
 def confirm(session_id: str, order_id: str, *, as_json: bool) -> None:

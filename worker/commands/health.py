@@ -112,10 +112,10 @@ def _deliveries(opened: EventReports, settings: Settings, late: timedelta) -> It
 
 def _faults_of_sink(row: Row, settings: Settings, late: timedelta) -> Iterator[str]:
     sink, pending = row["sink"], row["waiting"]
-    if row["died"]:
-        given_up = "delivery was" if row["died"] == 1 else "deliveries were"
+    if row["dead_lettered"]:
+        given_up = "delivery was" if row["dead_lettered"] == 1 else "deliveries were"
         yield (
-            f"{row['died']} {given_up} given up in the last 24 h: "
+            f"{row['dead_lettered']} {given_up} given up in the last 24 h: "
             f"`session-worker events dead --sink {sink}`"
         )
     if sink not in settings.delivery_sinks:

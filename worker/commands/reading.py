@@ -83,7 +83,7 @@ def list_sessions(*, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 - fi
         rows = opened.sessions(**wanted)
     if not rows:
         # Not before: Klarna may send one that is not known here.
-        _refuse_unknown("--status", wanted.get("status"), STATUSES)
+        _refuse_unknown("--status", wanted.get("status"), sorted(STATUSES))
     if as_json:
         print_json(rows)
         return

@@ -1,1 +1,1 @@
-"""Pure decisions about payment sessions: no input, no output, no clock, no chance of its own."""
+"""Pure decisions about payment sessions: no I/O, no clock, no random numbers."""

@@ -1,7 +1,7 @@
-"""How a Klarna account is doing, shared by all its payment sessions: may it be asked, and how.
+"""The state of a Klarna account, shared by all its payment sessions: whether reads may be sent.
 
-It waits (`paused_until`), or is probed by one request at a time (after a refusal, or while its
-reads fail), or is asked within its budget, which `quota` answers. Pure.
+An account is paused (`paused_until`), or probed with one request at a time (after a 401 or 403, or
+while its reads fail), or read within its budget (see `quota`). Pure.
 """
 
 from __future__ import annotations
@@ -15,35 +15,37 @@ from worker.domain.session import NOTHING_SAID, ReadQuota
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
-# A healthy read is noted this often at most: the row is shared by every poll of the account.
-READ_NOTED_EVERY = timedelta(seconds=30)
+# A healthy read is stored at most this often: all polls of the account share the row.
+READ_STORED_EVERY = timedelta(seconds=30)
 
-# So many waves of failed reads, over so long, with no answer between: it is the account's way.
+# The breaker opens after this many waves of failed reads, over at least this time, without an
+# answer in between.
 BREAKER_FAILURES = 5
 BREAKER_AFTER = timedelta(seconds=2)
-# A session that has failed so often in a row says nothing new of its account.
-TELLING_FAILURES = 4
+# Only the first failures in a row of a session count for its account: one that always fails says
+# nothing about the others.
+COUNTED_FAILURES = 4
 FIRST_PROBE = timedelta(seconds=1)
 LONGEST_PROBE = timedelta(seconds=5)
-# From a tenth of the budget to all of it.
+# After an outage the budget grows from a tenth to all of it in this time.
 RAMP = timedelta(seconds=10)
 RAMP_FROM = 0.1
 
-# Each 429 leaves this share of the budget, an answer that was the window's last one that; it then
-# grows back: from nothing to all in so long.
+# What a 429 leaves of the budget, and what an answer leaves that used up Klarna's window. The
+# budget then grows back; from zero it would take GROWS_BACK_IN.
 CUT_TO = 0.7
 CAREFUL_CUT_TO = 0.9
 LEAST_SHARE = 0.05
 GROWS_BACK_IN = timedelta(minutes=5)
-# Of a spent window every answer tells; it is cut for once.
+# All answers in a used-up window say so; the budget is cut once for them.
 CUT_ONCE_IN = timedelta(seconds=1)
-# An answer that names more, or no limit, ends one that was named, but not while they come mixed:
-# the row is shared by every poll of the account.
+# An answer with a higher limit, or none, replaces a known limit only after this time: answers may
+# differ for a while, and all polls of the account share the row.
 LIMIT_KEPT_FOR = timedelta(seconds=5)
 
 
 class Breaker(StrEnum):
-    """Whether an account is asked by everybody, by one probe, or more and more again."""
+    """Closed: normal reads. Open: one probe at a time. Ramping: a growing part of the budget."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -52,7 +54,7 @@ class Breaker(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
-    """Written only against the `version` it was read with, so a wave of failures counts once."""
+    """Written only if `version` is unchanged, so that concurrent failures count once."""
 
     version: int = 0
     paused_until: datetime | None = None
@@ -60,7 +62,7 @@ class AccountState:
     # 401 and 403 in a row; 429 since the last healthy read.
     refusals: int = 0
     throttles: int = 0
-    # Waves of reads that failed on the way, in a row.
+    # Waves of reads in a row that got no answer, or a 5xx.
     failures: int = 0
     failing_since: datetime | None = None
     recovered_at: datetime | None = None
@@ -68,8 +70,8 @@ class AccountState:
     quota_cut_at: datetime | None = None
     read_limit: float | None = None
     read_limit_at: datetime | None = None
-    # Set by beat alone; every interval of the account is so many times as long.
-    stretch: float = 1.0
+    # Set by beat alone: every interval of the account is multiplied by it.
+    interval_multiplier: float = 1.0
 
     def is_paused(self, now: datetime) -> bool:
         """Whether no request may be sent for this account."""
@@ -77,48 +79,48 @@ class AccountState:
 
     @property
     def is_broken(self) -> bool:
-        """Whether its reads fail, one after the other."""
+        """Whether its reads keep failing."""
         return self.failures >= BREAKER_FAILURES
 
     @property
     def is_probed(self) -> bool:
-        """Whether one request at a time stands for all."""
+        """Whether only one request at a time may be sent."""
         return self.refusals > 0 or self.is_broken
 
     def breaker(self, now: datetime) -> Breaker:
-        """How far the account is asked."""
+        """Return the state of the circuit breaker."""
         if self.is_probed:
             return Breaker.OPEN
         return Breaker.RAMPING if self.ramp(now) < 1 else Breaker.CLOSED
 
     def ramp(self, now: datetime) -> float:
-        """The share of its budget that an account has which came back not long ago."""
+        """Return the part of the budget that an account may use after an outage."""
         if self.recovered_at is None:
             return 1.0
         passed = (now - self.recovered_at) / RAMP
         return min(max(RAMP_FROM, RAMP_FROM + (1 - RAMP_FROM) * passed), 1.0)
 
     def share(self, now: datetime) -> float:
-        """The share of its budget that 429s left, grown back since the last."""
+        """Return the part of the budget after 429s, grown back since the last one."""
         if self.quota_cut_at is None:
             return 1.0
         grown = max((now - self.quota_cut_at) / GROWS_BACK_IN, 0.0)
         return min(self.quota_share + grown, 1.0)
 
-    # --- what an answer, or none, makes of it
+    # --- the next state
 
     def read(self, now: datetime, said: ReadQuota = NOTHING_SAID) -> AccountState:
-        """After a healthy read; the same object where there is nothing worth writing."""
-        state = _noted(self.answered(now), said.limit, now)
+        """Return the state after a healthy read; the same object if nothing needs to be stored."""
+        state = _with_limit(self.answered(now), said.limit, now)
         if said.remaining == 0:
             state = _cut(state, now, CAREFUL_CUT_TO)
-        noted = self.last_read_at is not None and now - self.last_read_at < READ_NOTED_EVERY
-        return self if state is self and noted else replace(state, last_read_at=now)
+        stored = self.last_read_at is not None and now - self.last_read_at < READ_STORED_EVERY
+        return self if state is self and stored else replace(state, last_read_at=now)
 
     def answered(self, now: datetime) -> AccountState:
-        """After an answer to valid credentials, whatever it says; the same object if it was well.
+        """Return the state after an answer to valid credentials; the same object if it was healthy.
 
-        An account that was probed is asked more and more again, not by everybody at once.
+        A probed account ramps up: its sessions are not all read at once.
         """
         if not (self.refusals or self.throttles or self.failures):
             return self
@@ -126,23 +128,24 @@ class AccountState:
         return replace(well, recovered_at=now) if self.is_probed else well
 
     def refused(self, now: datetime) -> AccountState:
-        """After a 401 or 403: pause 5 s, doubling, 5 min at most; then one probe at a time."""
+        """Return the state after a 401 or 403: paused 5 s, doubling, at most 5 min; then probed."""
         pause = min(FIRST_PAUSE * float(2 ** min(self.refusals, 10)), LONGEST_PAUSE)
         return _paused(replace(_reached(self), refusals=self.refusals + 1), now, pause)
 
     def throttled(self, now: datetime, retry_after: timedelta | None) -> AccountState:
-        """After a 429: wait as long as Klarna asks, else back off; then ask for less."""
+        """Return the state after a 429: paused as Klarna asks, or by backoff; the budget is cut."""
         throttles = self.throttles + 1
         wait = min(retry_after or backoff_ceiling(throttles), LONGEST_PAUSE)
         state = replace(_reached(self), throttles=throttles)
         return _paused(_cut(state, now, CUT_TO), now, wait)
 
     def failed(self, now: datetime, *, session_failures: int) -> AccountState:
-        """After a read that failed on the way, of a session that had failed so often in a row.
+        """Return the state after a read without an answer, or with a 5xx.
 
-        From the `BREAKER_FAILURES`-th on a probe follows after 1 s, doubling, 5 s at most.
+        `session_failures` is how often in a row the session had failed before. From the
+        `BREAKER_FAILURES`-th wave on a probe follows after 1 s, doubling, at most 5 s.
         """
-        if not self.is_probed and session_failures >= TELLING_FAILURES:
+        if not self.is_probed and session_failures >= COUNTED_FAILURES:
             return self
         since = self.failing_since or now
         failures = self.failures + 1
@@ -172,8 +175,8 @@ def _cut(state: AccountState, now: datetime, to: float) -> AccountState:
     return replace(state, quota_share=left, quota_cut_at=now)
 
 
-def _noted(state: AccountState, limit: float | None, now: datetime) -> AccountState:
-    """The limit that answers name, written where it changed: at once where there is less of it."""
+def _with_limit(state: AccountState, limit: float | None, now: datetime) -> AccountState:
+    """Store a changed limit of an answer: a lower one at once, a higher one after a while."""
     known, known_at = state.read_limit, state.read_limit_at
     if limit == known:
         return state

@@ -1,4 +1,4 @@
-"""Which network addresses lie outside of a deployment's own network; pure."""
+"""Which network addresses are public; pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ _IPV4_BITS = 0xFFFF_FFFF
 
 
 def is_public(address: str) -> bool:
-    """Return whether `address` (as of `getaddrinfo`) is one of the internet's.
+    """Return whether `address` (from `getaddrinfo`) is a public internet address.
 
     Loopback, private, link-local, shared, reserved and multicast addresses are not, nor is an IPv6
-    address that carries one of these.
+    address that embeds one of these.
     """
-    told = ip_address(address)
-    return all(_is_public(each) for each in _meant(told))
+    return all(_is_public(each) for each in _effective(ip_address(address)))
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -25,8 +24,8 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def _meant(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
-    """The address a connection would end at: the IPv4 address in it, where it carries one."""
+def _effective(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+    """The addresses that a connection may reach, including an embedded IPv4 address."""
     if isinstance(address, IPv4Address):
         return [address]
     if address.ipv4_mapped:

@@ -1,4 +1,4 @@
-"""The confirmation clock: an authorization lives an hour; its order must be placed in it."""
+"""The confirmation clock: warns while an authorization is about to expire without an order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.events import Event, EventType, build_event
 from worker.domain.session import KP_COMPLETE, PaymentSession
 
-# With this much left the shop is told that its order is still missing.
+# The shop is warned of a missing order when its authorization has this much time left.
 WARNINGS = (timedelta(minutes=20), timedelta(minutes=10), timedelta(minutes=5))
 LONGEST_ORDER_ID = 255
 _MINUTE = timedelta(minutes=1)
@@ -25,14 +25,14 @@ class ConfirmEffect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """What the shop is told of a missing order: the session afterwards, and the event."""
+    """A warning of a missing order: the session afterwards, and the event."""
 
     session: PaymentSession
     event: Event
 
 
 def check_order_id(value: object) -> str:
-    """Return the id of an order as the shop, or Klarna, names it.
+    """Return a valid order id of the shop or of Klarna.
 
     Raises:
         InvalidArgumentError: on anything else.
@@ -49,7 +49,7 @@ def check_order_id(value: object) -> str:
 def apply_confirmation(
     existing: PaymentSession, order_id: str, *, now: datetime
 ) -> tuple[PaymentSession, ConfirmEffect]:
-    """Return `existing` with its order confirmed; whatever its status: the shop knows better.
+    """Return `existing` with its order confirmed, whatever its status.
 
     Raises:
         ConflictError: it was confirmed with another order.
@@ -65,9 +65,9 @@ def apply_confirmation(
 
 
 def first_warning_at(authorized: PaymentSession, expires_at: datetime) -> datetime | None:
-    """Return when the clock strikes first; None where Klarna or the shop has the order already.
+    """Return when the first warning is due; None if Klarna or the shop has the order already.
 
-    The moment may be past: then what is due is told at once.
+    If the moment is past, the warning is due at once.
     """
     has_order = authorized.order_id is not None or authorized.status == KP_COMPLETE
     if has_order or authorized.confirmed_at is not None:
@@ -76,22 +76,24 @@ def first_warning_at(authorized: PaymentSession, expires_at: datetime) -> dateti
 
 
 def due_warning(session: PaymentSession, *, now: datetime) -> Warned | None:
-    """Return what the shop is to be told at `now`, or None: the most urgent, never two at once."""
+    """Return the most urgent warning that is due at `now`, or None."""
     expires_at, due_at = session.authorization_expires_at, session.next_warning_at
     if expires_at is None or due_at is None or now < due_at:
         return None
     left = expires_at - now
     if left <= timedelta(0):
         lapsed = replace(session, next_warning_at=None, authorization_lapsed_at=now)
-        return _told(lapsed, EventType.AUTHORIZATION_LAPSED, time=expires_at, now=now)
+        return _warned(lapsed, EventType.AUTHORIZATION_LAPSED, time=expires_at, now=now)
     at = next((expires_at - each for each in WARNINGS if each < left), expires_at)
     warned = replace(session, next_warning_at=at)
-    # A minute begun counts: what is told on time says 20, 10 and 5.
+    # Rounded up: a warning in time says 20, 10 or 5.
     minutes = -(-left // _MINUTE)
-    return _told(warned, EventType.AUTHORIZATION_EXPIRING, time=now, now=now, minutes_left=minutes)
+    return _warned(
+        warned, EventType.AUTHORIZATION_EXPIRING, time=now, now=now, minutes_left=minutes
+    )
 
 
-def _told(
+def _warned(
     session: PaymentSession,
     event_type: EventType,
     *,

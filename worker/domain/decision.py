@@ -1,4 +1,4 @@
-"""What a poll comes to: the shape of a decision, before anything of it is written."""
+"""The decision that a poll leads to, before it is recorded."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from worker.domain.session import PaymentSession, Transition
 
 
 class Finding(StrEnum):
-    """What a poll found, as one word for logs and counters."""
+    """The result of a poll as one word, for logs and metrics."""
 
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     STALE = "stale"
     FINISHED = "finished"
     FAILED = "failed"
-    # Anomalies: finished, and worth somebody's attention.
+    # Anomalies: finished, but a person should look at it.
     FINISHED_BY_OLDER_ANSWER = "finished_by_older_answer"
     COMPLETED_EMPTY = "completed_empty"
     GAVE_UP = "session_abandoned"
@@ -30,10 +30,10 @@ ANOMALIES = frozenset({Finding.COMPLETED_EMPTY, Finding.FINISHED_BY_OLDER_ANSWER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to record: the session afterwards, what happened to it, and what to tell the shop.
+    """What to record: the session afterwards, its status transition, and the shop's events.
 
-    `account` differs from `account_before`, which the decision was made on, only where the
-    account's row is to be written.
+    The decision was made with `account_before`. The account's row is written only if `account`
+    differs from it.
     """
 
     session: PaymentSession
@@ -45,6 +45,6 @@ class Decision:
     events: tuple[Event, ...] = field(default=())
 
     @property
-    def is_quiet(self) -> bool:
-        """Nothing happened that must be durable at once: only the schedule moved."""
+    def is_unchanged(self) -> bool:
+        """Whether only the schedule changed: recording it need not be durable at once."""
         return self.transition is None and self.session.outcome is None

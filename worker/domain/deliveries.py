@@ -12,38 +12,38 @@ from enum import StrEnum
 from worker.domain.events import EventType
 from worker.domain.session import AUTHORIZATION_LIFETIME
 
-# A sink that asks for a longer pause is asked again after this one: a token lives an hour.
-LONGEST_ASKED_WAIT = timedelta(hours=1)
+# The longest pause that a sink can ask for: a token is not valid for longer.
+LONGEST_ASKED_WAIT = AUTHORIZATION_LIFETIME
 _MOST_DOUBLINGS = 20
-# Sinks that place the order, where the shop keeps it.
+# Sinks that place the order in the shop's own system.
 COMMERCE_LAYER = "commerce_layer"
 PAYWAY = "payway"
 SHOP_SYSTEMS = frozenset({COMMERCE_LAYER, PAYWAY})
-# With the authorization, the order can be placed.
+# The event that the order is placed with.
 SHOP_SYSTEM_TYPES = frozenset({EventType.AUTHORIZED})
 # Events that the shop needs in order to complete a payment, and when they count as late.
 PAYMENT_TYPES = frozenset({EventType.AUTHORIZED, EventType.ORDER_PLACED})
 PAYMENT_LATE_AFTER = timedelta(seconds=10)
-# Servers of the deployment's own, quick enough for a relay task to wait for them.
-OWN_SERVERS = frozenset({"redis_stream", "celery"})
+# Servers of the deployment itself: fast enough for a relay task to wait for them.
+INTERNAL_SINKS = frozenset({"redis_stream", "celery"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One sink and the event types it is told; None means every type, those to come included."""
+    """One sink and its event types; None means all types, including future ones."""
 
     sink: str
     types: frozenset[EventType] | None = None
 
     @property
     def requires_mapping(self) -> bool:
-        """It is told only of payment sessions that were tracked with a name of its own."""
+        """Whether it takes only events of sessions that were tracked with an id of its system."""
         return self.sink in SHOP_SYSTEMS
 
     @property
     def internal(self) -> bool:
-        """It is one of the deployment's own servers: a relay task waits for it."""
-        return self.sink in OWN_SERVERS
+        """Whether it is a server of the deployment itself: a relay task waits for it."""
+        return self.sink in INTERNAL_SINKS
 
     def takes(self, event_type: EventType) -> bool:
         """Return whether events of this type are for the sink."""
@@ -52,11 +52,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySchedule:
-    """How a sink's failed deliveries are tried again; all durations.
+    """How failed deliveries to a sink are retried; all durations.
 
-    Waits double from `first_wait` to `longest_wait`, each spread over its second half. After
-    `gives_up_after`, reckoned from when trying began, a last try comes, then the delivery is dead;
-    None means never.
+    Waits double from `first_wait` to `longest_wait`, with jitter over the second half of each. The
+    last try is `gives_up_after` the first; then the delivery is dead-lettered. None means never.
     """
 
     first_wait: timedelta
@@ -64,19 +63,17 @@ class RetrySchedule:
     gives_up_after: timedelta | None = None
 
 
-# Servers of the deployment's own: they come back, and what is theirs is never given up.
+# An internal server comes back: its deliveries are never given up.
 INTERNAL = RetrySchedule(first_wait=timedelta(seconds=1), longest_wait=timedelta(minutes=5))
-# Ten tries in the hour that a token lives, then ever fewer over the three days that Standard
-# Webhooks 1.0 recommends.
+# Ten tries in the hour that a token is valid, then fewer and fewer over the three days that
+# Standard Webhooks 1.0 recommends.
 WEBHOOK = RetrySchedule(
     first_wait=timedelta(seconds=5),
     longest_wait=timedelta(hours=8),
     gives_up_after=timedelta(days=3),
 )
-
-
-# A shop system that places the order: tried every half minute at least for as long as the token
-# lives, reckoned from when it was read. Klarna takes it no longer than that.
+# A shop system that places the order: retried at least every half minute while the token is valid,
+# counted from when it was read. Klarna refuses it afterwards.
 ORDER = RetrySchedule(
     first_wait=timedelta(seconds=1),
     longest_wait=timedelta(seconds=30),
@@ -88,17 +85,20 @@ class Refusal(StrEnum):
     """Why a sink did not take an event."""
 
     RETRY = "retry"
-    # It asks for a pause of all that is sent to it.
-    HOLD = "hold"
-    # It wants nothing more, until a person says otherwise.
+    # It asks for a pause of all deliveries to it.
+    PAUSE = "pause"
+    # It wants no more deliveries; a person can enable it again.
     GONE = "gone"
     # It will never take this event.
-    FINAL = "final"
+    PERMANENT = "permanent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """The `attempts`-th failed try of a delivery that began `age` ago; `asked`: wait so long."""
+    """The `attempts`-th failed try of a delivery that began `age` ago.
+
+    `asked` is how long the sink asked to wait.
+    """
 
     attempts: int
     age: timedelta
@@ -108,26 +108,26 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryDecision:
-    """What comes of it: the delivery's next try after `wait` (None: it is dead), and its sink's."""
+    """When the delivery is retried (None: it is dead-lettered), and what happens to its sink."""
 
     wait: timedelta | None
-    hold_sink: timedelta | None = None
+    pause_sink: timedelta | None = None
     disable_sink: bool = False
 
 
 def retry_decision(failure: Failure, schedule: RetrySchedule, *, jitter: float) -> RetryDecision:
-    """Return what a failed try means."""
+    """Return whether and when a failed delivery is retried, and what happens to its sink."""
     if failure.refusal is Refusal.GONE:
         return RetryDecision(wait=timedelta(0), disable_sink=True)
-    if failure.refusal is Refusal.FINAL:
+    if failure.refusal is Refusal.PERMANENT:
         return RetryDecision(wait=None)
     asked = min(failure.asked or timedelta(0), LONGEST_ASKED_WAIT)
     wait = max(delivery_backoff(failure.attempts, schedule, jitter=jitter), asked)
-    hold = asked if failure.refusal is Refusal.HOLD and asked else None
+    pause = asked if failure.refusal is Refusal.PAUSE and asked else None
     if schedule.gives_up_after is None:
-        return RetryDecision(wait=wait, hold_sink=hold)
+        return RetryDecision(wait=wait, pause_sink=pause)
     left = schedule.gives_up_after - failure.age
-    return RetryDecision(wait=min(wait, left) if left > timedelta(0) else None, hold_sink=hold)
+    return RetryDecision(wait=min(wait, left) if left > timedelta(0) else None, pause_sink=pause)
 
 
 def delivery_backoff(attempts: int, schedule: RetrySchedule, *, jitter: float) -> timedelta:

@@ -1,4 +1,4 @@
-"""How following a payment session ends: the last state, and what the shop is told. Pure."""
+"""How a payment session ends: its final state and events. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.confirmation import WARNINGS, first_warning_at
 from worker.domain.events import Event, EventType, build_event
+from worker.domain.schedule import PollLimits
 from worker.domain.session import (
     AUTHORIZATION_LIFETIME,
     KP_COMPLETE,
@@ -23,21 +24,20 @@ def end(
     *,
     now: datetime,
     occurred_at: datetime | None,
-    max_lifetime: timedelta,
-    confirmation_expected: bool,
+    limits: PollLimits,
 ) -> tuple[PaymentSession, tuple[Event, ...]]:
     """Return `after` ended as `outcome`, and its events.
 
-    `before` is the session before this answer; `occurred_at` is None for what Klarna never says.
-    `confirmation_expected`: the shop confirms its orders, so the clock is to run.
-    A guess that was made before, and is only confirmed, tells nothing new.
+    `before` is the session before this answer. `occurred_at` is None for outcomes that Klarna does
+    not report. A guessed outcome that is reached a second time has no events.
     """
     confirmed = outcome.is_guess and outcome is after.guessed_outcome
     types = () if confirmed else events_of(after, outcome)
-    time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=max_lifetime)
-    expires_at = None
+    expires_at = warning_at = None
     if EventType.AUTHORIZED in types:
         expires_at = _authorization_expires_at(before, after, now=now)
+        if limits.confirmation_expected:
+            warning_at = first_warning_at(after, expires_at)
     done = replace(
         after,
         outcome=outcome,
@@ -45,10 +45,9 @@ def end(
         next_poll_at=None,
         event_count=after.event_count + len(types),
         authorization_expires_at=expires_at,
-        next_warning_at=(
-            first_warning_at(after, expires_at) if expires_at and confirmation_expected else None
-        ),
+        next_warning_at=warning_at,
     )
+    time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=limits.max_lifetime)
     events = tuple(
         build_event(
             event_type,
@@ -64,7 +63,7 @@ def end(
 
 
 def events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
-    """Return what an outcome tells, in order: the token first, it has an hour to live."""
+    """Return the events of an outcome in order; the token first, as it expires in an hour."""
     if outcome is not Outcome.COMPLETED:
         return (EventType(f"payment_session.{outcome}"),)
     types: list[EventType] = []
@@ -91,10 +90,10 @@ def _guessed_time(
 def _authorization_expires_at(
     before: PaymentSession, after: PaymentSession, *, now: datetime
 ) -> datetime:
-    """60 minutes from the authorization; where its time is not told, from the read before.
+    """The lifetime starts at the authorization, or at the read before if Klarna gave no time.
 
-    That may lie long back, after an outage, and the authorization may be new all the same: nobody
-    is told that it is over before there was time to try.
+    After an outage that read may be long ago and the authorization new. So the shop always has the
+    time of the first warning to place its order.
     """
     if after.kind is Kind.HPP and after.status_updated_at is not None:
         return after.status_since + AUTHORIZATION_LIFETIME

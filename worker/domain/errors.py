@@ -1,4 +1,4 @@
-"""What can go wrong, as types that carry a verdict and no secret."""
+"""Errors as types that carry a verdict and no secret."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Verdict(StrEnum):
 
 
 class ObservationError(Exception):
-    """A read of a payment session that told nothing about its status.
+    """A read of a payment session that did not return its status.
 
-    Its text is safe to log and to store: a word for the failure, the HTTP status and Klarna's
-    correlation id (which Klarna's support asks for), never a body or a header.
+    Its text is safe to log and to store: a label, the HTTP status and the correlation id that
+    Klarna's support needs; never a body or a header.
     """
 
     label: ClassVar[str]
     verdict: ClassVar[Verdict] = Verdict.RETRY
-    # Whether other sessions of the account would most likely have failed, too.
+    # Whether reads of other sessions of the account would probably fail, too.
     of_account: ClassVar[bool] = False
 
     def __init__(
@@ -48,54 +48,54 @@ class ObservationError(Exception):
 
 
 class ProtocolError(ObservationError):
-    """Klarna answered with something that is not an answer to this read."""
+    """Klarna's answer is not a valid answer to this read."""
 
     label = "protocol_error"
 
 
 class ServerError(ObservationError):
-    """Klarna answered with a 5xx or another status its documentation does not know."""
+    """Klarna answered with a 5xx or another undocumented status."""
 
     label = "server_error"
     of_account = True
 
 
 class DeadlineExceededError(ObservationError):
-    """The whole answer did not arrive within the HTTP timeout."""
+    """The answer was not complete within the HTTP timeout."""
 
     label = "deadline_exceeded"
     of_account = True
 
 
 class ConnectionFailedError(ObservationError):
-    """No connection, or it broke: DNS, TCP, TLS, proxy."""
+    """No connection, or a broken one: DNS, TCP, TLS, proxy."""
 
     label = "connection_failed"
     of_account = True
 
 
 class OriginNotAllowedError(ObservationError):
-    """The stored session URL lies outside the allowed origins: nothing was sent."""
+    """The stored session URL is not on an allowed origin: nothing was sent."""
 
     label = "origin_not_allowed"
 
 
 class SessionNotFoundError(ObservationError):
-    """404: "expired or could not be found"; Klarna does not tell the two apart."""
+    """404: "expired or could not be found"; Klarna does not distinguish the two."""
 
     label = "not_found"
     verdict = Verdict.NOT_FOUND
 
 
 class AccountRefusedError(ObservationError):
-    """401 or 403: the account's credentials or its access, never the payment session."""
+    """401 or 403: about the account's credentials or access, not the payment session."""
 
     label = "account_refused"
     verdict = Verdict.PAUSE_ACCOUNT
 
 
 class RateLimitedError(ObservationError):
-    """429; `retry_after` is how long Klarna asks to wait, where it says so."""
+    """429; `retry_after` is how long Klarna asks to wait, if it says so."""
 
     label = "rate_limited"
     verdict = Verdict.SLOW_ACCOUNT
@@ -108,7 +108,7 @@ class RateLimitedError(ObservationError):
 
 
 class TrackError(ValueError):
-    """A shop's call that was refused; `field` names the argument at fault. Nothing was stored."""
+    """A refused call of the shop; `field` names the wrong argument. Nothing was stored."""
 
     def __init__(self, field: str, problem: str) -> None:
         self.field = field
@@ -116,13 +116,13 @@ class TrackError(ValueError):
         super().__init__(f"{field}: {problem}")
 
     def __reduce__(self) -> tuple[type[TrackError], tuple[str, str]]:
-        """Celery pickles and rebuilds exceptions of failed tasks."""
+        """Celery pickles the exceptions of failed tasks."""
         return type(self), (self.field, self.problem)
 
 
 class InvalidArgumentError(TrackError):
-    """An argument is missing, malformed or names something unknown."""
+    """An argument is missing, malformed or unknown."""
 
 
 class ConflictError(TrackError):
-    """An argument contradicts what is known: what a session was tracked or confirmed with."""
+    """An argument contradicts what the session was tracked or confirmed with."""

@@ -1,4 +1,4 @@
-"""Domain events as CloudEvents 1.0; the authorization token is not in them until delivery."""
+"""Domain events as CloudEvents 1.0; the authorization token is added only for delivery."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from worker.domain.session import PaymentSession
 
 SOURCE = "klarna-session-worker"
-# Fixed for ever: event ids must be equal across restarts and redeliveries.
+# Must never change: event ids must be the same after restarts and redeliveries.
 _EVENT_NAMESPACE = uuid.UUID("6f7a1f0e-0d0b-5c1f-9a53-3f2f6a0f4d11")
 
 
 class EventType(StrEnum):
-    """What a shop can be told of a payment session."""
+    """The types of events about a payment session."""
 
     AUTHORIZED = "payment_session.authorized"
     ORDER_PLACED = "payment_session.order_placed"
@@ -41,7 +41,7 @@ class Event:
 
     @property
     def event_id(self) -> uuid.UUID:
-        """Stable: derived from session id, type and sequence alone."""
+        """Stable: derived only from session id, type and sequence."""
         return uuid.uuid5(_EVENT_NAMESPACE, f"{self.session_id}/{self.type}/{self.sequence}")
 
     def envelope(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Event:
         }
 
 
-def build_event(
+def build_event(  # everything that an event may say
     event_type: EventType,
     session: PaymentSession,
     *,
@@ -69,7 +69,7 @@ def build_event(
     authorization_expires_at: datetime | None = None,
     minutes_left: int | None = None,
 ) -> Event:
-    """Return the event of `session` as it stands after the decision."""
+    """Return an event of `session`, which is the session after the decision."""
     data: dict[str, Any] = {
         "session_id": session.session_id,
         "account": session.account,
@@ -94,7 +94,7 @@ def build_event(
 
 
 def with_token(envelope: dict[str, Any], token: str) -> dict[str, Any]:
-    """Return a copy of an authorized event's envelope that carries the token."""
+    """Return a copy of an authorized event's envelope with the token."""
     return {**envelope, "data": {**envelope["data"], "authorization_token": token}}
 
 

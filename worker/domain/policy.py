@@ -1,6 +1,6 @@
-"""The polling policy as data: what each status is worth reading for at each age.
+"""The polling policy as data: how valuable a read is in each status at each age.
 
-Pure: it knows no clock and no file, and sets no limit of a deployment's.
+Pure: it reads no clock and no file, and does not include a deployment's limits.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Self
 
-# The row for every status that has none of its own.
+# The curve of every status without one of its own.
 ANY_STATUS = "*"
-# From this share of the cap on, it is the cap that decides when the next read comes.
+# From this share of the cap on, the cap determines the interval.
 CAPPED_FROM = 0.99
 
 
 class InvalidPolicyError(ValueError):
-    """A policy that says something impossible; `field` and perhaps `status` say where."""
+    """An invalid policy; `field` and, if known, `status` name the error."""
 
     def __init__(self, field: str, reason: str, *, status: str | None = None) -> None:
         self.field = field
@@ -31,17 +31,17 @@ class InvalidPolicyError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPolicy:
-    """When a read is worth a request, by status and by the seconds since the status began.
+    """When to read, by status and by the seconds since the status began.
 
-    `hazards` has, by status, for each bin of `ages` (seconds; a bin ends where the next begins, the
-    last never) how much is to be won by a read, per second: the rate of completions, and of steps
-    towards one by their worth. Reads are as dense as `scale` times its square root, between `floor`
-    and `cap` (Keller, "Optimum checking schedules for systems subject to random failure",
-    Management Science 21(3), 1974). `calibration` has pairs of a scale and the requests that a
-    payment session takes at it on average, both ascending.
+    `hazards` has, by status, a value for each bin of `ages` (seconds; a bin ends where the next
+    begins, the last never): the value of a read per second, which is the rate of completions plus
+    the weighted rate of steps towards one. The density of reads is `scale` times its square root,
+    between `floor` and `cap` (Keller, "Optimum checking schedules for systems subject to random
+    failure", Management Science 21(3), 1974). `calibration` has pairs of a scale and the average
+    number of requests for a payment session, both ascending.
 
     Raises:
-        InvalidPolicyError: where a field says something impossible.
+        InvalidPolicyError: a field is invalid.
     """
 
     name: str
@@ -66,9 +66,9 @@ class PollPolicy:
         return (reads or self._reads[ANY_STATUS]).until_next(age)
 
     def ideal_interval(self, status: str, age: float) -> float:
-        """Return the seconds between two reads at `age` that the law alone wants, without the cap.
+        """Return the seconds between two reads at `age` by Keller's law alone, without the cap.
 
-        Where there is nothing to win it is infinite.
+        Infinite if a read has no value.
         """
         interval = self.interval(status, age)
         if interval < self.cap.total_seconds() * CAPPED_FROM:
@@ -78,10 +78,10 @@ class PollPolicy:
         return max(1 / density, interval) if density else math.inf
 
     def for_requests(self, requests: float) -> Self:
-        """Return this policy, scaled to take `requests` per payment session on average.
+        """Return this policy, scaled to `requests` per payment session on average.
 
         Raises:
-            ValueError: names the range that the policy is calibrated for.
+            ValueError: the policy is not calibrated for it; the text names the range.
         """
         lowest, highest = self.calibration[0][1], self.calibration[-1][1]
         if not lowest <= requests <= highest:
@@ -94,14 +94,14 @@ class PollPolicy:
 
 @dataclass(frozen=True, slots=True)
 class _Reads:
-    """How many reads are due up to each age: the integral of their density, bin by bin."""
+    """The number of reads up to each age: the integral of their density, bin by bin."""
 
     ages: Sequence[float]
     densities: Sequence[float]
     sums: Sequence[float]
 
     def until_next(self, age: float) -> float:
-        """The seconds in which one more read becomes due; a later rise of the density counts."""
+        """Return the seconds until one more read is due, including later changes of the density."""
         here = bisect_right(self.ages, age) - 1
         due = self.sums[here] + (age - self.ages[here]) * self.densities[here] + 1
         there = bisect_right(self.sums, due) - 1
@@ -118,7 +118,7 @@ def _reads(policy: PollPolicy, hazards: Sequence[float]) -> _Reads:
 
 
 def _scale_for(requests: float, calibration: Sequence[tuple[float, float]]) -> float:
-    """The scale between those of the two neighbours, both axes logarithmic."""
+    """Interpolate between the two neighbours, with both axes logarithmic."""
     above = next(i for i, (_, needed) in enumerate(calibration) if i and requests <= needed)
     (scale_0, requests_0), (scale_1, requests_1) = calibration[above - 1 : above + 1]
     share = math.log(requests / requests_0) / math.log(requests_1 / requests_0)

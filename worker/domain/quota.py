@@ -1,4 +1,4 @@
-"""How many reads a second an account may have, and by what its intervals stretch to fit. Pure."""
+"""An account's read budget and interval multiplier. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from worker.domain.account import AccountState
 # Klarna docs, rate limits: reads a second, for each merchant id.
 LIVE_LIMIT = 200.0
 PLAYGROUND_LIMIT = 50.0
-# So much of a second's budget may come at once: with the rest of that second it stays, at the
-# usual share, below the limit, and a tick that is late by as much wastes nothing.
+# How many seconds' worth of the budget may be sent at once. With the rest of the second it stays
+# below Klarna's limit, at the default share, and a tick that is late by this much wastes nothing.
 BURST_SECONDS = 0.25
 
-# What cuts and ramps leave at least, where there is as much. A read counts by the budget it was
-# taken from, and holds up the next by as long, however much the budget has grown meanwhile.
+# The smallest budget after cuts and during a ramp. A read delays the next by the budget it was
+# acquired from, even if the budget has grown since: a smaller one would block the account for long.
 LEAST_BUDGET = 0.2
 
-# Of an account that is probed, whatever its limit: two beats must not send a probe each.
+# The budget of an account that is probed, whatever its limit: two beats must not send a probe each.
 PROBES = 1.0
 
 LARGEST_INTERVAL_MULTIPLIER = 16.0
-# Below what sessions wait for anyway, so that the budget never runs dry of polls to pay for.
+# Below the lateness that sessions have anyway, so that the budget never waits for due sessions.
 MULTIPLY_BELOW = 0.9
-# How far the stretch moves in one step, and how far apart steps are at least. It grows slowly: only
-# load that lasts is worth it, and until then the most valuable come first all the same.
+# The largest change in one step; steps are this far apart. It grows slowly, so that only a
+# lasting load counts. Until then the most valuable sessions are still read first.
 MULTIPLIER_UP = 1.02
 MULTIPLIER_DOWN = 1.1
 MULTIPLIER_STEP_EVERY = timedelta(seconds=1)
@@ -34,10 +34,10 @@ MULTIPLIER_STEP_EVERY = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadQuotaConfig:
-    """What a deployment grants itself of one account.
+    """The read quota of one account, as configured.
 
-    `limit` is Klarna's, in reads a second; `fixed` says that the operator named it, so that an
-    answer may lower it and not raise it. `share` is the worker's: the shop reads, too.
+    `limit` is Klarna's, in reads a second. `fixed`: the operator set it, so that Klarna's answers
+    may lower it but not raise it. `share` is the worker's part: the shop sends reads, too.
     """
 
     limit: float
@@ -45,7 +45,7 @@ class ReadQuotaConfig:
     fixed: bool = False
 
     def limit_of(self, account: AccountState) -> float:
-        """Klarna's limit as far as it is known, in reads a second."""
+        """Klarna's limit in reads a second, by the latest answers."""
         if account.read_limit is None:
             return self.limit
         return min(account.read_limit, self.limit) if self.fixed else account.read_limit
@@ -59,28 +59,28 @@ class ReadQuotaConfig:
 
 
 def usual_limit(base_url: str) -> float:
-    """Klarna's documented limit where `base_url` leads to."""
+    """Return Klarna's documented limit for `base_url`, in reads a second."""
     host = urlsplit(base_url).hostname or ""
     return PLAYGROUND_LIMIT if host.endswith(".playground.klarna.com") else LIVE_LIMIT
 
 
 def burst(budget: float) -> int:
-    """How many reads may leave at once, within a budget in reads a second."""
+    """Return how many reads may be sent at once, for a budget in reads a second."""
     return max(1, int(budget * BURST_SECONDS))
 
 
-def next_interval_multiplier(stretch: float, strain: float | None) -> float:
-    """Return the stretch after one step, a second or more after the last.
+def next_interval_multiplier(multiplier: float, lateness_ratio: float | None) -> float:
+    """Return the interval multiplier after one step, a second or more after the last.
 
-    `strain` is how many times its ideal interval the least valuable session had waited that the
-    budget still paid for: what the load stretches to by itself, since the most valuable come first.
-    None: nobody waited. Following it from below, the stretch takes the waiting off the queue and
-    cannot leave the budget idle; where no stretch helps, as at the longest interval, it changes
-    nothing of the strain and so does not run away.
+    `lateness_ratio` is the lowest of the sessions that were claimed: the time since the last read
+    over the ideal interval. The most valuable sessions are claimed first, so it is how much the
+    load lengthens intervals by itself. None: no session waited for the budget.
+
+    The multiplier follows the ratio from below. It shortens the queue and cannot leave the budget
+    unused. Where longer intervals do not help, as at the longest one, the ratio does not change and
+    the multiplier stops growing.
     """
-    goal = (
-        1.0
-        if strain is None
-        else min(max(strain * MULTIPLY_BELOW, 1.0), LARGEST_INTERVAL_MULTIPLIER)
-    )
-    return min(max(goal, stretch / MULTIPLIER_DOWN), stretch * MULTIPLIER_UP)
+    goal = 1.0
+    if lateness_ratio is not None:
+        goal = min(max(lateness_ratio * MULTIPLY_BELOW, 1.0), LARGEST_INTERVAL_MULTIPLIER)
+    return min(max(goal, multiplier / MULTIPLIER_DOWN), multiplier * MULTIPLIER_UP)

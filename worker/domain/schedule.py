@@ -13,29 +13,29 @@ from worker.domain.session import AUTHORIZATION_LIFETIME
 
 FIRST_BACKOFF = timedelta(seconds=1)
 LONGEST_BACKOFF = timedelta(minutes=5)
-# Healthy polls spread by ±10 %; full jitter would cost a third more delay at the same rate.
+# Jitter of healthy polls: ±10 %. Full jitter would cost a third more delay at the same rate.
 JITTER_SHARE = 0.1
-# Longer intervals spread by no more: most requests are spent at the cap, and an earlier one there
-# is one more. This is enough that not everybody comes at once.
+# The largest jitter. Most requests are sent at the longest interval: more jitter there would cost
+# more of them, and this much is enough to spread them.
 LONGEST_JITTER = timedelta(seconds=15)
-# Any open status may be followed by COMPLETED: the shop needs this much of its token's life.
+# Every open status may become COMPLETED. This much of the token's lifetime is for the shop.
 LEFT_OF_TOKEN = timedelta(minutes=20)
 LONGEST_INTERVAL = AUTHORIZATION_LIFETIME - LEFT_OF_TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollLimits:
-    """How a deployment polls: its policy, and the bounds it sets; all durations."""
+    """A deployment's polling policy and its limits; all durations."""
 
     policy: PollPolicy
     expiry_grace: timedelta = timedelta(seconds=30)
     max_interval: timedelta = timedelta(minutes=40)
     max_lifetime: timedelta = timedelta(hours=48)
-    # Not of polling: whether the shop confirms its orders, so that a missing one is told.
+    # Not about polling: whether the shop confirms its orders, so that it is warned of missing ones.
     confirmation_expected: bool = True
 
 
-def next_poll_at(
+def next_poll_at(  # a pure decision takes all that it depends on
     status: str,
     *,
     since: datetime,
@@ -43,47 +43,46 @@ def next_poll_at(
     final_read_at: datetime,
     jitter: float,
     limits: PollLimits,
-    stretch: float = 1.0,
+    interval_multiplier: float = 1.0,
 ) -> datetime:
-    """Return when to read a payment session again that is `status` since `since`.
+    """Return when to read a payment session again that has had `status` since `since`.
 
-    `stretch` lengthens the policy's interval, for an account whose load must fit its quota.
-    Whatever policy and stretch say: never later than `limits.max_interval` from now, nor so late
-    that a token would have less than `LEFT_OF_TOKEN` to live, jitter included; and while
-    `final_read_at` (expiry plus grace) lies ahead, never past it, so that a read falls there.
+    `interval_multiplier` lengthens the policy's interval if the account's load exceeds its budget.
+    The result is never later than `limits.max_interval` from now, nor so late that a token could
+    have less than `LEFT_OF_TOKEN` left, including jitter. Before `final_read_at` (expiry plus
+    grace) it is never after it, so that there is a read at that time.
     """
     age = max((now - since).total_seconds(), 0.0)
-    wait = limits.policy.interval(status, age) * stretch
+    wait = limits.policy.interval(status, age) * interval_multiplier
     longest = min(limits.max_interval, LONGEST_INTERVAL)
-    # Capped before it is spread: at the cap, too, not everybody comes at once.
-    room = min(longest * (JITTER_SHARE / (1 + JITTER_SHARE)), LONGEST_JITTER)
-    capped = timedelta(seconds=min(wait, (longest - room).total_seconds()))
+    # The cap comes before the jitter, so that reads at the cap are spread, too.
+    spare = min(longest * (JITTER_SHARE / (1 + JITTER_SHARE)), LONGEST_JITTER)
+    capped = timedelta(seconds=min(wait, (longest - spare).total_seconds()))
     spread = min(capped * JITTER_SHARE, LONGEST_JITTER)
     at = now + min(capped + spread * (2 * jitter - 1), longest)
     return _not_past(final_read_at, at, now=now)
 
 
 def ideal_interval(status: str, *, since: datetime, now: datetime, limits: PollLimits) -> float:
-    """Return the seconds to the next read that the policy alone wants, an hour or two at most.
+    """Return the seconds to the next read by the policy alone, at most twice the longest interval.
 
-    What a read is worth goes by how many times as long the session has waited. Beyond the longest
-    interval the law is followed so far and no further: a session of little hope is read at last.
+    Claims are ordered by the time that a session has waited over this interval. Because of the
+    limit a session with little chance to complete is read, too.
     """
     age = max((now - since).total_seconds(), 0.0)
-    least_hope = 2 * LONGEST_INTERVAL.total_seconds()
-    return min(limits.policy.ideal_interval(status, age), least_hope)
+    return min(limits.policy.ideal_interval(status, age), 2 * LONGEST_INTERVAL.total_seconds())
 
 
 def retry_at(
     failures: int, *, now: datetime, final_read_at: datetime, jitter: float, limits: PollLimits
 ) -> datetime:
-    """Return when to try again after the `failures`-th failure in a row: full jitter."""
+    """Return when to retry after the `failures`-th failure in a row, with full jitter."""
     wait = min(backoff_ceiling(failures), limits.max_interval) * jitter
     return _not_past(final_read_at, now + wait, now=now)
 
 
 def backoff_ceiling(failures: int) -> timedelta:
-    """The longest wait after the `failures`-th failure in a row: 1 s, doubling, 5 min at most."""
+    """Return the longest wait after `failures` failures in a row: 1 s, doubled, at most 5 min."""
     return min(FIRST_BACKOFF * float(2 ** min(max(failures, 1) - 1, 20)), LONGEST_BACKOFF)
 
 

@@ -1,4 +1,4 @@
-"""The payment session as the worker knows it, and one reading of it at Klarna."""
+"""The payment session as it is stored, and one observation of it at Klarna."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-# The KP statuses, and the one word of ours among Klarna's: a KP session that is `incomplete`
-# with a token. Klarna Payments API reference: read a session.
+# The statuses of KP (Klarna Payments API reference: read a session). `authorized` is the worker's
+# own: a KP session that is `incomplete` and has a token.
 KP_COMPLETE = "complete"
 KP_INCOMPLETE = "incomplete"
 KP_AUTHORIZED = "authorized"
 
-# Sink name -> names and ids of the sink's own; no secret is in it.
+# By sink: ids of the payment in the sink's system; no secrets.
 ShopObjects = Mapping[str, Mapping[str, str]]
 
-# An authorization token is good for 60 minutes: docs.klarna.com, place order.
+# How long an authorization token is valid: docs.klarna.com, place order.
 AUTHORIZATION_LIFETIME = timedelta(minutes=60)
 
 
 class Kind(StrEnum):
-    """Which of Klarna's two sessions: Hosted Payment Page or Klarna Payments."""
+    """Klarna's two kinds of sessions: Hosted Payment Page and Klarna Payments."""
 
     HPP = "hpp"
     KP = "kp"
 
 
 class Outcome(StrEnum):
-    """How following a payment session ended."""
+    """How a payment session ended."""
 
     COMPLETED = "completed"
     CANCELLED = "cancelled"
@@ -38,7 +38,7 @@ class Outcome(StrEnum):
 
     @property
     def is_guess(self) -> bool:
-        """Klarna never says these two; a later reading may prove them wrong."""
+        """Whether the worker concluded it: Klarna does not report it, and it may prove wrong."""
         return self in {Outcome.EXPIRED, Outcome.NOT_FOUND}
 
 
@@ -50,11 +50,9 @@ HPP_FINAL = {
     "DISABLED": Outcome.DISABLED,
 }
 _KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED}
-# Those that Klarna documents, and one of ours (KP_AUTHORIZED); it may send others.
-STATUSES = (
-    *("WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR", *HPP_FINAL),
-    *(KP_INCOMPLETE, KP_COMPLETE, KP_AUTHORIZED),
-)
+# The documented open statuses of the same table, and all documented statuses.
+HPP_OPEN = frozenset({"WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR"})
+STATUSES = HPP_OPEN | HPP_FINAL.keys() | {KP_INCOMPLETE, KP_AUTHORIZED, KP_COMPLETE}
 
 
 def final_outcome(kind: Kind, status: str | None) -> Outcome | None:
@@ -65,7 +63,7 @@ def final_outcome(kind: Kind, status: str | None) -> Outcome | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadQuota:
-    """What an answer says of Klarna's rate limit: reads a second, and how many are left of it."""
+    """Klarna's rate limit in an answer's headers: reads a second, and how many are left."""
 
     limit: float | None = None
     remaining: int | None = None
@@ -76,7 +74,7 @@ NOTHING_SAID = ReadQuota()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What one healthy read said; times are aware UTC, as Klarna gave them."""
+    """One healthy read of a payment session; times are aware UTC, as Klarna gave them."""
 
     status: str
     updated_at: datetime | None = None
@@ -85,13 +83,13 @@ class Observation:
     klarna_reference: str | None = None
     authorization_token: str | None = field(default=None, repr=False)
     read_quota: ReadQuota = NOTHING_SAID
-    # Klarna's name for this answer, which its support asks for; no part of what it says.
+    # Klarna's id of this answer, for its support.
     correlation_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentSession:
-    """A followed payment session; times are aware UTC by the database's clock unless said."""
+    """A tracked payment session; times are aware UTC by the database's clock unless noted."""
 
     session_id: str
     account: str
@@ -100,21 +98,21 @@ class PaymentSession:
     tracked_at: datetime
     reference: str | None = None
     status: str | None = None
-    # Klarna's own `updated_at` of the recorded status, verbatim; when we first saw that status.
+    # Klarna's `updated_at` of the recorded status, and when the worker first read that status.
     status_updated_at: datetime | None = None
     status_observed_at: datetime | None = None
     expires_at: datetime | None = None
     outcome: Outcome | None = None
     finished_at: datetime | None = None
-    # The guess a reopened session ended with before: confirming it emits nothing.
+    # The guessed outcome of a reopened session: reaching it again has no events.
     guessed_outcome: Outcome | None = None
     next_poll_at: datetime | None = None
-    # The wait after the last healthy read that the policy alone would keep; 0 or more.
+    # The policy's interval after the last healthy read, without limits; 0 or more.
     ideal_interval_seconds: float | None = None
     nudged_at: datetime | None = None
     poll_count: int = 0
     consecutive_failures: int = 0
-    # The first of the failed reads in a row, of whatever kind.
+    # The first of the failed reads in a row, of any kind.
     failing_since: datetime | None = None
     last_polled_at: datetime | None = None
     last_read_at: datetime | None = None
@@ -125,26 +123,26 @@ class PaymentSession:
     event_count: int = 0
     order_id: str | None = None
     klarna_reference: str | None = None
-    # What the shop's own systems call this payment, by the sink that acts on it there.
+    # Ids of this payment in the shop's systems, by sink.
     shop_objects: ShopObjects | None = None
-    # The confirmation clock: null where no order is waited for.
+    # The confirmation clock: None if no order is expected.
     authorization_expires_at: datetime | None = None
     next_warning_at: datetime | None = None
     authorization_lapsed_at: datetime | None = None
     # The order that the shop, or a sink for it, placed with the token.
     confirmed_at: datetime | None = None
     confirmed_order_id: str | None = None
-    # Set only on a session that a decision just gave a token; stored encrypted, never loaded.
+    # Set only by the decision that received the token; stored encrypted, never loaded.
     authorization_token: str | None = field(default=None, repr=False)
 
     @property
     def status_since(self) -> datetime:
-        """When the status began: Klarna's time, but never after we saw it."""
+        """When the status began, by Klarna, but never after the worker first read it."""
         observed = self.status_observed_at or self.tracked_at
         return min(self.status_updated_at or observed, observed)
 
     def deadline(self, max_lifetime: timedelta) -> datetime:
-        """The moment after which the consumer can no longer pay."""
+        """Return the moment after which the consumer can no longer pay."""
         return self.expires_at or self.tracked_at + max_lifetime
 
 
@@ -157,5 +155,5 @@ class Transition:
     to_status: str
     occurred_at: datetime
     observed_at: datetime
-    # The last healthy read before this one, if any: the change came after it, or was missed by it.
+    # The last healthy read before this one, if any; it did not show the change.
     previous_read_at: datetime | None = None

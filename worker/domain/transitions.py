@@ -20,10 +20,10 @@ from worker.domain.session import (
     final_outcome,
 )
 
-# A session that was never read is `not_found` after this many 404s in a row, over this long.
+# A session that was never read is `not_found` after this many 404s in a row, over this time.
 NOT_FOUND_ANSWERS = 5
 NOT_FOUND_WINDOW = timedelta(minutes=15)
-# How long past its end a session is still tried while its reads fail.
+# How long after its end a session is still tried while its reads fail.
 GIVE_UP_AFTER = timedelta(hours=24)
 
 
@@ -54,7 +54,7 @@ def decide(
 
 
 def give_up(session: PaymentSession, *, now: datetime, limits: PollLimits) -> Decision | None:
-    """Return the end of a session that could not be read until long past its end, or None."""
+    """Return the end of a session that could not be read until long after its end, or None."""
     context = _Context(session, AccountState(), now, 0.0, limits)
     if not context.is_over(session):
         return None
@@ -74,13 +74,13 @@ class _Context:
         return self.before.deadline(self.limits.max_lifetime)
 
     def is_over(self, session: PaymentSession) -> bool:
-        """Whether reading failed for a whole day in which it was due and wanted.
+        """Whether reads failed for GIVE_UP_AFTER since the session's end.
 
-        The day begins at the session's end, when it was tracked or asked for after that, or with
-        the first failure: while nobody read, nothing was tried in vain.
+        A later `track`, nudge or first failure starts that time again: while nothing was read,
+        nothing failed.
         """
-        wanted = (self.deadline, session.tracked_at, session.nudged_at, session.failing_since)
-        return self.now >= max(moment for moment in wanted if moment) + GIVE_UP_AFTER
+        starts = (self.deadline, session.tracked_at, session.nudged_at, session.failing_since)
+        return self.now >= max(moment for moment in starts if moment) + GIVE_UP_AFTER
 
     # --- healthy reads
 
@@ -100,7 +100,7 @@ class _Context:
         return self._continue(after, finding, account, transition)
 
     def _is_stale(self, seen: Observation) -> bool:
-        """An `updated_at` before the recorded one, which counts as seen at the latest."""
+        """Whether `updated_at` is before that of the recorded status."""
         if seen.updated_at is None or self.before.status_updated_at is None:
             return False
         return seen.updated_at < self.before.status_since
@@ -145,7 +145,7 @@ class _Context:
         account: AccountState,
         transition: Transition | None = None,
     ) -> Decision:
-        """Reschedule an open session, or end it where its time is over."""
+        """Reschedule an open session, or end it if it expired."""
         final_read_at = read.deadline(self.limits.max_lifetime) + self.limits.expiry_grace
         if self.now >= final_read_at:
             return self.finish(
@@ -159,7 +159,7 @@ class _Context:
             final_read_at=final_read_at,
             jitter=self.jitter,
             limits=self.limits,
-            stretch=self.account.stretch,
+            interval_multiplier=self.account.interval_multiplier,
         )
         ideal = ideal_interval(status, since=since, now=self.now, limits=self.limits)
         after = replace(read, next_poll_at=at, ideal_interval_seconds=ideal)
@@ -175,8 +175,8 @@ class _Context:
             case Verdict.PAUSE_ACCOUNT:
                 return self._wait_for(failed, self.account.refused(self.now))
             case Verdict.SLOW_ACCOUNT:
-                asked = error.retry_after if isinstance(error, RateLimitedError) else None
-                return self._wait_for(failed, self.account.throttled(self.now, asked))
+                retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
+                return self._wait_for(failed, self.account.throttled(self.now, retry_after))
             case Verdict.NOT_FOUND:
                 return self._after_not_found(failed)
             case Verdict.RETRY:  # pragma: no branch - mypy knows that there is no other
@@ -188,7 +188,7 @@ class _Context:
                 )
 
     def _wait_for(self, failed: PaymentSession, account: AccountState) -> Decision:
-        """The account waits, and its session with it: no failure of the session's own."""
+        """The session waits while its account is paused; the failure is not the session's."""
         if self.is_over(failed):
             return self.finish(failed, Outcome.EXPIRED, Finding.GAVE_UP, account=account)
         return self._decision(
@@ -201,7 +201,7 @@ class _Context:
             not_found_count=failed.not_found_count + 1,
             not_found_since=failed.not_found_since or self.now,
         )
-        # A 404 is an answer to valid credentials: it ends a pause, but is no healthy read.
+        # A 404 is an answer to valid credentials: it ends a pause, but is not a healthy read.
         account = self.account.answered(self.now)
         if self.now >= self.deadline:
             return self.finish(missing, Outcome.EXPIRED, Finding.FINISHED, account=account)
@@ -269,15 +269,14 @@ class _Context:
         transition: Transition | None = None,
         account: AccountState | None = None,
     ) -> Decision:
-        """End the session as `outcome`, which came at `occurred_at` where Klarna said when."""
+        """End the session as `outcome`; `occurred_at` is Klarna's time of it, if known."""
         done, events = end(
             self.before,
             after,
             outcome,
             now=self.now,
             occurred_at=occurred_at,
-            max_lifetime=self.limits.max_lifetime,
-            confirmation_expected=self.limits.confirmation_expected,
+            limits=self.limits,
         )
         return self._decision(done, finding, transition=transition, events=events, account=account)
 
@@ -302,7 +301,7 @@ class _Context:
 
 
 def _settled_by(seen: Observation, kind: Kind) -> Outcome | None:
-    """The outcome an answer settles; a token ends a KP session whatever its status is called."""
+    """The outcome of an answer; a token completes a KP session, whatever its status."""
     if kind is Kind.KP and seen.authorization_token is not None:
         return Outcome.COMPLETED
     return final_outcome(kind, seen.status)

@@ -1,1 +1,1 @@
-"""Use cases: they order decisions and effects, and know the outside only through ports."""
+"""Use cases: they order decisions and effects, and reach adapters only through ports."""

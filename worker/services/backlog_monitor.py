@@ -1,26 +1,34 @@
-"""Looks at what waits now and then, beside beat's ticks, for the meter; it holds up no tick."""
+"""Reports the backlog in the database to the meter, in the background of beat's ticks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
 from worker.services.delivery_slots import BackgroundTasks
+from worker.services.errors import UnavailableError
 from worker.services.governor import RateGovernor
-from worker.services.meter import Meter
-from worker.services.ports import BacklogRead, UnavailableError
+from worker.services.meter import Backlog, Meter
 
 log = structlog.get_logger(__name__)
 
-CHECK_EVERY_SECONDS = 5.0
+REFRESH_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
-# One look that fails says little; after so long what the last good one saw is told no more.
-FORGET_AFTER_SECONDS = 60.0
+# Figures older than this are removed from the meter.
+KEEP_SECONDS = 60.0
+
+
+class BacklogRead(Protocol):
+    """The work that waits in the database. Raises UnavailableError."""
+
+    async def read(self) -> Backlog:
+        """Return the backlog as it is now."""
 
 
 class BacklogMonitor:
-    """`backlog` is None where nobody watches; `monotonic` returns seconds."""
+    """`backlog` is None if there are no metrics; `monotonic` returns seconds."""
 
     def __init__(
         self,
@@ -34,37 +42,32 @@ class BacklogMonitor:
         self._governor = governor
         self._meter = meter
         self._monotonic = monotonic
-        self._looked_at = float("-inf")
-        self._looking = False
-        self._seen_at = float("-inf")
-        self._beside = BackgroundTasks()
+        self._refreshing = False
+        self._refreshed_at = float("-inf")
+        self._background = BackgroundTasks()
 
-    def look(self) -> None:
-        """Begin to look, where the last look is over and a while ago."""
-        backlog = self._backlog
-        if backlog is None or self._looking:
+    async def refresh(self) -> None:
+        """Start reading the backlog, unless a read is under way; does not wait for it."""
+        if self._backlog is None or self._refreshing:
             return
-        if self._monotonic() - self._looked_at < CHECK_EVERY_SECONDS:
-            return
-        self._looking = True
-        self._looked_at = self._monotonic()
-        self._beside.start(self._look(backlog))
+        self._refreshing = True
+        self._background.start(self._refresh(self._backlog))
 
     async def close(self) -> None:
-        """End a look under way."""
-        await self._beside.close(patience=CLOSE_SECONDS)
+        """End a read that is under way."""
+        await self._background.close(timeout=CLOSE_SECONDS)
 
-    async def _look(self, backlog: BacklogRead) -> None:
+    async def _refresh(self, backlog: BacklogRead) -> None:
         try:
             self._meter.backlog(await backlog.read())
             self._meter.accounts(self._governor.figures())
-            self._seen_at = self._monotonic()
+            self._refreshed_at = self._monotonic()
         except UnavailableError as error:
             log.warning("backlog_read_failed", error=str(error))
         except Exception:
-            # A fault of ours in what is only looked at: beat goes on.
+            # A bug here must not stop beat.
             log.exception("backlog_read_crashed")
         finally:
-            self._looking = False
-            if self._monotonic() - self._seen_at > FORGET_AFTER_SECONDS:
+            self._refreshing = False
+            if self._monotonic() - self._refreshed_at > KEEP_SECONDS:
                 self._meter.backlog_unknown()

@@ -1,6 +1,6 @@
-"""Does small pieces of work of many coroutines together, once every few milliseconds.
+"""Batches the rows of many coroutines into one statement, every few milliseconds.
 
-Each caller is answered only after its own was done; what fails together is done one by one.
+A caller gets the result of its own row. The rows of a batch that fails are retried one by one.
 """
 
 from __future__ import annotations
@@ -12,61 +12,61 @@ from typing import Generic, TypeVar
 import anyio
 
 Row = TypeVar("Row")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 LINGER_SECONDS = 0.004
 LARGEST_BATCH = 500
 
 
 @dataclass(slots=True)
-class _Batch(Generic[Row, Answer]):
+class _Batch(Generic[Row, Result]):
     rows: list[Row] = field(default_factory=list)
     done: anyio.Event = field(default_factory=anyio.Event)
-    answers: list[Answer] | None = None
+    results: list[Result] | None = None
 
 
-class Batcher(Generic[Row, Answer]):
-    """`work` does rows in one go and answers one answer per row, in order.
+class Batcher(Generic[Row, Result]):
+    """`work` processes several rows and returns one result per row, in order.
 
-    The first row of a group waits `linger_seconds` for company; by default nothing beside an
-    answer of Klarna's.
+    The first row of a batch waits `linger_seconds` for more rows to join. The default is small
+    compared with the time of a request to Klarna.
     """
 
     def __init__(
         self,
-        work: Callable[[list[Row]], Awaitable[list[Answer]]],
+        work: Callable[[list[Row]], Awaitable[list[Result]]],
         *,
         linger_seconds: float = LINGER_SECONDS,
     ) -> None:
         self._work = work
-        self._gather_seconds = linger_seconds
-        self._open: _Batch[Row, Answer] | None = None
+        self._linger_seconds = linger_seconds
+        self._open: _Batch[Row, Result] | None = None
 
-    async def add(self, row: Row) -> Answer:
-        """Do `row` in company and return what became of it; errors are this row's own."""
-        group = self._open
-        leads = group is None or len(group.rows) >= LARGEST_BATCH
+    async def add(self, row: Row) -> Result:
+        """Process `row` in a batch and return its result; errors are this row's own."""
+        batch = self._open
+        leads = batch is None or len(batch.rows) >= LARGEST_BATCH
         if leads:
-            group = self._open = _Batch()
-        assert group is not None  # noqa: S101 - told to the type checker
-        place = len(group.rows)
-        group.rows.append(row)
-        await (self._lead(group) if leads else group.done.wait())
-        if group.answers is None:
+            batch = self._open = _Batch()
+        assert batch is not None  # noqa: S101 - for the type checker
+        position = len(batch.rows)
+        batch.rows.append(row)
+        await (self._lead(batch) if leads else batch.done.wait())
+        if batch.results is None:
             return (await self._work([row]))[0]
-        return group.answers[place]
+        return batch.results[position]
 
-    async def _lead(self, group: _Batch[Row, Answer]) -> None:
-        """The first of a group works for all; should it fail or be cancelled, each for itself."""
+    async def _lead(self, batch: _Batch[Row, Result]) -> None:
+        """Process the batch for all its callers; if that fails, each processes its own row."""
         try:
-            await anyio.sleep(self._gather_seconds)
-            if self._open is group:
+            await anyio.sleep(self._linger_seconds)
+            if self._open is batch:
                 self._open = None
-            if len(group.rows) > 1:
-                group.answers = await self._work(group.rows)
-        except Exception:  # noqa: BLE001 - whatever it was, each row meets its own error alone
-            group.answers = None
+            if len(batch.rows) > 1:
+                batch.results = await self._work(batch.rows)
+        except Exception:  # noqa: BLE001 - each row is retried alone and raises its own error
+            batch.results = None
         finally:
-            if self._open is group:
+            if self._open is batch:
                 self._open = None
-            group.done.set()
+            batch.done.set()

@@ -1,14 +1,27 @@
-"""Tracks lists of payment sessions: by the task's rules, straight into the database."""
+"""Tracks lists of payment sessions directly in the database, by the rules of `track`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 from worker.domain.errors import TrackError
 from worker.domain.track_arguments import TrackArguments, check_arguments
 from worker.domain.tracking import TrackEffect, TrackRequest
-from worker.services.ports import BulkTracking
+from worker.services.sessions import SessionUrls
 from worker.services.track import documented_urls
+
+
+class BulkTracking(Protocol):
+    """Tracking many payment sessions at a time. Raises UnavailableError."""
+
+    async def track(
+        self, requests: Sequence[TrackRequest], session_urls: SessionUrls
+    ) -> list[TrackEffect | TrackError]:
+        """Insert or correct in one transaction; returns the effect or the error of each.
+
+        A known session without changes is UNCHANGED, and not nudged.
+        """
 
 
 class BulkTrackService:
@@ -27,13 +40,12 @@ class BulkTrackService:
         self._allowed_origins = allowed_origins
 
     async def track(self, batch: Sequence[TrackArguments]) -> list[TrackEffect | TrackError]:
-        """Return for each what became of it; what is at fault keeps no other from being stored.
+        """Return the effect or the error of each; an error does not affect the others.
 
-        Sessions that are followed already, and of which nothing new is said, are left alone: the
-        same list again does no harm.
+        Tracked sessions without changes stay as they are: the same list can be tracked again.
 
         Raises:
-            UnavailableError: the database is away; nothing of this batch was stored.
+            UnavailableError: the database is away; nothing of the batch was stored.
         """
         answers = [self._checked(arguments) for arguments in batch]
         requests = [answer for answer in answers if isinstance(answer, TrackRequest)]

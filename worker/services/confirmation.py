@@ -1,25 +1,43 @@
-"""Orders placed with an authorization: notes them, and tells the shop of those still missing."""
+"""Records orders placed with an authorization, and warns the shop of missing ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import structlog
 
 from worker.domain.confirmation import ConfirmEffect, check_order_id
-from worker.domain.events import EventType
+from worker.domain.events import Event, EventType
 from worker.domain.tracking import check_session_id
-from worker.services.ports import Confirmations
-from worker.services.retrying import Patience
+from worker.services.retrying import MESSAGE_HELD_SECONDS, retry_until
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
 
 
+class Confirmations(Protocol):
+    """Orders placed with authorizations, and missing ones. All methods raise UnavailableError."""
+
+    async def confirm(self, session_id: str, order_id: str) -> ConfirmEffect:
+        """Record the order, and stop the confirmation clock.
+
+        Raises:
+            InvalidArgumentError: the session is not tracked.
+            ConflictError: another order was confirmed before.
+        """
+
+    async def warn_due(self, *, limit: int) -> list[Event]:
+        """Write the warnings that are due; concurrent calls write each once."""
+
+    async def stop_due_clocks(self, *, limit: int) -> int:
+        """Drop the due warnings and those after them; returns of how many sessions."""
+
+
 class ConfirmationService:
-    """`clock_runs` is false where the shop confirms nothing: then no clock strikes, old or new."""
+    """`clock_runs` is false if the shop confirms no orders: then no warning is written."""
 
     def __init__(
         self,
@@ -30,36 +48,42 @@ class ConfirmationService:
     ) -> None:
         self._confirmations = confirmations
         self._clock_runs = clock_runs
-        self._patience = Patience(monotonic)
+        self._monotonic = monotonic
+        self._stopping = False
 
     def stop(self) -> None:
-        """Wait for an absent database no longer: the messages go back to their queue."""
-        self._patience.stop()
+        """Stop waiting for the database: the messages go back to their queue."""
+        self._stopping = True
 
     async def confirm_order(self, session_id: object, order_id: object) -> ConfirmEffect:
-        """Note that the session's order was placed; the shop is warned no more.
+        """Record that the session's order was placed; the shop is not warned any more.
 
-        Whatever the session's status, for whoever placed the order knows better. The same order
-        again changes nothing.
+        In every status of the session. The same order again changes nothing.
 
         Raises:
-            InvalidArgumentError: naming the field; also where nobody follows the session.
+            InvalidArgumentError: names the field; also if the session is not tracked.
             ConflictError: another order was confirmed before.
             UnavailableError: the database stayed away.
         """
         checked_id, order = check_session_id(session_id), check_order_id(order_id)
-        effect = await self._patience.until_done(
+
+        def on_retry(error: Exception) -> None:
+            log.warning("confirmation_retrying", session_id=checked_id, error=str(error))
+
+        effect = await retry_until(
+            self._monotonic() + MESSAGE_HELD_SECONDS,
             partial(self._confirmations.confirm, checked_id, order),
-            waits="confirmation_retrying",
-            session_id=checked_id,
+            monotonic=self._monotonic,
+            stopping=lambda: self._stopping,
+            on_retry=on_retry,
         )
         log.info("order_confirmed", session_id=checked_id, effect=effect)
         return effect
 
     async def warn(self) -> int:
-        """Write what shops are to be told now of missing orders; returns how many events.
+        """Write the due warnings of missing orders; returns how many.
 
-        Several at once write each event once. Beat's sweep wakes the relay for them.
+        Concurrent calls write each event once. Beat's sweep wakes the relay for them.
         """
         if not self._clock_runs:
             if stopped := await self._confirmations.stop_due_clocks(limit=BATCH):

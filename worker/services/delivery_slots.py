@@ -1,4 +1,4 @@
-"""Deliveries that may be slow, beside the tasks that found them: so many at once to each sink."""
+"""Limits concurrent background deliveries per sink."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from itertools import islice
 
 import anyio
 
-# Beyond these, sessions wait for beat's sweep.
-MOST_REMEMBERED = 1000
+# Sessions beyond these wait for beat's sweep.
+LARGEST_QUEUE = 1000
 
 
 class DeliverySlots:
-    """The room for deliveries of this process to one sink, and who found none.
+    """One process' slots for deliveries to one sink, and the sessions queued for them.
 
-    A place taken must be given back.
+    Every acquired slot must be released.
     """
 
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._without_place: set[str] = set()
+    def __init__(self, slots: int) -> None:
+        self._free = slots
+        self._queued: set[str] = set()
 
-    def take(self, wanted: int) -> int:
-        """Take as many places as are wanted and free; returns how many."""
-        taken = min(wanted, self._free)
-        self._free -= taken
-        return taken
+    def acquire(self, wanted: int) -> int:
+        """Acquire up to `wanted` slots; returns how many were free."""
+        acquired = min(wanted, self._free)
+        self._free -= acquired
+        return acquired
 
-    def give_back(self, places: int = 1) -> None:
-        """Give places back."""
-        self._free += places
+    def release(self, slots: int = 1) -> None:
+        """Release acquired slots."""
+        self._free += slots
 
-    def remember(self, session_ids: set[str]) -> None:
-        """Keep sessions that found no place in mind, until it is asked for them."""
-        room = MOST_REMEMBERED - len(self._without_place)
-        self._without_place |= set(islice(session_ids, room))
+    def enqueue(self, session_ids: set[str]) -> None:
+        """Queue sessions that found no slot, up to LARGEST_QUEUE."""
+        self._queued |= set(islice(session_ids, LARGEST_QUEUE - len(self._queued)))
 
-    def remembered(self) -> set[str]:
-        """Return them, and forget them."""
-        session_ids, self._without_place = self._without_place, set()
+    def dequeue_all(self) -> set[str]:
+        """Return the queued sessions, and empty the queue."""
+        session_ids, self._queued = self._queued, set()
         return session_ids
 
 
 class BackgroundTasks:
-    """Work in this event loop that nobody waits for until `close`; it must not raise."""
+    """Coroutines that run in this event loop until `close`; they must not raise."""
 
     def __init__(self) -> None:
-        # Referenced here: the loop alone would let a task be collected while it runs.
+        # The event loop keeps weak references only: without this one a running task may be
+        # garbage-collected.
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[None, None, None]) -> None:
-        """Let `work` go on by itself."""
+        """Run `work` in the background."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def close(self, *, patience: float) -> None:
-        """Wait `patience` seconds for what is under way, then cut it short."""
-        with anyio.move_on_after(patience):
+    async def close(self, *, timeout: float) -> None:  # noqa: ASYNC109 - what is left is cancelled
+        """Wait up to `timeout` seconds for the running tasks, then cancel them."""
+        with anyio.move_on_after(timeout):
             while self._tasks:
                 await asyncio.wait(self._tasks)
-        cut_short = list(self._tasks)
-        for task in cut_short:
+        cancelled = list(self._tasks)
+        for task in cancelled:
             task.cancel()
-        await asyncio.gather(*cut_short, return_exceptions=True)
+        await asyncio.gather(*cancelled, return_exceptions=True)

@@ -1,89 +1,81 @@
-"""One tick of beat: claim what is due, send it to the workers, and say when to look again."""
+"""One tick of beat: runs the jobs that are due and returns how long to sleep."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import anyio
 import structlog
 
-from worker.domain.deliveries import Route
-from worker.services.backlog_monitor import BacklogMonitor
-from worker.services.claims import Claims
+from worker.services.backlog_monitor import REFRESH_SECONDS, BacklogMonitor
 from worker.services.confirmation import ConfirmationService
+from worker.services.errors import UnavailableError
 from worker.services.meter import Meter
-from worker.services.ports import Outbox, PollTask, Publisher, UnavailableError
+from worker.services.periodic import Periodic
+from worker.services.poll_dispatch import PollDispatch
+from worker.services.queues import Queues
 from worker.services.streams import StreamService
+from worker.services.sweep import Sweep
 
 log = structlog.get_logger(__name__)
 
 SHORTEST_SLEEP = 0.05
-# What falls due meanwhile shares its tasks; a tick costs as much as ten polls. Where one sent many,
-# the next comes sooner.
-SLEEP_AFTER_FEW = 0.1
-FEW = 200
 LONGEST_SLEEP = 1.0
 FIRST_BACKOFF_SLEEP = 0.25
 LONGEST_BACKOFF_SLEEP = 2.0
-SWEEP_EVERY = 1.0
+EVERY_TICK = 0.0
 WARN_EVERY = 1.0
+SWEEP_EVERY = 1.0
 STREAM_CHECK_EVERY = 5.0
-STREAM_CHECK_SECONDS = 3.0
-# Each tick waits on the database and the broker this long at most.
+# A tick that waits for the database or the broker ends after this time.
 TICK_SECONDS = 15.0
-SESSIONS_PER_RELAY = 50
-# How many sessions each sink may have woken at once. A slow one's backlog fills no queue.
-SWEPT_SESSIONS = 800
-SWEPT_SESSIONS_BESIDE = 200
-# A queue that holds this many ticks' worth is not being worked off: adding would only fill it.
-TICKS_WAITING = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatJobs:
+    """What beat does periodically."""
+
+    backlog: BacklogMonitor
+    confirmation: ConfirmationService
+    queues: Queues
+    polls: PollDispatch
+    sweep: Sweep
+    streams: StreamService
 
 
 class DispatchService:
     """`monotonic` returns seconds."""
 
-    def __init__(  # noqa: PLR0913 - eight to work with, and one to tell of it
-        self,
-        claims: Claims,
-        outbox: Outbox,
-        publisher: Publisher,
-        streams: StreamService,
-        confirmation: ConfirmationService,
-        watch: BacklogMonitor,
-        *,
-        routes: Sequence[Route],
-        tasks_per_tick: int,
-        monotonic: Callable[[], float],
-        meter: Meter,
-    ) -> None:
-        self._claims = claims
-        self._outbox = outbox
-        self._publisher = publisher
-        self._streams = streams
-        self._sweep_limits = {
-            route.sink: SWEPT_SESSIONS if route.internal else SWEPT_SESSIONS_BESIDE
-            for route in routes
-        }
-        self._confirmation = confirmation
-        self._tasks_per_tick = tasks_per_tick
+    def __init__(self, jobs: BeatJobs, *, monotonic: Callable[[], float], meter: Meter) -> None:
+        self._jobs = [
+            Periodic(REFRESH_SECONDS, jobs.backlog.refresh),
+            # Before all that needs the broker: logs and metrics show a missing order even while
+            # no event can be delivered. The sweep wakes the relay for its events.
+            Periodic(WARN_EVERY, jobs.confirmation.warn),
+            Periodic(EVERY_TICK, jobs.queues.refresh),
+            Periodic(EVERY_TICK, jobs.polls.send_due),
+            Periodic(SWEEP_EVERY, jobs.sweep.wake_relay),
+            Periodic(STREAM_CHECK_EVERY, jobs.streams.check),
+        ]
+        self._polls = jobs.polls
+        self._backlog = jobs.backlog
         self._monotonic = monotonic
-        self._watch = watch
         self._meter = meter
-        self._swept_at = float("-inf")
-        self._warned_at = float("-inf")
-        self._checked_at = float("-inf")
         self._failures = 0
         self._ticking = anyio.Lock()
         self._stopped = False
 
     async def tick(self) -> float:
-        """Claim, send, sweep; returns how many seconds to sleep. Never raises for an outage."""
+        """Run the jobs that are due; returns the seconds to sleep. Never raises for an outage."""
         async with self._ticking:
             if self._stopped:
                 return LONGEST_SLEEP
             try:
                 with anyio.fail_after(TICK_SECONDS):
-                    sleep = await self._tick()
+                    for job in self._jobs:
+                        await job.run_if_due(self._monotonic())
+                    sleep = min(max(await self._polls.next_in(), SHORTEST_SLEEP), LONGEST_SLEEP)
             except (UnavailableError, TimeoutError) as error:
                 self._failures += 1
                 self._meter.ticked(ok=False)
@@ -95,72 +87,7 @@ class DispatchService:
             return sleep
 
     async def close(self) -> None:
-        """Let a tick under way end, then claim nothing more."""
+        """Finish a tick that is under way, then run no job any more."""
         async with self._ticking:
             self._stopped = True
-        await self._watch.close()
-
-    async def _tick(self) -> float:
-        self._watch.look()
-        # First, so that it needs no broker: the log and the metrics tell of a missing order even
-        # while nobody can be told. The sweep below wakes the relay for what is written here.
-        await self._warn()
-        waiting = await self._publisher.waiting()
-        self._meter.queues(waiting)
-        room = self._tasks_per_tick * TICKS_WAITING
-        backed_up = waiting["polls"] >= room
-        sent = 0 if backed_up else await self._dispatch()
-        if waiting["events"] < room:
-            await self._sweep()
-        await self._check_streams()
-        if backed_up:
-            return LONGEST_SLEEP
-        if sent:
-            return SLEEP_AFTER_FEW if sent < FEW else SHORTEST_SLEEP
-        wait = await self._claims.next_due_in()
-        seconds = LONGEST_SLEEP if wait is None else wait.total_seconds()
-        return min(max(seconds, SHORTEST_SLEEP), LONGEST_SLEEP)
-
-    async def _dispatch(self) -> int:
-        """Claim and send for every account; returns how many sessions."""
-        tasks: list[PollTask] = []
-        try:
-            await self._claims.claim(tasks)
-            if tasks:
-                await self._publisher.send_polls(tasks)
-        except BaseException:
-            # Whatever went wrong, a claim that was not sent is given back at once.
-            with anyio.CancelScope(shield=True):
-                await self._claims.give_back(tasks)
-            raise
-        sessions = sum(len(task.session_ids) for task in tasks)
-        if tasks:
-            log.debug("polls_sent", tasks=len(tasks), sessions=sessions)
-        return sessions
-
-    async def _warn(self) -> None:
-        """Tell shops of orders that are missing while their authorizations run out."""
-        if self._monotonic() - self._warned_at < WARN_EVERY:
-            return
-        self._warned_at = self._monotonic()
-        await self._confirmation.warn()
-
-    async def _sweep(self) -> None:
-        """Wake the relay for messages that nobody is delivering: a lost wake-up, a retry due."""
-        if self._monotonic() - self._swept_at < SWEEP_EVERY:
-            return
-        self._swept_at = self._monotonic()
-        due = await self._outbox.due_sessions(self._sweep_limits)
-        for start in range(0, len(due), SESSIONS_PER_RELAY):
-            await self._publisher.send_relay(due[start : start + SESSIONS_PER_RELAY])
-
-    async def _check_streams(self) -> None:
-        """Send lost streams again; their server being away holds up nothing else."""
-        if self._monotonic() - self._checked_at < STREAM_CHECK_EVERY:
-            return
-        self._checked_at = self._monotonic()
-        try:
-            with anyio.fail_after(STREAM_CHECK_SECONDS):
-                await self._streams.resend_lost()
-        except (UnavailableError, TimeoutError) as error:
-            log.warning("stream_check_failed", error=str(error) or "timeout")
+        await self._backlog.close()

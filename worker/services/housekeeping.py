@@ -1,8 +1,9 @@
-"""What is done now and then: giving up sessions that could never be read, purging old ones."""
+"""Periodic cleanup: gives up unreadable sessions, erases spent tokens, purges old sessions."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Protocol
 
 import structlog
 
@@ -11,14 +12,26 @@ from worker.domain.schedule import PollLimits
 from worker.domain.session import Outcome
 from worker.domain.transitions import give_up
 from worker.services.meter import Meter
-from worker.services.ports import Purge, Sessions, Tokens
+from worker.services.sessions import Sessions
+from worker.services.tokens import Tokens
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-# A run ends within a shutdown's patience, in four seconds (docs/scaling.md); the next one, ten
-# minutes later, goes on: 14 million sessions a day, more than ten million followed ones end.
+# A run takes four seconds (docs/scaling.md), so a shutdown can wait for it. Runs are ten minutes
+# apart: 14 million sessions a day, more than end when ten million are tracked.
 BATCHES_PER_RUN = 200
+
+
+class Purge(Protocol):
+    """Deleting what is not needed any more. Raises UnavailableError."""
+
+    async def delete_finished(self, *, older_than: timedelta, limit: int) -> int:
+        """Delete finished sessions without undelivered messages; returns how many.
+
+        Dead-lettered messages, and those for a sink that is disabled or not configured, count as
+        delivered.
+        """
 
 
 class HousekeepingService:
@@ -42,7 +55,7 @@ class HousekeepingService:
         self._meter = meter
 
     async def purge(self) -> int:
-        """End what is over unread, erase spent tokens, delete old finished sessions, in batches.
+        """Give up unreadable sessions, erase spent tokens, delete old sessions, in batches.
 
         Returns how many sessions were deleted.
         """
@@ -58,7 +71,7 @@ class HousekeepingService:
         return total
 
     async def _erase_tokens(self) -> None:
-        """A token is good for an hour; kept longer it could only leak."""
+        """A token is valid for an hour; keeping it longer is only a risk."""
         while spent := await self._tokens.erase_spent(limit=BATCH):
             undelivered = [token.session_id for token in spent if token.undelivered]
             late = len(undelivered)
@@ -68,7 +81,7 @@ class HousekeepingService:
                 log.warning("token_expired_undelivered", session_id=session_id)
 
     async def _give_up(self) -> None:
-        """A paused account keeps its sessions from being read, but not for ever."""
+        """Sessions of a paused account are not read; end those that are long over."""
         while batch := await self._sessions.overdue_ends(
             max_lifetime=self._limits.max_lifetime, limit=BATCH
         ):

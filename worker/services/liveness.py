@@ -1,24 +1,26 @@
-"""Whether a worker process still works: what a probe that restarts it goes by."""
+"""Whether a worker process still makes progress; the liveness probe restarts one that does not."""
 
 from __future__ import annotations
 
-from worker.services.ports import Publisher, UnavailableError
+from worker.services.errors import UnavailableError
+from worker.services.publisher import Publisher
 
 
 class LivenessService:
-    """Remembers how many tasks the process had taken when it last looked."""
+    """Compares the number of received tasks with the one of the last refresh."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
-        self._taken = 0
+        self._received = 0
 
-    async def look(self, taken: int) -> bool:
-        """Return whether work goes on: `taken`, all tasks taken so far, grew, or no task waits.
+    async def refresh(self, received: int) -> bool:
+        """Return whether the process makes progress: `received` grew, or no task waits.
 
-        A broker that is away is no fault of this process: a restart would heal nothing.
+        `received` is the number of tasks received since the start. A broker that is away counts as
+        progress: a restart would not help.
         """
-        went_on, self._taken = taken > self._taken, taken
-        if went_on:
+        grew, self._received = received > self._received, received
+        if grew:
             return True
         try:
             waiting = await self._publisher.waiting()

@@ -1,7 +1,4 @@
-"""What is counted and measured of the work, as a port; this one counts nothing and costs nothing.
-
-An adapter overrides it. Labels that it is given are bounded there, not here.
-"""
+"""The port for metrics: what is counted and measured."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What waits, and how long its oldest has; `under_way` of it is leased."""
+    """Waiting items and the age of the oldest; `under_way` of them are leased."""
 
     count: int = 0
     oldest_seconds: float = 0.0
@@ -28,103 +25,110 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkFigures:
-    """How one sink is doing; `died` counts the last day's."""
+    """The backlog of one sink; `dead_lettered` counts the last 24 hours."""
 
     waiting: Waiting
-    died: int = 0
+    dead_lettered: int = 0
     disabled: bool = False
 
     def __add__(self, other: SinkFigures) -> SinkFigures:
         """Both together."""
         return SinkFigures(
             waiting=self.waiting + other.waiting,
-            died=self.died + other.died,
+            dead_lettered=self.dead_lettered + other.dead_lettered,
             disabled=self.disabled or other.disabled,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFigures:
-    """How one account is doing; `budget` is in reads a second."""
+    """The state of one account; `budget` is in reads a second."""
 
     budget: float
     share: float
-    stretch: float
+    interval_multiplier: float
     paused: bool
     breaker: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What the database holds for somebody to do, at one time.
+    """The work that waits in the database, at one time.
 
     `unconfirmed` is by the minutes that an authorization has left: up to 5, 10, 20, 60. `lapsed`
-    are those of the last day. `untold` are payments that some sink has not been told of for 10 s.
+    counts the last 24 hours. `undelivered` counts payments that some sink has waited for for 10 s.
     """
 
     due: Mapping[str, Waiting] = field(default_factory=dict)
     sinks: Mapping[str, SinkFigures] = field(default_factory=dict)
     unconfirmed: Mapping[str, int] = field(default_factory=dict)
     lapsed: int = 0
-    untold: int = 0
+    undelivered: int = 0
 
 
 class Meter:
-    """Each method says what happened; none may raise or wait."""
+    """Methods do nothing unless a subclass overrides them. None may raise or wait.
+
+    Subclasses bound the values of labels.
+    """
 
     def tracked(self, effect: str) -> None:
-        """A shop's message was taken in."""
+        """Count a `track` message."""
 
-    def asked(self, account: str, *, lag_seconds: float) -> None:
-        """A request leaves, so long after it was due."""
+    def request_started(self, account: str, *, lag_seconds: float) -> None:
+        """Measure how long after its due time a request to Klarna is sent."""
 
-    def answered(self, account: str, outcome: str, *, seconds: float) -> None:
-        """Klarna answered, or not: `outcome` is `ok` or an error's label."""
+    def request_finished(self, account: str, outcome: str, *, seconds: float) -> None:
+        """Count and time a request to Klarna: `outcome` is `ok` or an error's label."""
 
     def polled(self, account: str, result: str) -> None:
-        """A poll was recorded: a finding, or the label of the error it met."""
+        """Count a recorded poll: `result` is a finding, or the label of its error."""
 
-    def changed(self, account: str, status: str, *, delay_seconds: float | None) -> None:
-        """A status change was recorded; the delay is None where it is not known."""
+    def status_changed(self, account: str, status: str, *, delay_seconds: float | None) -> None:
+        """Count a recorded status change; the delay is None if it is not known."""
 
     def finished(self, account: str, outcome: str) -> None:
-        """A payment session came to its end."""
+        """Count a payment session that ended."""
 
     def anomaly(self, kind: str) -> None:
-        """Something that is worth somebody's attention was recorded."""
+        """Count a recorded anomaly."""
 
     def leases_lost(self, stage: str, count: int = 1) -> None:
-        """Somebody else has the lease, before the `load` or before the `record`."""
+        """Count leases that another process has: before the `load` or before the `record`."""
 
     def delivered(self, sink: str, *, age_seconds: float) -> None:
-        """A sink took an event, so long after it was first due."""
+        """Count a delivery and measure the time since the event was first due."""
 
     def not_delivered(self, sink: str, *, dead: bool) -> None:
-        """A sink did not take an event; `dead`: it is not tried again."""
+        """Count a failed delivery; `dead`: it is not retried."""
 
     def token_unreadable(self) -> None:
-        """No key decrypts a stored authorization token."""
+        """Count a stored authorization token that no key decrypts."""
 
     def tokens_erased(self, *, delivered: int, undelivered: int) -> None:
-        """Authorization tokens ran out, or were spent."""
+        """Count erased authorization tokens."""
 
     def ticked(self, *, ok: bool) -> None:
-        """Beat's tick ended."""
+        """Count a tick of beat."""
 
     def queues(self, waiting: Mapping[str, int]) -> None:
-        """So many messages wait in the worker's own queues."""
+        """Set the number of messages in the worker's own queues."""
 
     def accounts(self, figures: Mapping[str, AccountFigures]) -> None:
-        """How each account is doing now."""
+        """Set each account's figures."""
 
     def backlog(self, figures: Backlog) -> None:
-        """What the database holds now."""
+        """Set the backlog in the database."""
 
     def backlog_unknown(self) -> None:
-        """Nobody could look for a while: what was told last may be long over."""
+        """Remove the backlog's figures: the last ones are too old."""
 
     def loop_lagged(self, seconds: float) -> None:
-        """The event loop came so much later than it was asked to."""
+        """Measure the event loop's lag."""
 
 
-NULL_METER = Meter()
+class NullMeter(Meter):
+    """Counts nothing."""
+
+
+NULL_METER = NullMeter()

@@ -1,8 +1,9 @@
-"""Polls claimed payment sessions: load, observe, decide, record; each by itself, side by side."""
+"""Polls claimed payment sessions concurrently: load, observe, decide, record."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,70 +15,73 @@ from worker.domain.errors import ObservationError
 from worker.domain.schedule import PollLimits
 from worker.domain.session import Observation
 from worker.domain.transitions import decide
+from worker.services.errors import UnavailableError
 from worker.services.governor import RateGovernor
+from worker.services.klarna import Klarna
 from worker.services.poll_report import report_poll
-from worker.services.ports import (
-    Klarna,
-    LeasedSession,
-    Recorded,
-    Sessions,
-    UnavailableError,
-)
 from worker.services.relay import RelayService
+from worker.services.retrying import retry_until
+from worker.services.sessions import LeasedSession, Recorded, Sessions
 from worker.services.tracing import Span, Telemetry
 
 log = structlog.get_logger(__name__)
 
 # Load and record each have this long; with the HTTP timeout they stay within the lease.
 STORAGE_SECONDS = 12.0
-RECORD_AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollEnvironment:
+    """What a poll depends on; `monotonic` returns seconds, `chance` draws from [0, 1)."""
+
+    limits: PollLimits
+    lease: timedelta
+    monotonic: Callable[[], float]
+    chance: Callable[[], float]
 
 
 class PollService:
-    """`monotonic` returns seconds, `chance` draws from [0, 1)."""
+    """Call `close` at the end."""
 
-    def __init__(  # noqa: PLR0913 - eight to work with, and one to tell of it
+    def __init__(
         self,
         sessions: Sessions,
         klarna: Klarna,
         relay: RelayService,
         governor: RateGovernor,
         *,
-        limits: PollLimits,
-        lease: timedelta,
-        monotonic: Callable[[], float],
-        chance: Callable[[], float],
+        environment: PollEnvironment,
         telemetry: Telemetry,
     ) -> None:
         self._sessions = sessions
         self._klarna = klarna
         self._relay = relay
         self._governor = governor
-        self._limits = limits
-        self._lease = lease
-        self._monotonic = monotonic
-        self._chance = chance
+        self._limits = environment.limits
+        self._lease = environment.lease
+        self._monotonic = environment.monotonic
+        self._chance = environment.chance
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
         self._held: dict[str, UUID] = {}
         self._stopping = False
 
     def stop(self) -> None:
-        """Poll nothing new from now on: what is claimed is handed back."""
+        """Start no poll any more; leases of claimed sessions are released."""
         self._stopping = True
 
     async def close(self) -> None:
-        """Hand back, in one statement, the leases that are still held."""
+        """Release, in one statement, the leases that are still held."""
         self.stop()
         held, self._held = self._held, {}
         if held:
             await self._sessions.release(list(held), list(held.values()))
 
     async def poll(self, session_ids: Sequence[str], lease_id: UUID) -> None:
-        """Poll the sessions still held under `lease_id`; one that fails harms no other.
+        """Poll the sessions still held under `lease_id`; a failure does not affect the others.
 
         Raises:
-            UnavailableError, TimeoutError: they could not be loaded; their leases run out.
+            UnavailableError, TimeoutError: they could not be loaded; their leases expire.
         """
         if self._stopping:
             await self._sessions.release(session_ids, [lease_id])
@@ -104,22 +108,22 @@ class PollService:
     async def _poll_one(self, leased: LeasedSession) -> None:
         session_id, held_id = leased.session.session_id, leased.lease_id
         try:
-            again = [leased]
-            while again:
-                held_id = again[0].lease_id
-                again = await self._poll_once(again[0])
+            next_polls = [leased]
+            while next_polls:
+                held_id = next_polls[0].lease_id
+                next_polls = await self._poll_once(next_polls[0])
         except (UnavailableError, TimeoutError) as error:
-            # The lease runs out and the session is due again: nothing is lost but the moment.
+            # The lease expires and the session is due again: the poll is only late.
             log.warning("poll_dropped", session_id=session_id, error=str(error))
         except Exception:
-            # A fault of ours, met by one session: the others of its task must not pay for it.
+            # A bug that one session triggers must not affect the others of its task.
             log.exception("poll_crashed", session_id=session_id)
         finally:
             if self._held.get(session_id) == held_id:
                 del self._held[session_id]
 
     async def _poll_once(self, leased: LeasedSession) -> list[LeasedSession]:
-        """Poll once; returns the session again where a nudge came meanwhile."""
+        """Poll once; returns the session again if it was nudged meanwhile."""
         session = leased.session
         if self._stopping or leased.account.is_paused(leased.loaded_at):
             await self._sessions.release([session.session_id], [leased.lease_id])
@@ -150,12 +154,12 @@ class PollService:
             return []
         if decision.events:
             self._relay.wake(session.session_id)
-        return await self._again(leased) if recorded.nudged else []
+        return await self._load_nudged(leased) if recorded.nudged else []
 
-    async def _again(self, leased: LeasedSession) -> list[LeasedSession]:
-        """Load a nudged session again where the budget pays for it; else beat claims it in turn."""
+    async def _load_nudged(self, leased: LeasedSession) -> list[LeasedSession]:
+        """Load a nudged session again if the budget allows; otherwise beat claims it."""
         session = leased.session
-        if await self._governor.take(session.account, 1):
+        if await self._governor.acquire(session.account, 1):
             return await self._load([session.session_id], leased.lease_id)
         await self._sessions.release([session.session_id], [leased.lease_id])
         return []
@@ -163,9 +167,12 @@ class PollService:
     async def _observe(
         self, leased: LeasedSession
     ) -> tuple[Observation | ObservationError, datetime]:
-        """One request, no transaction open; the time is the database's, carried on from load."""
+        """Send one request, outside any transaction.
+
+        The time is the database's: that of the load plus the duration of the request.
+        """
         account = leased.session.account
-        self._meter.asked(account, lag_seconds=_lag(leased))
+        self._meter.request_started(account, lag_seconds=_lag(leased))
         started = self._monotonic()
         answer: Observation | ObservationError
         outcome = "ok"
@@ -174,27 +181,31 @@ class PollService:
         except ObservationError as error:
             answer, outcome = error, error.label
         seconds = self._monotonic() - started
-        self._meter.answered(account, outcome, seconds=seconds)
+        self._meter.request_finished(account, outcome, seconds=seconds)
         return answer, leased.loaded_at + timedelta(seconds=seconds)
 
     async def _record(self, leased: LeasedSession, decision: Decision) -> Recorded | None:
-        """Record, and try again as long as the lease may last: the answer is in hand already."""
-        patient_until = self._monotonic() + self._lease.total_seconds()
-        while True:
-            try:
-                with anyio.fail_after(STORAGE_SECONDS):
-                    return await self._sessions.record(leased, decision)
-            except (UnavailableError, TimeoutError) as error:
-                if self._stopping or self._monotonic() > patient_until:
-                    raise
-                log.warning(
-                    "poll_record_retrying", session_id=leased.session.session_id, error=str(error)
-                )
-                await anyio.sleep(RECORD_AGAIN_SECONDS)
+        """Record; retry for as long as the lease may last: the request is already spent."""
+
+        async def record() -> Recorded | None:
+            with anyio.fail_after(STORAGE_SECONDS):
+                return await self._sessions.record(leased, decision)
+
+        def on_retry(error: Exception) -> None:
+            session_id = leased.session.session_id
+            log.warning("poll_record_retrying", session_id=session_id, error=str(error))
+
+        return await retry_until(
+            self._monotonic() + self._lease.total_seconds(),
+            record,
+            monotonic=self._monotonic,
+            stopping=lambda: self._stopping,
+            on_retry=on_retry,
+        )
 
 
 def _lag(leased: LeasedSession) -> float:
-    """Seconds since it was due; while its account was paused it was not."""
+    """Seconds since it was due; the time of a pause of its account does not count."""
     due = leased.session.next_poll_at or leased.loaded_at
     paused_until = leased.account.paused_until or due
     return max((leased.loaded_at - max(due, paused_until)).total_seconds(), 0.0)

@@ -1,4 +1,4 @@
-"""Tells what a poll came to: log lines and counts, with the ids that Klarna's support asks for."""
+"""Logs and counts the result of a poll, with the correlation ids that Klarna's support needs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import structlog
 from worker.domain.decision import ANOMALIES, Decision, Finding
 from worker.domain.errors import ObservationError
 from worker.domain.session import Observation, Transition
-from worker.services.account_log import log_account
 from worker.services.meter import Meter
-from worker.services.ports import Recorded
+from worker.services.sessions import Recorded
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +19,7 @@ def report_poll(
     decision: Decision,
     recorded: Recorded | None,
 ) -> None:
-    """Log and count one poll; `recorded` is None where its lease was lost."""
+    """Log and count one poll; `recorded` is None if its lease was lost."""
     ids = {"session_id": decision.session.session_id}
     if answer.correlation_id:
         ids["correlation_id"] = answer.correlation_id
@@ -36,8 +35,8 @@ def report_poll(
         log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
     if decision.finding in ANOMALIES:
         _log_anomaly(decision.finding, ids)
-    if recorded.account_noted:
-        log_account(decision, error=error)
+    if recorded.account_recorded:
+        _log_account(decision, error)
     _count(meter, answer, decision)
 
 
@@ -50,6 +49,20 @@ def _log_anomaly(finding: Finding, ids: dict[str, str]) -> None:
         log.warning("session_abandoned", **ids)
 
 
+def _log_account(decision: Decision, error: str | None) -> None:
+    """Log account changes, only where they were written: concurrent polls log them once."""
+    before, after = decision.account_before, decision.account
+    ids = {"account": decision.session.account}
+    if after.refusals > before.refusals:
+        log.warning("account_paused", until=str(after.paused_until), error=error, **ids)
+    if after.is_broken and not before.is_broken:
+        log.warning("breaker_opened", failing_since=str(after.failing_since), error=error, **ids)
+    if before.is_broken and not after.is_broken:
+        log.warning("breaker_closed", **ids)
+    if after.quota_cut_at != before.quota_cut_at:
+        log.warning("read_budget_cut", share=round(after.quota_share, 2), error=error, **ids)
+
+
 def _count(meter: Meter, answer: Observation | ObservationError, decision: Decision) -> None:
     account, finding = decision.session.account, decision.finding
     if isinstance(answer, ObservationError) and finding is Finding.FAILED:
@@ -57,7 +70,7 @@ def _count(meter: Meter, answer: Observation | ObservationError, decision: Decis
     else:
         meter.polled(account, finding)
     if change := decision.transition:
-        meter.changed(account, change.to_status, delay_seconds=_delay(change))
+        meter.status_changed(account, change.to_status, delay_seconds=_delay(change))
     if decision.session.outcome:
         meter.finished(account, decision.session.outcome)
     if finding in ANOMALIES:
@@ -65,9 +78,9 @@ def _count(meter: Meter, answer: Observation | ObservationError, decision: Decis
 
 
 def _delay(change: Transition) -> float | None:
-    """Seconds from the change to its being seen; None for the first, which is no delay of ours.
+    """Seconds from the change to its observation.
 
-    Nor is one known where Klarna gave no time for it: it occurred when it was observed.
+    None for a session's first status, and where Klarna gave no time for the change.
     """
     if change.from_status is None or change.occurred_at == change.observed_at:
         return None

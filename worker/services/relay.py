@@ -1,4 +1,4 @@
-"""Carries outbox messages to their sinks: at least once, in order per payment session."""
+"""Delivers outbox messages to their sinks: at least once, in order per payment session."""
 
 from __future__ import annotations
 
@@ -11,25 +11,20 @@ import structlog
 from worker.domain.deliveries import Failure, retry_decision
 from worker.domain.events import with_token
 from worker.services.delivery_slots import BackgroundTasks, DeliverySlots
-from worker.services.ports import (
-    Delivery,
-    DeliveryError,
-    Outbox,
-    Sink,
-    TokenCipher,
-    TokenUnreadableError,
-    UnavailableError,
-)
+from worker.services.errors import DeliveryError, TokenUnreadableError, UnavailableError
+from worker.services.outbox import Delivery, OutboxDeliveries
+from worker.services.sinks import Sink
+from worker.services.tokens import TokenCipher
 from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
 
-# A delivery under way is another relay's until then; longer than any sink may take.
+# How long a delivery belongs to one relay; longer than any sink may take.
 DELIVERY_LEASE = timedelta(seconds=30)
 DELIVERY_SECONDS = 20.0
-# What a shutdown waits for deliveries beside; what is cut short is delivered after its lease.
+# How long a shutdown waits for background deliveries; the rest is delivered after its lease.
 CLOSE_SECONDS = 5.0
-# How long the first session that is woken waits for company.
+# How long the first session that is woken waits for more to join its claim.
 LINGER_SECONDS = 0.005
 _NO_ANSWER = "no answer in time"
 
@@ -39,7 +34,7 @@ class RelayService:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: OutboxDeliveries,
         cipher: TokenCipher,
         sinks: Sequence[Sink],
         *,
@@ -49,9 +44,9 @@ class RelayService:
         self._outbox = outbox
         self._cipher = cipher
         self._sinks = {sink.name: sink for sink in sinks}
-        self._quick = [sink.name for sink in sinks if sink.in_flight is None]
+        self._internal = [sink.name for sink in sinks if sink.in_flight is None]
         self._slots = {s.name: DeliverySlots(s.in_flight) for s in sinks if s.in_flight is not None}
-        self._beside = BackgroundTasks()
+        self._background = BackgroundTasks()
         self._woken: list[str] = []
         self._chance = chance
         self._meter = telemetry.meter
@@ -63,15 +58,15 @@ class RelayService:
         return list(self._sinks)
 
     async def close(self) -> None:
-        """Give deliveries beside a little time to end; the rest is delivered after its lease."""
+        """Wait a little for background deliveries; the rest is delivered after its lease."""
         self._slots.clear()
-        await self._beside.close(patience=CLOSE_SECONDS)
+        await self._background.close(timeout=CLOSE_SECONDS)
 
     def wake(self, session_id: str) -> None:
-        """Relay what the payment session has due, in a moment, with others; nobody waits for it."""
+        """Start relaying the payment session's due messages, in a batch; does not wait for it."""
         self._woken.append(session_id)
         if len(self._woken) == 1:
-            self._beside.start(_unattended(self._relay_woken()))
+            self._background.start(_unattended(self._relay_woken()))
 
     async def _relay_woken(self) -> None:
         await anyio.sleep(LINGER_SECONDS)
@@ -79,56 +74,56 @@ class RelayService:
         await self.relay(woken)
 
     async def relay(self, session_ids: Sequence[str]) -> None:
-        """Deliver what these payment sessions have due; failures wait for beat's sweep.
+        """Deliver the due messages of these payment sessions; failures are retried by the sweep.
 
-        It waits for the quick sinks. Deliveries to others go on beside, as many as have room there;
-        what finds none is taken up when there is room again.
+        Waits for deliveries to internal sinks. Those to other sinks run in the background, each
+        in a slot; without a free slot the session is queued.
         """
         for sink, slots in list(self._slots.items()):
-            await self._relay_beside(sink, slots, session_ids)
-        if not self._quick:
+            await self._relay_in_background(sink, slots, session_ids)
+        if not self._internal:
             return
-        claimed = await self._outbox.claim(session_ids, self._quick, lease=DELIVERY_LEASE)
+        claimed = await self._outbox.claim(session_ids, self._internal, lease=DELIVERY_LEASE)
         async with anyio.create_task_group() as group:
             for delivery in claimed:
                 group.start_soon(self._deliver_in_turn, delivery)
 
-    async def _relay_beside(
+    async def _relay_in_background(
         self, sink: str, slots: DeliverySlots, session_ids: Sequence[str]
     ) -> None:
-        waiting = {*slots.remembered(), *session_ids}
-        while waiting and sink in self._slots and (places := slots.take(len(waiting))):
+        waiting = {*slots.dequeue_all(), *session_ids}
+        while waiting and sink in self._slots and (acquired := slots.acquire(len(waiting))):
             claimed: list[Delivery] = []
             try:
                 claimed = await self._outbox.claim(
-                    waiting, [sink], lease=DELIVERY_LEASE, limit=places
+                    waiting, [sink], lease=DELIVERY_LEASE, limit=acquired
                 )
             finally:
-                slots.give_back(places - len(claimed))
+                slots.release(acquired - len(claimed))
             for delivery in claimed:
-                self._beside.start(self._deliver_in_slot(delivery, slots))
-            if len(claimed) < places:
-                # The others have nothing due.
+                self._background.start(self._deliver_in_slot(delivery, slots))
+            if len(claimed) < acquired:
+                # The other sessions have nothing due.
                 waiting.clear()
             waiting -= {each.session_id for each in claimed}
-            waiting |= slots.remembered()
-        slots.remember(waiting)
+            waiting |= slots.dequeue_all()
+        slots.enqueue(waiting)
 
     async def _deliver_in_slot(self, delivery: Delivery, slots: DeliverySlots) -> None:
         try:
             await self._deliver_in_turn(delivery)
         except Exception:
-            # Nobody waits for this: it is told here or nowhere.
+            # Nothing awaits this task: log it here.
             log.exception("delivery_crashed", **_ids(delivery))
         finally:
-            slots.give_back()
+            slots.release()
         if delivery.sink in self._slots:
-            await _unattended(self._relay_beside(delivery.sink, slots, []))
+            await _unattended(self._relay_in_background(delivery.sink, slots, []))
 
     async def _deliver_in_turn(self, delivery: Delivery) -> None:
         """Deliver it, then the session's next ones to the same sink, until one fails.
 
-        Where another is written in the very moment of the mark, beat's sweep finds it.
+        A message written during the mark is found by beat's sweep.
         """
         waiting = [delivery]
         while waiting and await self._deliver(waiting[0]):
@@ -141,7 +136,7 @@ class RelayService:
                 return
 
     async def _deliver(self, delivery: Delivery) -> bool:
-        """Deliver it and mark what came of it; returns whether another follows it."""
+        """Deliver it and record the result; returns whether another follows it."""
         ids = _ids(delivery)
         with self._tracer.span(
             "payment_session.deliver", parent=delivery.trace_parent, **ids
@@ -152,7 +147,7 @@ class RelayService:
         return bool(more)
 
     async def _try(self, delivery: Delivery, ids: dict[str, str]) -> bool | None:
-        """Return whether another follows; None where this one is not delivered."""
+        """Return whether another follows; None if this one was not delivered."""
         try:
             with anyio.fail_after(DELIVERY_SECONDS):
                 await self._sinks[delivery.sink].deliver(self._envelope(delivery))
@@ -164,14 +159,14 @@ class RelayService:
             await self._mark_failed(delivery, refused)
             return None
         except Exception as error:
-            # A fault of ours, met by one event: other sessions' events must not wait for it.
+            # A bug that one event triggers must not delay other sessions' events.
             log.exception("delivery_crashed", attempts=delivery.attempts, **ids)
             await self._mark_failed(delivery, DeliveryError(type(error).__name__))
             return None
         try:
             more = await self._outbox.mark_delivered(delivery)
         except UnavailableError as error:
-            # It is delivered again under its id when the lease is over.
+            # It is delivered again, with the same id, when the lease expires.
             log.warning("delivery_not_marked", error=str(error), **ids)
             return None
         self._meter.delivered(delivery.sink, age_seconds=delivery.age.total_seconds())
@@ -191,21 +186,21 @@ class RelayService:
             asked=refused.asked,
         )
         schedule = self._sinks[delivery.sink].schedule
-        fate = retry_decision(failure, schedule, jitter=self._chance())
+        decision = retry_decision(failure, schedule, jitter=self._chance())
         try:
-            await self._outbox.mark_failed(delivery, error=str(refused), fate=fate)
+            await self._outbox.mark_failed(delivery, error=str(refused), decision=decision)
         except UnavailableError as error:
             log.warning("delivery_not_marked", error=str(error), **_ids(delivery))
             return
-        self._meter.not_delivered(delivery.sink, dead=fate.wait is None)
-        if fate.wait is None:
+        self._meter.not_delivered(delivery.sink, dead=decision.wait is None)
+        if decision.wait is None:
             log.warning("delivery_dead_lettered", error=str(refused), **_ids(delivery))
-        if fate.disable_sink:
+        if decision.disable_sink:
             log.warning("sink_disabled", error=str(refused), sink=delivery.sink)
 
 
 async def _unattended(work: Awaitable[None]) -> None:
-    """Nobody waits for it: what fails is told here or nowhere. Beat's sweep finds what is left."""
+    """Log failures of work that nothing awaits. Beat's sweep finds what is left."""
     try:
         await work
     except UnavailableError as error:

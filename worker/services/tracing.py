@@ -1,46 +1,51 @@
-"""Spans of the work, as a port: one trace from track to delivery. This one traces nothing."""
+"""The port for traces: one trace of spans from `track` to the last delivery."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 from worker.services.meter import NULL_METER, Meter
 
 
 class Span:
-    """A piece of the work; this one is not told of."""
+    """A span that records nothing; adapters override it."""
 
-    # W3C's `traceparent` for what follows from it; None where nothing is traced.
+    # W3C's `traceparent` for child spans; None if nothing is traced.
     trace_parent: str | None = None
 
     def note(self, **attributes: str | None) -> None:
-        """Say more of it; what is None is left out. No secret."""
+        """Add attributes, except those that are None. No secrets."""
 
 
-_UNTOLD: AbstractContextManager[Span] = nullcontext(Span())
-
-
-class Tracer:
-    """An adapter overrides it."""
+class Tracer(Protocol):
+    """Opens spans."""
 
     def span(
-        self,
-        name: str,  # noqa: ARG002 - for who overrides it
-        *,
-        parent: str | None,  # noqa: ARG002 - likewise
-        **attributes: str,  # noqa: ARG002 - likewise
+        self, name: str, *, parent: str | None, **attributes: str
     ) -> AbstractContextManager[Span]:
-        """Time the block as a span of the trace that `parent` names, or of a new one. No secret."""
-        return _UNTOLD
+        """Trace the block as a span of the trace of `parent`, or of a new trace. No secrets."""
 
 
-NULL_TRACER = Tracer()
+class NullTracer:
+    """Traces nothing."""
+
+    def span(
+        self, name: str, *, parent: str | None, **attributes: str
+    ) -> AbstractContextManager[Span]:
+        """Return a span that records nothing."""
+        del name, parent, attributes
+        return _NULL_SPAN
+
+
+_NULL_SPAN: AbstractContextManager[Span] = nullcontext(Span())
+NULL_TRACER = NullTracer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
-    """How a service tells of its work to whoever watches; nobody by default."""
+    """Where a service reports its work; nowhere by default."""
 
     meter: Meter = NULL_METER
     tracer: Tracer = NULL_TRACER

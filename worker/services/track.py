@@ -1,9 +1,9 @@
-"""Starts to track payment sessions, and polls those that are tracked already."""
+"""Starts tracking payment sessions, and nudges those already tracked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -14,27 +14,35 @@ from worker.domain.session import Kind, ShopObjects
 from worker.domain.track_arguments import TrackArguments, check_arguments
 from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url
 from worker.services.batching import Batcher
+from worker.services.errors import UnavailableError
 from worker.services.governor import RateGovernor
-from worker.services.ports import (
-    ClaimLimits,
-    PollTask,
-    Publisher,
-    Sessions,
-    SessionUrls,
-    UnavailableError,
-)
-from worker.services.retrying import Patience
+from worker.services.publisher import Publisher
+from worker.services.retrying import MESSAGE_HELD_SECONDS, retry_until
+from worker.services.sessions import ClaimLimits, PollTask, Sessions, SessionUrls
 from worker.services.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
 
-# How long the first of a burst waits for others to share its statements. Meanwhile it occupies one
-# of the worker's 64 threads.
+# How long the first message of a burst waits for more to join its batch; it holds one of the
+# worker's 64 threads meanwhile.
 LINGER_SECONDS = 0.025
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackEnvironment:
+    """What tracking depends on; `monotonic` returns seconds.
+
+    `base_urls` maps each configured account to where its sessions are read.
+    """
+
+    base_urls: Mapping[str, str]
+    allowed_origins: Collection[str]
+    limits: ClaimLimits
+    monotonic: Callable[[], float]
+
+
 class TrackService:
-    """`base_urls` maps each configured account to where its sessions are read."""
+    """Call `stop` before the end."""
 
     def __init__(
         self,
@@ -42,28 +50,26 @@ class TrackService:
         publisher: Publisher,
         governor: RateGovernor,
         *,
-        base_urls: Mapping[str, str],
-        allowed_origins: Collection[str],
-        limits: ClaimLimits,
-        monotonic: Callable[[], float],
+        environment: TrackEnvironment,
         telemetry: Telemetry,
     ) -> None:
         self._sessions = sessions
         self._publisher = publisher
         self._governor = governor
-        self._accounts = frozenset(base_urls)
-        self._session_urls = documented_urls(base_urls)
-        self._allowed_origins = allowed_origins
-        self._limits = limits
-        # Sessions tracked in a burst share statements, and their first polls share a task.
-        self._together = Batcher(self._track_together, linger_seconds=LINGER_SECONDS)
-        self._patience = Patience(monotonic)
+        self._accounts = frozenset(environment.base_urls)
+        self._session_urls = documented_urls(environment.base_urls)
+        self._allowed_origins = environment.allowed_origins
+        self._limits = environment.limits
+        self._monotonic = environment.monotonic
+        # The messages of a burst share statements, and their first polls share tasks.
+        self._batches = Batcher(self._track_batch, linger_seconds=LINGER_SECONDS)
+        self._stopping = False
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
 
     def stop(self) -> None:
-        """Wait no longer for an unavailable database: the messages go back to their queue."""
-        self._patience.stop()
+        """Stop waiting for the database: the messages go back to their queue."""
+        self._stopping = True
 
     async def track(
         self,
@@ -73,8 +79,8 @@ class TrackService:
     ) -> TrackEffect:
         """Track a payment session; its first poll is sent when this returns.
 
-        `shop_objects`, checked already, are the ids of its payment in the shop's systems.
-        `trace_parent` is the shop's span, a valid `traceparent`.
+        `shop_objects`, checked already, are its ids in the shop's systems, for their sinks.
+        `trace_parent`, a valid `traceparent`, is the shop's own span.
 
         Raises:
             InvalidArgumentError, ConflictError: naming the field; nothing was stored or sent.
@@ -89,11 +95,7 @@ class TrackService:
         with self._tracer.span(
             "payment_session.track", parent=trace_parent, session_id=request.session_id
         ) as span:
-            effect = await self._patience.until_done(
-                partial(self._together.add, replace(request, trace_parent=span.trace_parent)),
-                waits="track_retrying",
-                session_id=request.session_id,
-            )
+            effect = await self._store(replace(request, trace_parent=span.trace_parent))
             if isinstance(effect, TrackError):
                 raise effect
             span.note(effect=effect)
@@ -101,7 +103,19 @@ class TrackService:
         log.info("payment_session_tracked", session_id=request.session_id, effect=effect)
         return effect
 
-    async def _track_together(self, requests: list[TrackRequest]) -> list[TrackEffect | TrackError]:
+    async def _store(self, request: TrackRequest) -> TrackEffect | TrackError:
+        def on_retry(error: Exception) -> None:
+            log.warning("track_retrying", session_id=request.session_id, error=str(error))
+
+        return await retry_until(
+            self._monotonic() + MESSAGE_HELD_SECONDS,
+            partial(self._batches.add, request),
+            monotonic=self._monotonic,
+            stopping=lambda: self._stopping,
+            on_retry=on_retry,
+        )
+
+    async def _track_batch(self, requests: list[TrackRequest]) -> list[TrackEffect | TrackError]:
         tracked = await self._sessions.track(requests, self._session_urls, self._limits)
         sent = await self._send(tracked.polls)
         unsent = {name for poll in tracked.polls for name in poll.session_ids} - sent
@@ -110,16 +124,16 @@ class TrackService:
         return tracked.effects
 
     async def _send(self, polls: list[PollTask]) -> set[str]:
-        """Send the polls that the accounts' budgets allow; return which. Beat claims the others."""
-        paid = [
-            replace(poll, session_ids=poll.session_ids[:pays])
+        """Send what the accounts' budgets allow; returns which. Beat claims the others."""
+        acquired = [
+            replace(poll, session_ids=poll.session_ids[:count])
             for poll in polls
-            if (pays := await self._governor.take(poll.account, len(poll.session_ids)))
+            if (count := await self._governor.acquire(poll.account, len(poll.session_ids)))
         ]
-        sent = {name for poll in paid for name in poll.session_ids}
+        sent = {name for poll in acquired for name in poll.session_ids}
         try:
-            if paid:
-                await self._publisher.send_polls(paid)
+            if acquired:
+                await self._publisher.send_polls(acquired)
         except UnavailableError as error:
             log.warning("first_polls_not_sent", session_ids=sorted(sent), error=str(error))
             return set()
@@ -129,14 +143,14 @@ class TrackService:
         try:
             await self._sessions.release(session_ids, lease_ids)
         except UnavailableError as error:
-            # They are stored, and due when their leases have run out.
+            # They are stored, and due when their leases expire.
             log.warning("lease_release_failed", session_ids=sorted(session_ids), error=str(error))
 
 
 def documented_urls(base_urls: Mapping[str, str]) -> SessionUrls:
-    """Return a function that returns a session's documented URL.
+    """Return the documented URLs of the configured accounts' sessions.
 
-    It raises InvalidArgumentError for an account that is not configured.
+    The returned function raises InvalidArgumentError for any other account.
     """
 
     def documented_url(account: str, kind: Kind, session_id: str) -> str:

@@ -14,7 +14,8 @@ from devkit.embedded import EmbeddedServers
 from tests.support.queues import EVENTS, POLLS, taken
 from tests.support.wired import deployed
 from worker.adapters.celery_publisher import CeleryPublisher
-from worker.services.ports import PollTask, UnavailableError
+from worker.services.errors import UnavailableError
+from worker.services.sessions import PollTask
 
 pytestmark = pytest.mark.anyio
 

@@ -105,10 +105,7 @@ def test_a_misspelt_part_of_an_account_is_a_fault_in_our_words(environment: dict
     [
         ({"login": "app:canary-wrong"}, ("refuses the user or the password in DATABASE_URL",)),
         ({"path": "/nothing"}, ("has no database of that name: create it",)),
-        (
-            {"place": "127.0.0.1:9"},
-            ("refuses the connection: is it running", "in DATABASE_URL"),
-        ),
+        ({"place": "127.0.0.1:9"}, ("is not there: is it up", "port in DATABASE_URL")),
         ({"place": "no-such-host.invalid:5432"}, ("cannot be found: correct the host's name",)),
     ],
     ids=["password", "database", "port", "host"],

@@ -174,7 +174,7 @@ async def test_dead_deliveries(asked: Asked):
     """An alarm counts the last day's but those given up by hand; the lists count all."""
     shown = {row["sink"]: row["dead"] for row in asked.overview["outbox"]}
 
-    assert asked.backlog.sinks["dead"].died == asked.health_of("events to ")["dead"] == 2
+    assert asked.backlog.sinks["dead"].dead_lettered == asked.health_of("events to ")["dead"] == 2
     assert asked.stats_of("outbox", "sink", "dead")["dead"] == shown["dead"] == 4
 
 
@@ -182,7 +182,7 @@ async def test_undelivered_payments(asked: Asked):
     """A payment counts once, however many sinks have not got it."""
     listed = {row["session_id"] for row in asked.overview["undelivered"]}
 
-    assert asked.backlog.untold == asked.overview["undelivered_count"] == len(listed) == 5
+    assert asked.backlog.undelivered == asked.overview["undelivered_count"] == len(listed) == 5
 
 
 async def test_authorizations_without_an_order(asked: Asked):

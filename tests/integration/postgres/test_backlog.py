@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.support.stored import Stored
 from worker.adapters.postgres.reports.backlog import PostgresBacklog
 from worker.services.backlog_monitor import BacklogMonitor
+from worker.services.errors import UnavailableError
 from worker.services.meter import Backlog, Meter, SinkFigures, Waiting
-from worker.services.ports import UnavailableError
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +64,7 @@ async def test_what_a_person_gave_up_is_not_untold(engine: AsyncEngine, stored: 
         "UPDATE outbox_deliveries SET dead_at = now(), last_error = %s", "discarded by hand"
     )
 
-    assert (await PostgresBacklog(engine, accounts=["default"]).read()).untold == 0
+    assert (await PostgresBacklog(engine, accounts=["default"]).read()).undelivered == 0
 
 
 async def test_what_waits_died_or_is_disabled_is_told_by_sink(engine: AsyncEngine, stored: Stored):
@@ -86,10 +86,10 @@ async def test_what_waits_died_or_is_disabled_is_told_by_sink(engine: AsyncEngin
 
     seen = await PostgresBacklog(engine, accounts=["default"]).read()
 
-    assert seen.untold == 2
+    assert seen.undelivered == 2
     assert seen.sinks["redis_stream"].waiting.count == 2
     assert 40 <= seen.sinks["redis_stream"].waiting.oldest_seconds < 70
-    assert seen.sinks["webhook"] == SinkFigures(waiting=Waiting(), died=1)
+    assert seen.sinks["webhook"] == SinkFigures(waiting=Waiting(), dead_lettered=1)
     assert seen.sinks["webhook_erp"] == SinkFigures(waiting=Waiting(), disabled=True)
 
 
@@ -165,7 +165,7 @@ async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_told():
 
     with anyio.fail_after(10):
         while not meter.event.is_set():
-            watch.look()
+            await watch.refresh()
             await anyio.lowlevel.checkpoint()
     await watch.close()
 
@@ -184,7 +184,7 @@ async def test_what_was_seen_is_told_for_a_minute_without_another_look():
     async def look(at: float) -> int:
         nonlocal now
         now = at
-        watch.look()
+        await watch.refresh()
         await watch.close()
         return meter.forgotten
 
@@ -192,20 +192,16 @@ async def test_what_was_seen_is_told_for_a_minute_without_another_look():
     assert meter.lapsed == [3]
 
 
-async def test_there_is_one_look_at_a_time_and_only_now_and_then():
-    """A slow one is not asked twice; a quick one not again at once."""
-    now = 0.0
+async def test_there_is_one_read_at_a_time():
+    """A refresh does not wait for a slow read, and starts no second one."""
     meter = Seen()
     backlog = FakeBacklog(Backlog(lapsed=1), Backlog(lapsed=2))
-    watch = BacklogMonitor(backlog, FakeGovernor(), meter=meter, monotonic=lambda: now)
-    watch.look()
-    now = 100.0
-    watch.look()
+    watch = BacklogMonitor(backlog, FakeGovernor(), meter=meter, monotonic=lambda: 0.0)
+    await watch.refresh()
+    await watch.refresh()
     backlog.go.set()
     with anyio.fail_after(10):
         await meter.event.wait()
-    now = 4.0
-    watch.look()
     await watch.close()
 
     assert meter.lapsed == [1]

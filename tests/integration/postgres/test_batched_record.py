@@ -21,7 +21,7 @@ from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.domain.decision import Decision
 from worker.domain.errors import ServerError
 from worker.domain.transitions import give_up
-from worker.services.ports import LeasedSession, Recorded
+from worker.services.sessions import LeasedSession, Recorded
 
 pytestmark = pytest.mark.anyio
 

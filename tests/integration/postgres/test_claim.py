@@ -13,7 +13,7 @@ import pytest
 from tests.support.leases import CLAIMS, LEASE, claimed, claims
 from tests.support.stored import Stored
 from worker.adapters.postgres.sessions.repository import PostgresSessions
-from worker.services.ports import ClaimLimits, PollTask
+from worker.services.sessions import ClaimLimits, PollTask
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.support.stored import Stored
 from worker.adapters.postgres.engine import one_statement, transaction
 from worker.adapters.postgres.sessions.record_sql import ASYNC_COMMIT
-from worker.services.ports import UnavailableError
+from worker.services.errors import UnavailableError
 
 pytestmark = pytest.mark.anyio
 

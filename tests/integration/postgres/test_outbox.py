@@ -11,7 +11,7 @@ import pytest
 from tests.support.stored import Stored
 from worker.adapters.postgres.outbox.repository import PostgresOutbox
 from worker.domain.deliveries import RetryDecision
-from worker.services.ports import Delivery
+from worker.services.outbox import Delivery
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +122,9 @@ async def test_a_failed_message_blocks_those_behind_it_and_nobody_else(
     behind = stored.add_message("s1", 2, sinks=BOTH)
     elsewhere = stored.add_message("s2", 1)
     (delivery,) = await claim(outbox, "s1")
-    await outbox.mark_failed(delivery, error="redis: ConnectionError", fate=RetryDecision(wait=DAY))
+    await outbox.mark_failed(
+        delivery, error="redis: ConnectionError", decision=RetryDecision(wait=DAY)
+    )
 
     assert await claimed_ids(outbox, "s1", "s2") == {("redis_stream", elsewhere)}
     (other_sink,) = await claim(outbox, "s1", sinks=("celery",))
@@ -189,7 +191,7 @@ async def test_marking_after_another_claimed_it_changes_nothing(
     if mark == "delivered":
         await outbox.mark_delivered(mine)
     else:
-        await outbox.mark_failed(mine, error="too late", fate=RetryDecision(wait=DAY))
+        await outbox.mark_failed(mine, error="too late", decision=RetryDecision(wait=DAY))
 
     assert stored.delivery(event_id) == before
 
@@ -198,7 +200,7 @@ async def test_a_delivery_forgets_the_errors_before_it(outbox: PostgresOutbox, s
     event_id = stored.add_message(stored.add_session("s1"), 1)
     (first,) = await claim(outbox)
     await outbox.mark_failed(
-        first, error="redis: TimeoutError", fate=RetryDecision(wait=timedelta(0))
+        first, error="redis: TimeoutError", decision=RetryDecision(wait=timedelta(0))
     )
     (second,) = await claim(outbox)
 
@@ -247,26 +249,24 @@ async def test_the_due_sessions_are_each_named_once_the_longest_due_first(
 async def renew(
     outbox: PostgresOutbox, old: str | None, new: str, *, since: timedelta = DAY
 ) -> bool:
-    return await outbox.renew_generation(
-        "the-stream", "redis_stream", old=old, new=new, since=since
-    )
+    return await outbox.renew_epoch("the-stream", "redis_stream", old=old, new=new, since=since)
 
 
 async def redeliver(outbox: PostgresOutbox, *, limit: int = 100) -> int:
     return await outbox.redeliver("the-stream", "redis_stream", limit=limit)
 
 
-async def test_a_generation_is_renewed_by_the_first_who_knows_the_old_one(outbox: PostgresOutbox):
-    assert await outbox.generation("the-stream") is None
+async def test_an_epoch_is_renewed_by_the_first_who_knows_the_old_one(outbox: PostgresOutbox):
+    assert await outbox.epoch("the-stream") is None
 
     assert await renew(outbox, None, "one")
     assert not await renew(outbox, None, "another")
-    assert await outbox.generation("the-stream") == "one"
+    assert await outbox.epoch("the-stream") == "one"
 
     assert await renew(outbox, "one", "two")
     assert not await renew(outbox, "one", "three")
-    assert await outbox.generation("the-stream") == "two"
-    assert await outbox.generation("another-stream") is None
+    assert await outbox.epoch("the-stream") == "two"
+    assert await outbox.epoch("another-stream") is None
 
 
 async def test_what_a_lost_stream_held_is_sent_again_under_its_ids(

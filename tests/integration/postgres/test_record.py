@@ -16,7 +16,7 @@ from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.domain.errors import AccountRefusedError, RateLimitedError, ServerError
 from worker.domain.session import Observation
 from worker.domain.transitions import give_up
-from worker.services.ports import LeasedSession, Recorded
+from worker.services.sessions import LeasedSession, Recorded
 
 pytestmark = pytest.mark.anyio
 

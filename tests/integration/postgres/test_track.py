@@ -14,7 +14,7 @@ from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.session import Kind
 from worker.domain.tracking import TrackEffect
-from worker.services.ports import PollTask
+from worker.services.sessions import PollTask
 
 pytestmark = pytest.mark.anyio
 

@@ -35,7 +35,7 @@ async def in_order(sessions: PostgresSessions, count: int, **options: object) ->
     return [
         session_id
         for _ in range(count)
-        for session_id in await claimed(sessions, tasks=1, room=1, **options)
+        for session_id in await claimed(sessions, tasks=1, available=1, **options)
     ]
 
 
@@ -103,17 +103,17 @@ async def test_little_value_comes_at_last(sessions: PostgresSessions, stored: St
     assert await in_order(sessions, 2) == ["low", "high"]
 
 
-async def test_room_limits_a_claim_and_the_least_strain_is_told(
+async def test_a_claim_has_a_limit_and_returns_the_lowest_lateness_ratio(
     sessions: PostgresSessions, stored: Stored
 ):
     for number in range(5):
         add_read(stored, f"s{number}", read_ago=10 * (number + 1), ideal_interval_seconds=10)
 
-    (task,) = await sessions.claim("default", tasks=1, limits=claims(), room=3)
+    (task,) = await sessions.claim("default", tasks=1, limits=claims(), available=3)
 
     assert set(task.session_ids) == {"s4", "s3", "s2"}
-    assert task.strain == pytest.approx(3, abs=0.1)
-    assert await sessions.claim("default", tasks=1, limits=claims(), room=0) == []
+    assert task.lateness_ratio == pytest.approx(3, abs=0.1)
+    assert await sessions.claim("default", tasks=1, limits=claims(), available=0) == []
 
 
 async def test_under_a_huge_backlog_what_is_worth_most_is_found_at_both_its_ends(

@@ -24,7 +24,7 @@ def test_due_sessions_that_a_worker_would_read_are_counted(database_url: str):
         "INSERT INTO payment_sessions (session_id, account, kind, session_url, next_poll_at)"
         " SELECT account || n, account, 'hpp', 'https://klarna.test/' || account || n,"
         " now() - interval '1 min'"
-        " FROM unnest(ARRAY['default', 'paused', 'stretched']) AS account, generate_series(1, 3) n"
+        " FROM unnest(ARRAY['default', 'paused', 'lengthened']) AS account, generate_series(1, 3) n"
     )
     stored.rows(
         "INSERT INTO payment_sessions (session_id, account, kind, session_url, next_poll_at)"
@@ -32,7 +32,7 @@ def test_due_sessions_that_a_worker_would_read_are_counted(database_url: str):
     )
     stored.rows(
         "INSERT INTO accounts (account, version, paused_until, stretch) VALUES"
-        " ('paused', 1, now() + interval '1 min', 1), ('stretched', 1, NULL, 2)"
+        " ('paused', 1, now() + interval '1 min', 1), ('lengthened', 1, NULL, 2)"
     )
 
     assert backlog(stored) == 3

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.support.tcp_proxy import TcpProxy
-from worker.adapters.redis.rate_limiter import ASK_AGAIN_SECONDS, RedisRateLimiter
+from worker.adapters.redis.rate_limiter import RETRY_SECONDS, RedisRateLimiter
 
 pytestmark = pytest.mark.anyio
 
@@ -47,56 +47,62 @@ async def opened(redis_url: str) -> AsyncIterator[Callable[..., RedisRateLimiter
 async def test_two_processes_share_one_budget(opened: Callable[..., RedisRateLimiter]):
     one, two = opened(), opened()
 
-    assert await one.room("a", 0.1) == await two.room("a", 0.1) == 1
-    assert await one.take("a", 0.1, 1) == 1
-    assert await two.room("a", 0.1) == 0
-    assert await two.take("a", 0.1, 1) == 0
+    assert await one.available("a", 0.1) == await two.available("a", 0.1) == 1
+    assert await one.acquire("a", 0.1, 1) == 1
+    assert await two.available("a", 0.1) == 0
+    assert await two.acquire("a", 0.1, 1) == 0
 
 
-async def test_looking_takes_nothing(opened: Callable[..., RedisRateLimiter]):
+async def test_looking_acquires_nothing(opened: Callable[..., RedisRateLimiter]):
     quota = opened()
 
-    assert [await quota.room("a", BUDGET) for _ in range(3)] == [BURST] * 3
+    assert [await quota.available("a", BUDGET) for _ in range(3)] == [BURST] * 3
 
 
-async def test_more_than_there_is_takes_what_there_is(opened: Callable[..., RedisRateLimiter]):
+async def test_more_than_is_available_acquires_what_is_available(
+    opened: Callable[..., RedisRateLimiter],
+):
     quota = opened()
 
-    assert await quota.take("a", 0.5, 100) == 1
-    assert await quota.take("a", 0.5, 100) == 0
-    assert await quota.take("a", 0.5, 0) == 0
+    assert await quota.acquire("a", 0.5, 100) == 1
+    assert await quota.acquire("a", 0.5, 100) == 0
+    assert await quota.acquire("a", 0.5, 0) == 0
 
 
-async def test_many_at_once_never_take_more_than_the_burst(opened: Callable[..., RedisRateLimiter]):
-    """Whatever they ask for: of a burst of 250 at a thousand a second, time gives little more."""
-    quotas = [opened() for _ in range(4)]
-    taken: list[int] = []
+async def test_many_at_once_never_acquire_more_than_the_burst(
+    opened: Callable[..., RedisRateLimiter],
+):
+    """Each wants more than the burst of one. All are connected before, so that none is late."""
+    quotas = [opened() for _ in range(8)]
+    for quota in quotas:
+        await quota.available("a", 0.9)
+    acquired: list[int] = []
 
-    async def take(quota: RedisRateLimiter) -> None:
-        taken.append(await quota.take("a", 0.9, 3))
+    async def acquire(quota: RedisRateLimiter) -> None:
+        acquired.append(await quota.acquire("a", 0.9, 3))
 
     async with anyio.create_task_group() as group:
-        for quota in quotas * 5:
-            group.start_soon(take, quota)
+        for quota in quotas:
+            group.start_soon(acquire, quota)
 
-    assert sum(taken) == 1
+    assert sum(acquired) == 1
 
 
 async def test_accounts_are_counted_apart(opened: Callable[..., RedisRateLimiter]):
     quota = opened()
-    await quota.take("a", BUDGET, BURST)
+    await quota.acquire("a", BUDGET, BURST)
 
-    assert await quota.room("b", BUDGET) == BURST
+    assert await quota.available("b", BUDGET) == BURST
 
 
-async def test_a_budget_that_grows_goes_on_from_what_was_taken(
+async def test_a_budget_that_grows_continues_from_what_was_acquired(
     opened: Callable[..., RedisRateLimiter],
 ):
     """As it ramps up: no fresh burst with each step."""
     quota = opened()
-    await quota.take("a", 0.1, 1)
+    await quota.acquire("a", 0.1, 1)
 
-    assert await quota.room("a", 0.2) == 0
+    assert await quota.available("a", 0.2) == 0
 
 
 async def test_a_clock_that_was_set_back_leaves_no_account_without_reads(
@@ -104,24 +110,24 @@ async def test_a_clock_that_was_set_back_leaves_no_account_without_reads(
 ):
     """What is counted stands at the old time, an hour ahead: it is counted anew."""
     quota = opened()
-    await quota.take("a", BUDGET, BURST)
+    await quota.acquire("a", BUDGET, BURST)
     with redis.Redis.from_url(redis_url) as client:
         (key,) = client.keys("*quota*")
         client.set(key, float(client.get(key)) + 3600)
 
-    assert await quota.take("a", BUDGET, 1) == 0
-    assert await quota.room("a", BUDGET) == BURST
-    assert await quota.take("a", BUDGET, BURST) == BURST
-    assert await quota.take("a", BUDGET, BURST) == 0, "and it is counted"
+    assert await quota.acquire("a", BUDGET, 1) == 0
+    assert await quota.available("a", BUDGET) == BURST
+    assert await quota.acquire("a", BUDGET, BURST) == BURST
+    assert await quota.acquire("a", BUDGET, BURST) == 0, "and it is counted"
 
 
 async def test_a_read_of_a_small_budget_is_owed_for_as_long_as_it_takes(
     opened: Callable[..., RedisRateLimiter],
 ):
     quota = opened()
-    await quota.take("a", 0.01, 1)
+    await quota.acquire("a", 0.01, 1)
 
-    assert await quota.room("a", 0.01) == 0
+    assert await quota.available("a", 0.01) == 0
 
 
 async def test_while_redis_is_away_a_process_goes_by_its_own_share_and_comes_back(
@@ -131,17 +137,17 @@ async def test_while_redis_is_away_a_process_goes_by_its_own_share_and_comes_bac
     time = Time()
     with TcpProxy(redis_url) as proxy:
         quota = opened(proxy.url, monotonic=time)
-        assert await quota.room("a", 80) == 20
+        assert await quota.available("a", 80) == 20
 
         proxy.refuse()
-        assert await quota.room("a", 80) == 5
-        assert await quota.take("a", 80 / 100, 9) == 1
-        assert await quota.take("a", 80 / 100, 9) == 0
+        assert await quota.available("a", 80) == 5
+        assert await quota.acquire("a", 80 / 100, 9) == 1
+        assert await quota.acquire("a", 80 / 100, 9) == 0
 
         proxy.restore()
-        assert await quota.room("a", 80) <= 5, "not asked yet"
-        time.now += ASK_AGAIN_SECONDS
-        assert await quota.room("a", 80) == 20
+        assert await quota.available("a", 80) <= 5, "not asked yet"
+        time.now += RETRY_SECONDS
+        assert await quota.available("a", 80) == 20
 
 
 async def test_a_redis_that_does_not_answer_costs_a_moment_only(
@@ -149,8 +155,8 @@ async def test_a_redis_that_does_not_answer_costs_a_moment_only(
 ):
     with TcpProxy(redis_url) as proxy:
         quota = opened(proxy.url)
-        await quota.room("a", 80)
+        await quota.available("a", 80)
         proxy.drop()
 
         with anyio.fail_after(3):
-            assert await quota.room("a", 80) == 5
+            assert await quota.available("a", 80) == 5

@@ -13,7 +13,8 @@ from devkit.sandbox.server import SandboxServer
 from tests.support.queues import EVENTS, POLLS, polled_ids, polls, relays
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices
-from worker.services.dispatch import FEW, LONGEST_SLEEP, SHORTEST_SLEEP, SLEEP_AFTER_FEW
+from worker.services.dispatch import LONGEST_SLEEP, SHORTEST_SLEEP
+from worker.services.poll_dispatch import FEW, SLEEP_AFTER_FEW
 
 pytestmark = pytest.mark.anyio
 

@@ -22,8 +22,8 @@ def app(redis_url: str) -> Iterator[Celery]:
 async def test_nothing_to_take_is_progress(app: Celery):
     progress = LivenessService(CeleryPublisher(app))
 
-    assert await progress.look(0)
-    assert await progress.look(0)
+    assert await progress.refresh(0)
+    assert await progress.refresh(0)
 
 
 async def test_tasks_that_wait_and_are_not_taken_are_none(app: Celery):
@@ -32,12 +32,12 @@ async def test_tasks_that_wait_and_are_not_taken_are_none(app: Celery):
     progress = LivenessService(publisher)
     await publisher.send_relay(["s1"])
 
-    assert await progress.look(3)
-    assert not await progress.look(3)
-    assert await progress.look(4)
-    assert not await progress.look(4)
+    assert await progress.refresh(3)
+    assert not await progress.refresh(3)
+    assert await progress.refresh(4)
+    assert not await progress.refresh(4)
 
 
 async def test_a_broker_that_is_away_is_no_fault_of_the_worker():
     with Celery("worker", broker="redis://127.0.0.1:9/0", set_as_current=False) as away:
-        assert await LivenessService(CeleryPublisher(away)).look(0)
+        assert await LivenessService(CeleryPublisher(away)).refresh(0)

@@ -16,7 +16,7 @@ from tests.support.queues import polled_ids, polls, relays
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, eventually_beside, opened_services
 from worker.domain.track_arguments import TrackArguments
-from worker.services.ports import UnavailableError
+from worker.services.errors import UnavailableError
 
 pytestmark = pytest.mark.anyio
 

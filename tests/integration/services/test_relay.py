@@ -134,16 +134,16 @@ async def test_what_a_lost_stream_held_comes_again_under_its_ids(
     ids = [str(stored.add_message("s1", n)) for n in (1, 2)]
 
     async with services() as opened:
-        await opened.streams.resend_lost()
+        await opened.streams.redeliver_lost()
         await opened.relay.relay(["s1"])
-        await opened.streams.resend_lost()
+        await opened.streams.redeliver_lost()
         assert stored.value(UNDELIVERED) == 0
 
         reader.flushdb()
-        await opened.streams.resend_lost()
+        await opened.streams.redeliver_lost()
         assert stored.value(UNDELIVERED) == 2
         await opened.relay.relay(["s1"])
-        await opened.streams.resend_lost()
+        await opened.streams.redeliver_lost()
 
     assert received_ids(reader) == ids
     assert stored.value(UNDELIVERED) == 0
@@ -154,7 +154,7 @@ async def test_beat_notices_a_lost_stream_and_has_it_sent_again(
 ):
     stored.add_message(stored.add_session("s1", due_in=600), 1)
     async with services() as opened:
-        await opened.streams.resend_lost()
+        await opened.streams.redeliver_lost()
         await opened.relay.relay(["s1"])
     reader.flushdb()
 
@@ -171,7 +171,7 @@ async def test_two_that_notice_a_lost_stream_at_once_send_it_again_once(
 ):
     stored.add_message(stored.add_session("s1"), 1)
     async with services() as opened:
-        await opened.streams.resend_lost()
+        await opened.streams.redeliver_lost()
         await opened.relay.relay(["s1"])
         reader.flushdb()
 
@@ -179,10 +179,10 @@ async def test_two_that_notice_a_lost_stream_at_once_send_it_again_once(
             locking.execute("LOCK TABLE stream_generations IN EXCLUSIVE MODE")
             async with anyio.create_task_group() as group:
                 for _ in range(2):
-                    group.start_soon(opened.streams.resend_lost)
+                    group.start_soon(opened.streams.redeliver_lost)
                 await eventually_beside(lambda: waiting_for_locks(stored) == 2)
                 locking.rollback()
-        await opened.streams.resend_lost()
+        await opened.streams.redeliver_lost()
 
     (group,) = reader.xinfo_groups(STREAM)
     mark = group["name"].decode().removeprefix("generation:")
@@ -194,7 +194,7 @@ async def test_without_a_stream_there_is_none_to_lose(
     services: OpenServices, stored: Stored, reader: redis.Redis
 ):
     async with services(EVENT_SINKS="celery", CELERY_EVENT_QUEUE="shop") as opened:
-        await opened.streams.resend_lost()
+        await opened.streams.redeliver_lost()
         assert opened.relay.sinks == ["celery"]
 
     assert not reader.exists(STREAM)

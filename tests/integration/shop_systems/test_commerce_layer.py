@@ -32,7 +32,8 @@ from worker.bootstrap.shop_systems import commerce_layer
 from worker.domain.deliveries import Refusal
 from worker.domain.session import Kind
 from worker.domain.tracking import TrackRequest
-from worker.services.ports import ClaimLimits, DeliveryError
+from worker.services.errors import DeliveryError
+from worker.services.sessions import ClaimLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -256,7 +257,7 @@ async def test_an_order_that_is_not_right_is_given_up_with_what_was_said(
 
     error = await refused(sink, purchase.event)
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
     assert "HTTP 422 VALIDATION_ERROR /data/attributes/shipping_method" in str(error)
     assert "replay this event" in str(error)
 
@@ -292,7 +293,7 @@ async def test_a_payment_that_is_not_there_is_given_up(
 
     error = await refused(sink, purchase.event)
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
     assert "COMMERCE_LAYER_BASE_URL" in str(error)
 
 
@@ -304,7 +305,7 @@ async def test_an_order_cancelled_before_it_was_placed_is_given_up(
 
     error = await refused(sink, purchase.event)
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
     assert "cancelled" in str(error)
     assert order(sandbox)["places"] == 0
 
@@ -325,7 +326,7 @@ async def test_without_its_token_an_order_is_given_up(sink: CommerceLayerSink, b
 
     error = await refused(sink, authorized_event(purchase.session, token=False))
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
     assert "over" in str(error)
 
 
@@ -347,7 +348,7 @@ async def test_a_token_that_klarna_refuses_is_told(sink: CommerceLayerSink, buy:
 
     error = await refused(sink, event)
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
     assert "payment_source was refused by Klarna" in str(error)
 
 
@@ -357,7 +358,7 @@ async def test_a_session_tracked_without_a_payment_is_none_of_its(
     purchase = await buy()
     event = purchase.event | {"subject": "somebody-elses"}
 
-    assert (await refused(sink, event)).refusal is Refusal.FINAL
+    assert (await refused(sink, event)).refusal is Refusal.PERMANENT
     assert asked(sandbox, NAME) == []
 
 
@@ -393,7 +394,7 @@ async def test_a_token_refused_again_makes_the_sink_wait(
 
     error = await refused(sink, purchase.event)
 
-    assert error.refusal is Refusal.HOLD
+    assert error.refusal is Refusal.PAUSE
     assert error.asked is not None
     assert sandbox.access_tokens(NAME) == 2
 
@@ -409,7 +410,7 @@ async def test_refused_credentials_name_their_settings_and_are_not_tried_again_a
     first, second = await refused(sink, purchase.event), await refused(sink, purchase.event)
 
     assert "COMMERCE_LAYER_CLIENT_ID" in str(first)
-    assert (first.refusal, second.refusal) == (Refusal.HOLD, Refusal.HOLD)
+    assert (first.refusal, second.refusal) == (Refusal.PAUSE, Refusal.PAUSE)
     posts = [r for r in sandbox.requests(account=NAME) if r["path"] == "/oauth/token"]
     assert len(posts) == 1
 
@@ -423,7 +424,7 @@ async def test_an_answer_without_a_token_is_no_token(
     purchase = await buy()
     sandbox.add_fault("exact", account=NAME, methods=["POST"], code=200, body=body)
 
-    assert (await refused(sink, purchase.event)).refusal is Refusal.HOLD
+    assert (await refused(sink, purchase.event)).refusal is Refusal.PAUSE
 
 
 async def test_a_life_that_no_clock_can_hold_is_a_long_one(
@@ -442,9 +443,9 @@ async def test_a_life_that_no_clock_can_hold_is_a_long_one(
 @pytest.mark.parametrize(
     ("fault", "refusal", "asked_seconds"),
     [
-        ({"kind": "status", "code": 429, "retry_after": "7"}, Refusal.HOLD, 7),
-        ({"kind": "status", "code": 429}, Refusal.HOLD, 10),
-        ({"kind": "status", "code": 503, "retry_after": "9"}, Refusal.HOLD, 9),
+        ({"kind": "status", "code": 429, "retry_after": "7"}, Refusal.PAUSE, 7),
+        ({"kind": "status", "code": 429}, Refusal.PAUSE, 10),
+        ({"kind": "status", "code": 503, "retry_after": "9"}, Refusal.PAUSE, 9),
         ({"kind": "status", "code": 403}, Refusal.RETRY, 60),
         ({"kind": "status", "code": 500}, Refusal.RETRY, None),
         ({"kind": "status", "code": 502}, Refusal.RETRY, None),

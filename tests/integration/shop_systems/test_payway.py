@@ -34,7 +34,8 @@ from worker.bootstrap.shop_systems import payway
 from worker.domain.deliveries import Refusal
 from worker.domain.session import Kind
 from worker.domain.tracking import TrackRequest
-from worker.services.ports import ClaimLimits, DeliveryError
+from worker.services.errors import DeliveryError
+from worker.services.sessions import ClaimLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -226,7 +227,7 @@ async def test_a_refusal_is_given_up_with_its_message(
 
     error = await refused(sink, purchase.event)
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
     assert "HTTP 400 Account update failed: " in str(error)
 
 
@@ -249,13 +250,13 @@ async def test_without_its_token_an_order_is_given_up(sink: PaywaySink, buy: Buy
 
     error = await refused(sink, authorized_event(purchase.session, token=False))
 
-    assert error.refusal is Refusal.FINAL
+    assert error.refusal is Refusal.PERMANENT
 
 
 async def test_a_session_tracked_without_a_purchase_is_none_of_its(sink: PaywaySink, buy: Buy):
     event = (await buy()).event | {"subject": "somebody-elses"}
 
-    assert (await refused(sink, event)).refusal is Refusal.FINAL
+    assert (await refused(sink, event)).refusal is Refusal.PERMANENT
 
 
 async def test_an_access_token_that_ran_out_early_is_renewed_once(
@@ -278,14 +279,14 @@ async def test_refused_credentials_name_their_settings(
 
     error = await refused(sink, purchase.event)
 
-    assert error.refusal is Refusal.HOLD
+    assert error.refusal is Refusal.PAUSE
     assert "PAYWAY_CLIENT_ID" in str(error)
 
 
 @pytest.mark.parametrize(
     ("fault", "refusal", "asked_seconds"),
     [
-        ({"kind": "status", "code": 429, "retry_after": "7"}, Refusal.HOLD, 7),
+        ({"kind": "status", "code": 429, "retry_after": "7"}, Refusal.PAUSE, 7),
         ({"kind": "status", "code": 403}, Refusal.RETRY, 60),
         ({"kind": "status", "code": 500}, Refusal.RETRY, None),
         ({"kind": "redirect", "location": "http://127.0.0.1:1/"}, Refusal.RETRY, None),

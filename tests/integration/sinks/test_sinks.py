@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from worker.adapters import clock
 from worker.adapters.sinks.celery_task import CeleryTaskSink
 from worker.adapters.sinks.redis_stream import RedisStreamSink
-from worker.services.ports import DeliveryError, UnavailableError
+from worker.services.errors import DeliveryError, UnavailableError
 
 pytestmark = pytest.mark.anyio
 
@@ -97,11 +97,11 @@ async def test_entries_older_than_the_retention_are_trimmed_and_younger_ones_are
 
 
 async def test_a_stream_bears_the_mark_it_was_given(sink: RedisStreamSink, reader: redis.Redis):
-    assert await sink.generation() is None
+    assert await sink.epoch() is None
 
-    await sink.set_generation("one")
+    await sink.set_epoch("one")
 
-    assert await sink.generation() == "one"
+    assert await sink.epoch() == "one"
     assert reader.xlen(STREAM) == 0
 
 
@@ -111,10 +111,10 @@ async def test_marking_keeps_what_is_in_the_stream_and_its_consumers(
     await sink.deliver(ENVELOPE)
     reader.xgroup_create(STREAM, "shop", id="0")
 
-    await sink.set_generation("one")
-    await sink.set_generation("two")
+    await sink.set_epoch("one")
+    await sink.set_epoch("two")
 
-    assert await sink.generation() == "two"
+    assert await sink.epoch() == "two"
     assert reader.xlen(STREAM) == 1
     names = {group["name"] for group in reader.xinfo_groups(STREAM)}
     assert names == {b"shop", b"generation:two"}
@@ -124,7 +124,7 @@ async def test_marking_keeps_what_is_in_the_stream_and_its_consumers(
 async def test_a_lost_stream_or_mark_is_noticed(
     sink: RedisStreamSink, reader: redis.Redis, loss: str
 ):
-    await sink.set_generation("one")
+    await sink.set_epoch("one")
     await sink.deliver(ENVELOPE)
 
     match loss:
@@ -135,20 +135,20 @@ async def test_a_lost_stream_or_mark_is_noticed(
         case _:
             reader.xgroup_destroy(STREAM, "generation:one")
 
-    assert await sink.generation() is None
+    assert await sink.epoch() is None
 
 
 async def test_a_stream_that_was_lost_and_made_anew_has_lost_its_mark(
     sink: RedisStreamSink, reader: redis.Redis
 ):
     """By a delivery, or by a consumer that comes before anybody looked."""
-    await sink.set_generation("one")
+    await sink.set_epoch("one")
     reader.delete(STREAM)
 
     await sink.deliver(ENVELOPE)
     reader.xgroup_create(STREAM, "shop", id="0", mkstream=True)
 
-    assert await sink.generation() is None
+    assert await sink.epoch() is None
 
 
 async def test_a_stream_whose_server_is_away_takes_nothing_and_says_so(
@@ -159,9 +159,9 @@ async def test_a_stream_whose_server_is_away_takes_nothing_and_says_so(
     assert "canary" not in str(raised.value)
 
     with pytest.raises(UnavailableError, match="redis: ConnectionError"):
-        await sink_without_server.generation()
+        await sink_without_server.epoch()
     with pytest.raises(UnavailableError, match="redis: ConnectionError"):
-        await sink_without_server.set_generation("one")
+        await sink_without_server.set_epoch("one")
 
 
 async def test_a_key_of_another_type_takes_nothing(sink: RedisStreamSink, reader: redis.Redis):

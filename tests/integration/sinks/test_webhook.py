@@ -15,7 +15,7 @@ from worker.adapters import clock
 from worker.adapters.sinks.webhook import WebhookEndpoint, WebhookSink
 from worker.domain.deliveries import Refusal
 from worker.domain.events import Event, EventType, with_token
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 pytestmark = pytest.mark.anyio
 
@@ -138,8 +138,8 @@ async def test_a_redirect_is_a_failure_and_is_not_followed(
         (500, {}, Refusal.RETRY, None),
         (500, {"Retry-After": "30"}, Refusal.RETRY, 30),
         (429, {}, Refusal.RETRY, None),
-        (429, {"Retry-After": "30"}, Refusal.HOLD, 30),
-        (503, {"Retry-After": "30"}, Refusal.HOLD, 30),
+        (429, {"Retry-After": "30"}, Refusal.PAUSE, 30),
+        (503, {"Retry-After": "30"}, Refusal.PAUSE, 30),
         (503, {"Retry-After": "soon"}, Refusal.RETRY, None),
         (410, {"Retry-After": "30"}, Refusal.GONE, None),
     ],

@@ -120,7 +120,7 @@ async def test_before_beat_has_looked_nothing_is_known_and_later_it_is_forgotten
         return {float(line.rpartition(" ")[2]) for line in samples if line.startswith(GAUGES)}
 
     assert all(math.isnan(number) for number in told())
-    meter.backlog(Backlog(untold=2, lapsed=2, due={"default": Waiting(count=2)}))
+    meter.backlog(Backlog(undelivered=2, lapsed=2, due={"default": Waiting(count=2)}))
     assert 2 in told()
     meter.backlog_unknown()
     assert all(math.isnan(number) for number in told())

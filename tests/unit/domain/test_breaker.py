@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.support.builders import NOW, ago, ahead
-from worker.domain.account import TELLING_FAILURES, AccountState, Breaker
+from worker.domain.account import COUNTED_FAILURES, AccountState, Breaker
 
 BROKEN = AccountState(failures=5, failing_since=ago(seconds=9))
 
@@ -42,7 +42,7 @@ def test_one_session_that_always_fails_never_opens_it():
     for failures in range(20):
         state = state.failed(ahead(minutes=failures), session_failures=failures)
 
-    assert state.failures == TELLING_FAILURES
+    assert state.failures == COUNTED_FAILURES
     assert state.breaker(ahead(hours=1)) is Breaker.CLOSED
 
 

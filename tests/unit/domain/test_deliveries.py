@@ -83,9 +83,9 @@ def test_a_failed_delivery_waits_half_to_all_of_its_backoff(
 
 
 def test_our_own_servers_are_tried_for_ever():
-    fate = retry_decision(a_failure(attempts=10**6, age=1000 * DAY), INTERNAL, jitter=1)
+    decision = retry_decision(a_failure(attempts=10**6, age=1000 * DAY), INTERNAL, jitter=1)
 
-    assert fate == RetryDecision(wait=timedelta(minutes=5))
+    assert decision == RetryDecision(wait=timedelta(minutes=5))
 
 
 def test_a_webhook_is_tried_ten_times_within_the_hour_that_a_token_lives():
@@ -101,11 +101,13 @@ def test_a_webhook_is_tried_ten_times_within_the_hour_that_a_token_lives():
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_webhooks_last_try_comes_after_three_days_and_then_it_is_dead(jitter: float):
     age, tries = NEW, 1
-    while (fate := retry_decision(a_failure(attempts=tries, age=age), WEBHOOK, jitter=jitter)).wait:
-        age += fate.wait
+    while (
+        decision := retry_decision(a_failure(attempts=tries, age=age), WEBHOOK, jitter=jitter)
+    ).wait:
+        age += decision.wait
         tries += 1
 
-    assert fate == RetryDecision(wait=None)
+    assert decision == RetryDecision(wait=None)
     assert age == 3 * DAY
     assert 15 <= tries <= 40
 
@@ -119,35 +121,35 @@ def test_a_wait_that_is_asked_for_is_kept_but_never_shortens_the_backoff():
 
 
 def test_a_wait_that_is_asked_for_is_bounded():
-    fate = retry_decision(a_failure(asked=DAY), WEBHOOK, jitter=0)
+    decision = retry_decision(a_failure(asked=DAY), WEBHOOK, jitter=0)
 
-    assert fate.wait == LONGEST_ASKED_WAIT
+    assert decision.wait == LONGEST_ASKED_WAIT
 
 
 def test_a_pause_that_is_asked_for_holds_the_whole_sink():
     pause = timedelta(seconds=90)
 
-    fate = retry_decision(a_failure(refusal=Refusal.HOLD, asked=pause), WEBHOOK, jitter=0)
+    decision = retry_decision(a_failure(refusal=Refusal.PAUSE, asked=pause), WEBHOOK, jitter=0)
 
-    assert fate == RetryDecision(wait=pause, hold_sink=pause)
+    assert decision == RetryDecision(wait=pause, pause_sink=pause)
 
 
 def test_a_pause_of_no_said_length_holds_nothing_else():
-    fate = retry_decision(a_failure(refusal=Refusal.HOLD), WEBHOOK, jitter=0)
+    decision = retry_decision(a_failure(refusal=Refusal.PAUSE), WEBHOOK, jitter=0)
 
-    assert fate == RetryDecision(wait=timedelta(seconds=2.5))
+    assert decision == RetryDecision(wait=timedelta(seconds=2.5))
 
 
 def test_a_sink_that_is_gone_is_disabled_and_the_delivery_waits_for_it():
-    fate = retry_decision(a_failure(refusal=Refusal.GONE, age=9 * DAY), WEBHOOK, jitter=0)
+    decision = retry_decision(a_failure(refusal=Refusal.GONE, age=9 * DAY), WEBHOOK, jitter=0)
 
-    assert fate == RetryDecision(wait=NEW, disable_sink=True)
+    assert decision == RetryDecision(wait=NEW, disable_sink=True)
 
 
 def test_an_event_that_is_refused_for_good_is_dead_at_once():
-    assert retry_decision(a_failure(refusal=Refusal.FINAL), INTERNAL, jitter=0) == RetryDecision(
-        wait=None
-    )
+    assert retry_decision(
+        a_failure(refusal=Refusal.PERMANENT), INTERNAL, jitter=0
+    ) == RetryDecision(wait=None)
 
 
 def test_the_relay_task_waits_for_our_own_servers_alone():

@@ -1,4 +1,4 @@
-"""An account's budget: its limit, the worker's share, what 429s left of it, and the stretch."""
+"""An account's read budget after its limit, share and 429s, and its interval multiplier."""
 
 from __future__ import annotations
 
@@ -137,44 +137,44 @@ def test_a_burst_and_the_second_after_it_stay_below_the_limit(limit: float):
     assert burst(budget) + budget <= max(limit, budget + 1)
 
 
-# --- the stretch
+# --- the interval multiplier
 
 
 @given(st.floats(1, LARGEST_INTERVAL_MULTIPLIER), st.none() | st.floats(0, 1e6))
-def test_a_step_is_small_and_stays_in_bounds(stretch: float, strain: float | None):
-    after = next_interval_multiplier(stretch, strain)
+def test_a_step_is_small_and_stays_in_bounds(multiplier: float, lateness_ratio: float | None):
+    after = next_interval_multiplier(multiplier, lateness_ratio)
 
     assert 1 <= after <= LARGEST_INTERVAL_MULTIPLIER * 1.0001
-    assert stretch / 1.11 <= after <= stretch * 1.03
+    assert multiplier / 1.11 <= after <= multiplier * 1.03
 
 
 def test_nobody_waiting_brings_every_interval_back():
-    stretch = LARGEST_INTERVAL_MULTIPLIER
+    multiplier = LARGEST_INTERVAL_MULTIPLIER
     for _ in range(60):
-        stretch = next_interval_multiplier(stretch, None)
+        multiplier = next_interval_multiplier(multiplier, None)
 
-    assert stretch == 1
+    assert multiplier == 1
 
 
 @pytest.mark.parametrize("load", [1.5, 2.0, 2.7, 5.0])
-def test_under_a_load_that_lasts_the_stretch_settles_below_what_the_queue_waits(load: float):
-    """Reads are due at load / stretch; what they wait beyond that is the queue's."""
-    stretch, seen = 1.0, []
+def test_under_a_load_that_lasts_the_multiplier_settles_below_what_the_queue_waits(load: float):
+    """Reads are due at load / multiplier; what they wait beyond that is the queue's."""
+    multiplier, seen = 1.0, []
     for _ in range(300):
-        # The queue stretches to the load by itself, as long as the intervals alone do not.
-        stretch = next_interval_multiplier(stretch, load if stretch < load else None)
-        seen.append(stretch)
+        # The queue delays reads by the load until the intervals are long enough.
+        multiplier = next_interval_multiplier(multiplier, load if multiplier < load else None)
+        seen.append(multiplier)
 
     assert all(0.8 * load <= value <= load for value in seen[-60:]), "and never runs dry"
 
 
-def test_where_no_stretch_helps_it_does_not_run_away():
-    """Sessions at the longest interval wait whatever the stretch: they are worth little."""
-    stretch = 1.0
+def test_where_no_multiplier_helps_it_does_not_run_away():
+    """Sessions at the longest interval wait whatever the multiplier: they are worth little."""
+    multiplier = 1.0
     for _ in range(300):
-        stretch = next_interval_multiplier(stretch, 1.4)
+        multiplier = next_interval_multiplier(multiplier, 1.4)
 
-    assert stretch == pytest.approx(1.26)
+    assert multiplier == pytest.approx(1.26)
 
 
 def test_a_state_that_was_never_cut_has_its_whole_share():

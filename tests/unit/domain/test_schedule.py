@@ -25,7 +25,7 @@ NEARLY_ONE = 1 - 2**-53
 
 jitters = st.floats(min_value=0, max_value=NEARLY_ONE)
 statuses = st.sampled_from(["WAITING", "IN_PROGRESS", "FAILED", "incomplete", ""]) | st.text()
-stretches = st.sampled_from([1.0, 1.7, 1e9]) | st.floats(1, 100)
+multipliers = st.sampled_from([1.0, 1.7, 1e9]) | st.floats(1, 100)
 moments = st.timedeltas(timedelta(days=-400), timedelta(days=400)).map(lambda d: NOW + d)
 limits_of_any_size = st.builds(
     PollLimits,
@@ -40,7 +40,7 @@ def interval(
     *,
     jitter: float = 0.5,
     limits: PollLimits = LIMITS,
-    stretch: float = 1.0,
+    interval_multiplier: float = 1.0,
 ) -> timedelta:
     at = next_poll_at(
         status,
@@ -49,7 +49,7 @@ def interval(
         final_read_at=FAR,
         jitter=jitter,
         limits=limits,
-        stretch=stretch,
+        interval_multiplier=interval_multiplier,
     )
     return at - NOW
 
@@ -76,9 +76,11 @@ def test_a_status_that_begins_in_the_future_is_new():
     assert interval("WAITING", timedelta(hours=-5)) == POLICY.floor
 
 
-def test_an_accounts_stretch_lengthens_the_interval():
+def test_an_accounts_multiplier_lengthens_the_interval():
     """What the governor asks for, every status of the account waits longer by."""
-    assert interval("WAITING", timedelta(minutes=10), stretch=2.5) == timedelta(seconds=150)
+    assert interval("WAITING", timedelta(minutes=10), interval_multiplier=2.5) == timedelta(
+        seconds=150
+    )
 
 
 @pytest.mark.parametrize(("jitter", "share"), [(0, 0.9), (0.5, 1), (0.75, 1.05), (NEARLY_ONE, 1.1)])
@@ -109,7 +111,7 @@ def test_at_the_longest_interval_too_not_everybody_comes_at_once(longest: timede
     """The spread lies before it; and a token always keeps its 20 minutes, whatever is set."""
     limits = replace(LIMITS, max_interval=longest)
     early, late = (
-        interval("WAITING", timedelta(hours=40), jitter=j, limits=limits, stretch=99)
+        interval("WAITING", timedelta(hours=40), jitter=j, limits=limits, interval_multiplier=99)
         for j in (0.0, NEARLY_ONE)
     )
 
@@ -143,16 +145,16 @@ def test_a_read_falls_on_the_last_moment_while_that_lies_ahead(
 
 
 @EXAMPLES
-@given(statuses, moments, moments, jitters, limits_of_any_size, stretches)
+@given(statuses, moments, moments, jitters, limits_of_any_size, multipliers)
 def test_no_read_is_out_of_bounds(
     status: str,
     since: datetime,
     final_read_at: datetime,
     jitter: float,
     limits: PollLimits,
-    stretch: float,
+    interval_multiplier: float,
 ):
-    """Neither status nor age, policy, stretch, jitter or a close end take it past any bound."""
+    """Neither status nor age, policy, multiplier, jitter or a close end take it past any bound."""
     at = next_poll_at(
         status,
         since=since,
@@ -160,7 +162,7 @@ def test_no_read_is_out_of_bounds(
         final_read_at=final_read_at,
         jitter=jitter,
         limits=limits,
-        stretch=stretch,
+        interval_multiplier=interval_multiplier,
     )
 
     assert NOW <= at <= NOW + min(limits.max_interval, LONGEST_INTERVAL)

@@ -77,7 +77,7 @@ def test_a_final_status_finishes_the_session(status: str, outcome: Outcome):
     assert decision.session.next_poll_at is None
     assert decision.transition.to_status == status
     assert decision.finding is Finding.FINISHED
-    assert not decision.is_quiet
+    assert not decision.is_unchanged
 
 
 @pytest.mark.parametrize("status", ["CANCELLED", "DISABLED"])
@@ -113,7 +113,7 @@ def test_the_same_answer_again_only_moves_the_schedule():
 
     assert decision.finding is Finding.UNCHANGED
     assert decision.transition is None
-    assert decision.is_quiet
+    assert decision.is_unchanged
     assert decision.session.status_observed_at == before.status_observed_at
     # 8 % of ten minutes, with no jitter either way.
     assert decision.session.next_poll_at == NOW + timedelta(seconds=48)
@@ -185,7 +185,7 @@ def test_a_stale_answer_changes_nothing_but_the_schedule():
 
     after = decision.session
     assert decision.finding is Finding.STALE
-    assert decision.is_quiet
+    assert decision.is_unchanged
     assert (after.status, after.order_id) == ("IN_PROGRESS", "kept")
     assert after.expires_at == before.expires_at
     assert after.status_updated_at == before.status_updated_at

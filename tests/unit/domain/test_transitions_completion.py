@@ -136,7 +136,7 @@ def test_a_kp_token_that_comes_without_a_change_of_status_ends_the_session_too()
     assert decision.transition is None
     assert decision.session.outcome is Outcome.COMPLETED
     assert [(event.type, event.time) for event in decision.events] == [(AUTHORIZED, NOW)]
-    assert not decision.is_quiet
+    assert not decision.is_unchanged
 
 
 @pytest.mark.parametrize("status", ["incomplete", "on_hold", "COMPLETED", "CANCELLED"])

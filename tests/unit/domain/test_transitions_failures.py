@@ -16,7 +16,7 @@ from tests.support.builders import (
     ahead,
     decided,
 )
-from worker.domain.account import TELLING_FAILURES, AccountState
+from worker.domain.account import COUNTED_FAILURES, AccountState
 from worker.domain.errors import (
     AccountRefusedError,
     ConnectionFailedError,
@@ -55,7 +55,7 @@ def test_a_failed_read_is_retried_with_full_jitter_backoff(
     decision = decided(before, error, jitter=0.25)
 
     assert decision.finding is Finding.FAILED
-    assert decision.is_quiet
+    assert decision.is_unchanged
     assert decision.session == replace(
         before,
         poll_count=4,
@@ -65,7 +65,7 @@ def test_a_failed_read_is_retried_with_full_jitter_backoff(
         last_error=str(error),
         next_poll_at=NOW + timedelta(seconds=ceiling * 0.25),
     )
-    counted = int(error.of_account and failures_before < TELLING_FAILURES)
+    counted = int(error.of_account and failures_before < COUNTED_FAILURES)
     assert (decision.account.failures, decision.account.paused_until) == (counted, None)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from worker.adapters.postgres.pgbouncer import is_pooled, open_engine
-from worker.services.ports import UnavailableError
+from worker.services.errors import UnavailableError
 
 POOL_SIZE = 10
 CONNECT_TIMEOUT_SECONDS = 5

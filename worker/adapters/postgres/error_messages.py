@@ -25,15 +25,14 @@ _UNREACHABLE = {
     "no pg_hba.conf entry": "does not let this machine in as DATABASE_URL's user: add it to "
     "pg_hba.conf, or `?sslmode=require` to DATABASE_URL",
     "failed to resolve host": "cannot be found: correct the host's name in DATABASE_URL",
-    "Connection refused": "refuses the connection: is it running, and are host and port in "
-    "DATABASE_URL right?",
+    "Connection refused": "is not there: is it up, and are host and port in DATABASE_URL right?",
     "timeout": "does not answer in time: is there a firewall between, and is the host in "
     "DATABASE_URL right?",
     "too many": "has no connection left: raise its max_connections, or run fewer processes",
     "remaining connection slots": "has no connection left: raise its max_connections, or run "
     "fewer processes",
     "the database system is": "is starting or stopping: try again",
-    "does not support SSL": "does not support TLS: remove sslmode from DATABASE_URL",
+    "does not support SSL": "speaks no TLS: take sslmode out of DATABASE_URL",
     "certificate": "has a certificate that cannot be verified: correct sslmode or sslrootcert in "
     "DATABASE_URL",
 }

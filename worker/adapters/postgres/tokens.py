@@ -13,7 +13,8 @@ from worker.adapters.postgres.engine import transaction
 from worker.adapters.postgres.literals import interval, literal
 from worker.domain.events import EventType
 from worker.domain.session import AUTHORIZATION_LIFETIME
-from worker.services.ports import DeliveryError, SpentToken
+from worker.services.errors import DeliveryError
+from worker.services.tokens import SpentToken
 
 BATCH = 500
 

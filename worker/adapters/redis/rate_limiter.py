@@ -1,132 +1,142 @@
-"""Reads counted for all processes at once, by Redis' clock, evenly in time (GCRA).
+"""Counts the reads of all processes in Redis, by Redis' clock, evenly in time (GCRA).
 
-It decides no budget. While Redis is away each process counts its own share of it.
+It sets no budget. While Redis is away, each process counts its own share of the budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import Any, TypeVar
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import anyio
 import structlog
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from throttled.asyncio import (
-    BaseRateLimiter,
-    BaseStore,
-    MemoryStore,
-    RateLimiterRegistry,
-    RedisStore,
-    per_duration,
-)
-from throttled.exceptions import BaseThrottledError
+from redis.exceptions import RedisError
 
 from worker.domain.quota import LEAST_BUDGET, burst
 
 log = structlog.get_logger(__name__)
 
 KEY_PREFIX = "payment-sessions:quota"
-# A tick waits for the answer; without one it goes by its own share, and asks again a while later.
+# A tick waits for the answer. Without one, the local share is used for RETRY_SECONDS.
 ANSWER_SECONDS = 0.25
-ASK_AGAIN_SECONDS = 1.0
-# What a process takes on itself while nobody counts for all; there are a few of them.
+RETRY_SECONDS = 1.0
+# The share of one process while Redis is away; a deployment has a few processes.
 LOCAL_SHARE = 0.25
-LIMITERS_KEPT = 100
-# The limiter takes whole numbers: so many a thousand seconds.
-_PERIOD = timedelta(seconds=1000)
-_GCRA: type[BaseRateLimiter] = RateLimiterRegistry.get("gcra")
 
-Answer = TypeVar("Answer")
+# The key holds the moment until which the acquired reads use up the budget (GCRA's theoretical
+# arrival time), in seconds of Redis' clock. Every read adds `interval` to it; it may be at most
+# `burst` intervals ahead. Returns the available reads, how many were acquired, and how far ahead
+# the moment was if that was impossible: the clock was set back. Only a look resets it.
+_GCRA = """
+local interval, burst, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local ahead = math.max((tonumber(redis.call('GET', KEYS[1])) or now) - now, 0)
+local reset = 0
+if wanted == 0 and ahead > tonumber(ARGV[4]) then
+    redis.call('DEL', KEYS[1])
+    ahead, reset = 0, ahead
+end
+local available = math.max(math.floor(burst - ahead / interval), 0)
+local acquired = math.min(wanted, available)
+if acquired > 0 then
+    ahead = ahead + acquired * interval
+    redis.call('SET', KEYS[1], string.format('%.6f', now + ahead), 'PX', math.ceil(ahead * 1000))
+end
+return {available, acquired, math.floor(reset)}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """The script's answer."""
+
+    available: int
+    acquired: int
+    reset_seconds: int
 
 
 class RedisRateLimiter:
     """Implements the port `Quota`; `monotonic` returns seconds."""
 
     def __init__(self, redis_url: str, *, monotonic: Callable[[], float]) -> None:
-        self._shared = RedisStore(
+        self._redis = Redis.from_url(
             redis_url,
-            {
-                "SOCKET_TIMEOUT": ANSWER_SECONDS,
-                "SOCKET_CONNECT_TIMEOUT": ANSWER_SECONDS,
-                # One more try, at once: a connection does not outlive a restart of the server.
-                "CONNECTION_POOL_KWARGS": {
-                    "health_check_interval": 10,
-                    "retry": Retry(NoBackoff(), 1),
-                },
-            },
+            socket_timeout=ANSWER_SECONDS,
+            socket_connect_timeout=ANSWER_SECONDS,
+            health_check_interval=10,
+            # One more try, at once: a connection does not outlive a restart of the server.
+            retry=Retry(NoBackoff(), 1),
         )
-        self._local = MemoryStore()
+        self._script = self._redis.register_script(_GCRA)
+        self._local = _LocalRateLimiter(monotonic)
         self._monotonic = monotonic
         self._away_until = float("-inf")
-        self._limiters: dict[BaseStore, dict[float, BaseRateLimiter]] = {}
 
     async def aclose(self) -> None:
         """Close the connections."""
-        client: Any = self._shared._backend.get_client()  # noqa: SLF001 - it has no way to close
-        await client.connection_pool.disconnect()
+        await self._redis.aclose()
 
-    async def room(self, account: str, budget: float) -> int:
-        """Return how many reads may be sent now; takes none of them."""
+    async def available(self, account: str, budget: float) -> int:
+        """Return how many reads may be sent now; acquires none."""
+        count = await self._count(account, budget, wanted=0)
+        if count is None:
+            return self._local.available(account, budget * LOCAL_SHARE)
+        if count.reset_seconds:
+            log.warning("rate_limiter_reset", account=account, owed_seconds=count.reset_seconds)
+        return count.available
 
-        async def peek(limiter: BaseRateLimiter) -> int:
-            state = await limiter.peek(account)
-            if state.reset_after > _longest_debt(budget):
-                await self._forgive(limiter, account, state.reset_after)
-                state = await limiter.peek(account)
-            return state.remaining
-
-        return await self._counted(budget, peek)
-
-    async def take(self, account: str, budget: float, count: int) -> int:
-        """Take up to `count` reads; returns how many were left to take."""
-
-        async def take(limiter: BaseRateLimiter) -> int:
-            wanted = count
-            while wanted > 0:
-                taken = await limiter.limit(account, wanted)
-                if not taken.limited:
-                    return wanted
-                # Others were faster: what is left is asked for, which is less each time.
-                wanted = min(wanted - 1, taken.state.remaining)
+    async def acquire(self, account: str, budget: float, count: int) -> int:
+        """Acquire up to `count` reads; returns how many were acquired."""
+        if not count:
             return 0
+        counted = await self._count(account, budget, wanted=count)
+        if counted is None:
+            return self._local.acquire(account, budget * LOCAL_SHARE, count)
+        return counted.acquired
 
-        return await self._counted(budget, take)
-
-    async def _counted(
-        self, budget: float, ask: Callable[[BaseRateLimiter], Awaitable[Answer]]
-    ) -> Answer:
-        if self._monotonic() >= self._away_until:
-            try:
-                with anyio.fail_after(ANSWER_SECONDS * 3):
-                    answer = await ask(self._limiter(self._shared, budget))
-            except (BaseThrottledError, OSError) as error:
-                self._away_until = self._monotonic() + ASK_AGAIN_SECONDS
-                cause = error.__cause__ or error
-                log.warning("rate_limiter_degraded", error=type(cause).__name__)
-            else:
-                return answer
-        return await ask(self._limiter(self._local, budget * LOCAL_SHARE))
-
-    async def _forgive(self, limiter: BaseRateLimiter, account: str, owed: float) -> None:
-        """Begin the count anew: no reads are paid for so far ahead, the clock was set back."""
-        log.warning("rate_limiter_reset", account=account, owed_seconds=round(owed))
-        key = limiter._prepare_key(account)  # noqa: SLF001 - it has no way to reset
-        await self._shared.set(key, 0, 1)
-
-    def _limiter(self, store: BaseStore, budget: float) -> BaseRateLimiter:
-        """The limiter of a budget; kept while budgets stand still, made anew while they grow."""
-        known = self._limiters.setdefault(store, {})
-        if budget not in known:
-            if len(known) >= LIMITERS_KEPT:
-                known.clear()
-            a_thousand_seconds = max(1, round(budget * _PERIOD.total_seconds()))
-            quota = per_duration(_PERIOD, a_thousand_seconds, burst(budget))
-            known[budget] = _GCRA(quota, store, key_prefix=KEY_PREFIX)
-        return known[budget]
+    async def _count(self, account: str, budget: float, *, wanted: int) -> _Count | None:
+        """Run the script; None while Redis is away."""
+        if self._monotonic() < self._away_until:
+            return None
+        try:
+            with anyio.fail_after(ANSWER_SECONDS * 3):
+                answer = await self._script(
+                    keys=[f"{KEY_PREFIX}:{account}"],
+                    args=[1 / budget, burst(budget), wanted, _longest_ahead(budget)],
+                )
+        except (RedisError, OSError) as error:
+            self._away_until = self._monotonic() + RETRY_SECONDS
+            log.warning("rate_limiter_degraded", error=type(error).__name__)
+            return None
+        return _Count(*answer)
 
 
-def _longest_debt(budget: float) -> float:
-    """Seconds: more than what may have been taken of any budget not long ago takes to earn."""
+class _LocalRateLimiter:
+    """Counts the reads of this process, by the same rule as the script."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        # By account: the moment until which the acquired reads use up the budget.
+        self._used_until: dict[str, float] = {}
+
+    def available(self, account: str, budget: float) -> int:
+        return max(math.floor(burst(budget) - self._ahead(account) * budget), 0)
+
+    def acquire(self, account: str, budget: float, count: int) -> int:
+        acquired = min(count, self.available(account, budget))
+        ahead = self._ahead(account) + acquired / budget
+        self._used_until[account] = self._monotonic() + ahead
+        return acquired
+
+    def _ahead(self, account: str) -> float:
+        return max(self._used_until.get(account, -math.inf) - self._monotonic(), 0.0)
+
+
+def _longest_ahead(budget: float) -> float:
+    """Seconds: more than the reads of any budget that the account had lately can use up."""
     return 2 / min(budget, LEAST_BUDGET)

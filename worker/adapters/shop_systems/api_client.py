@@ -13,7 +13,7 @@ from worker.adapters.http_client import asked_to_wait
 from worker.adapters.shop_systems.http import exchange
 from worker.adapters.shop_systems.oauth import AccessTokens
 from worker.domain.deliveries import Refusal
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 # For a 429 without Retry-After. Commerce Layer counts in windows of ten seconds.
 _LIMITED_WAIT = timedelta(seconds=10)
@@ -86,13 +86,13 @@ class ShopSystem:
 def _raise_for_status(status: int, headers: httpx.Headers) -> None:
     asked = asked_to_wait(headers)
     if status == _LIMITED:
-        raise DeliveryError("HTTP 429", refusal=Refusal.HOLD, asked=asked or _LIMITED_WAIT)
+        raise DeliveryError("HTTP 429", refusal=Refusal.PAUSE, asked=asked or _LIMITED_WAIT)
     if status == _UNAVAILABLE and asked:
-        raise DeliveryError("HTTP 503", refusal=Refusal.HOLD, asked=asked)
+        raise DeliveryError("HTTP 503", refusal=Refusal.PAUSE, asked=asked)
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
         problem = f"HTTP {status}: check what the access token's client may do"
         # A 401 concerns every request, so the sink is paused. A 403 may concern this order only.
-        refusal = Refusal.HOLD if status == _UNAUTHORIZED else Refusal.RETRY
+        refusal = Refusal.PAUSE if status == _UNAUTHORIZED else Refusal.RETRY
         raise DeliveryError(problem, refusal=refusal, asked=_FORBIDDEN_WAIT)
     if status >= _ERRORS or status in _TEMPORARY:
         raise DeliveryError(f"HTTP {status}", asked=asked)

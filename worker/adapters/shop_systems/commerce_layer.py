@@ -20,7 +20,7 @@ from worker.adapters.shop_systems.tracked_payments import TrackedPayments, final
 from worker.domain.confirmation import check_order_id
 from worker.domain.deliveries import COMMERCE_LAYER, ORDER
 from worker.domain.errors import InvalidArgumentError
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 MEDIA_TYPE = "application/vnd.api+json"
 # The limit is 50 requests in 10 s, including the shop's own; an order takes three.

@@ -9,7 +9,7 @@ import anyio
 import httpx
 
 from worker.adapters import http_client
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 ANSWER_SECONDS = 8.0
 _LONGEST_TEXT = 200

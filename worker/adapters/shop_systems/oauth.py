@@ -13,7 +13,7 @@ import httpx
 from worker.adapters.http_client import asked_to_wait
 from worker.adapters.shop_systems.http import exchange
 from worker.domain.deliveries import Refusal
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 # Renewed this long before it expires, so that no request under way carries an expired token.
 _MARGIN_SECONDS = 60.0
@@ -119,7 +119,7 @@ class AccessTokens:
 
 
 def _paused(problem: str, seconds: float) -> DeliveryError:
-    return DeliveryError(problem, refusal=Refusal.HOLD, asked=timedelta(seconds=seconds))
+    return DeliveryError(problem, refusal=Refusal.PAUSE, asked=timedelta(seconds=seconds))
 
 
 def _granted(body: bytes) -> tuple[str, float] | None:

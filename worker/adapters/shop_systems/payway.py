@@ -18,7 +18,8 @@ from worker.domain.confirmation import check_order_id
 from worker.domain.deliveries import ORDER, PAYWAY
 from worker.domain.errors import InvalidArgumentError, ObservationError
 from worker.domain.session import KP_COMPLETE, PaymentSession
-from worker.services.ports import DeliveryError, Klarna
+from worker.services.errors import DeliveryError
+from worker.services.klarna import Klarna
 
 MEDIA_TYPE = "application/json"
 ACCESS_TOKEN = "/api/authorization/access_token"  # noqa: S105 - a path

@@ -9,7 +9,9 @@ import structlog
 from worker.domain.deliveries import Refusal
 from worker.domain.errors import TrackError
 from worker.domain.session import PaymentSession
-from worker.services.ports import Confirmations, DeliveryError, SessionLookup, UnavailableError
+from worker.services.confirmation import Confirmations
+from worker.services.errors import DeliveryError, UnavailableError
+from worker.services.sessions import SessionLookup
 
 log = structlog.get_logger(__name__)
 
@@ -65,4 +67,4 @@ def token_of(envelope: dict[str, Any]) -> str:
 
 def final(problem: str) -> DeliveryError:
     """Return the error of a delivery that is not tried again."""
-    return DeliveryError(problem, refusal=Refusal.FINAL)
+    return DeliveryError(problem, refusal=Refusal.PERMANENT)

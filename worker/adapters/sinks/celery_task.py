@@ -9,7 +9,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from worker.domain.deliveries import INTERNAL
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 # For RabbitMQ, which confirms a message. Redis has it once it is written.
 CONFIRM_TIMEOUT_SECONDS = 5.0

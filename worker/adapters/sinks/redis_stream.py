@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.typing import EncodableT, FieldT
 
 from worker.domain.deliveries import INTERNAL
-from worker.services.ports import DeliveryError, UnavailableError
+from worker.services.errors import DeliveryError, UnavailableError
 
 _EPOCH = "generation:"
 # How often the server's time is read for trimming. Entries may stay this much longer.
@@ -58,7 +58,7 @@ class RedisStreamSink:
             self._asked_at = self._monotonic()
         return self._oldest_kept
 
-    async def generation(self) -> str | None:
+    async def epoch(self) -> str | None:
         """Return the stream's epoch, or None.
 
         It is the name of a consumer group that nobody reads from. It is stored in the stream's key,
@@ -67,12 +67,12 @@ class RedisStreamSink:
         epochs = await self._epochs()
         return epochs[0].removeprefix(_EPOCH) if epochs else None
 
-    async def set_generation(self, generation: str) -> None:
+    async def set_epoch(self, epoch: str) -> None:
         """Replace the stream's epoch; creates the stream if it does not exist."""
         try:
-            for epoch in await self._epochs():
-                await self._redis.xgroup_destroy(self.stream, epoch)
-            await self._redis.xgroup_create(self.stream, f"{_EPOCH}{generation}", mkstream=True)
+            for old in await self._epochs():
+                await self._redis.xgroup_destroy(self.stream, old)
+            await self._redis.xgroup_create(self.stream, f"{_EPOCH}{epoch}", mkstream=True)
         except (RedisError, OSError) as error:
             raise UnavailableError(f"redis: {type(error).__name__}") from None
 

@@ -20,7 +20,7 @@ from standardwebhooks import Webhook
 from worker.adapters import http_client
 from worker.domain.addresses import is_public
 from worker.domain.deliveries import WEBHOOK, Refusal
-from worker.services.ports import DeliveryError
+from worker.services.errors import DeliveryError
 
 # Standard Webhooks 1.0 recommends 15 to 30 s. The lease of a delivery is longer.
 ANSWER_TIME = timedelta(seconds=15)
@@ -109,7 +109,7 @@ def _raise_for_status(response: httpx.Response) -> None:
     if code == _GONE:
         raise DeliveryError("HTTP 410: the endpoint is gone", refusal=Refusal.GONE)
     if code in _PAUSING and asked:
-        raise DeliveryError(f"HTTP {code}", refusal=Refusal.HOLD, asked=asked)
+        raise DeliveryError(f"HTTP {code}", refusal=Refusal.PAUSE, asked=asked)
     detail = ": redirects are not followed" if response.is_redirect else ""
     raise DeliveryError(f"HTTP {code}{detail}", asked=asked)
 

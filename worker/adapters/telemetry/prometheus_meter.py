@@ -56,11 +56,11 @@ class WorkerMeter(PrometheusMeter):
         """A shop's message was taken in."""
         self._metrics.tracked[effect,].inc()
 
-    def asked(self, account: str, *, lag_seconds: float) -> None:
+    def request_started(self, account: str, *, lag_seconds: float) -> None:
         """A request leaves, so long after it was due."""
         self._metrics.lag[self._account(account),].observe(lag_seconds)
 
-    def answered(self, account: str, outcome: str, *, seconds: float) -> None:
+    def request_finished(self, account: str, outcome: str, *, seconds: float) -> None:
         """Klarna answered, or not."""
         self._metrics.requests[self._account(account), outcome].observe(seconds)
 
@@ -68,7 +68,7 @@ class WorkerMeter(PrometheusMeter):
         """A poll was recorded."""
         self._metrics.polls[self._account(account), result].inc()
 
-    def changed(self, account: str, status: str, *, delay_seconds: float | None) -> None:
+    def status_changed(self, account: str, status: str, *, delay_seconds: float | None) -> None:
         """A status change was recorded."""
         known = status if status in STATUSES else OTHER
         self._metrics.changes[self._account(account), known].inc()
@@ -153,7 +153,7 @@ class BeatMeter(PrometheusMeter):
         for account, now in figures.items():
             self._metrics.budget[account,].set(now.budget)
             self._metrics.share[account,].set(now.share)
-            self._metrics.interval_multiplier[account,].set(now.stretch)
+            self._metrics.interval_multiplier[account,].set(now.interval_multiplier)
             self._metrics.paused[account,].set(now.paused)
             for state in Breaker:
                 self._metrics.breaker[account, state].set(state == now.breaker)
@@ -168,12 +168,12 @@ class BeatMeter(PrometheusMeter):
         for sink, seen in _by_label(figures.sinks, self._sinks, nothing).items():
             self._metrics.outbox[sink,].set(seen.waiting.count)
             self._metrics.outbox_age[sink,].set(seen.waiting.oldest_seconds)
-            self._metrics.dead[sink,].set(seen.died)
+            self._metrics.dead[sink,].set(seen.dead_lettered)
             self._metrics.disabled[sink,].set(seen.disabled)
         for minutes, count in figures.unconfirmed.items():
             self._metrics.unconfirmed[minutes,].set(count)
         self._metrics.lapsed.set(figures.lapsed)
-        self._metrics.undelivered.set(figures.untold)
+        self._metrics.undelivered.set(figures.undelivered)
         self._metrics.looked_at.set_to_current_time()
 
     def backlog_unknown(self) -> None:

@@ -12,11 +12,11 @@ from worker.adapters.postgres.outbox import delivery_sql, stream_sql
 from worker.adapters.postgres.recordset import as_json
 from worker.domain.deliveries import RetryDecision
 from worker.services.batching import Batcher
-from worker.services.ports import Delivery
+from worker.services.outbox import Delivery
 
 
 class PostgresOutbox:
-    """Implements the port `Outbox`."""
+    """Implements the ports of `services.outbox`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -65,19 +65,19 @@ class PostgresOutbox:
             more = {(row.event_id, row.sink) for row in rows if row.has_more}
         return [(each.event_id, each.sink) in more for each in deliveries]
 
-    async def mark_failed(self, delivery: Delivery, *, error: str, fate: RetryDecision) -> None:
+    async def mark_failed(self, delivery: Delivery, *, error: str, decision: RetryDecision) -> None:
         """Store the error and apply the decision, to the delivery and to its sink."""
         async with transaction(self._engine) as connection:
-            values = _key(delivery) | {"error": error, "wait": fate.wait}
+            values = _key(delivery) | {"error": error, "wait": decision.wait}
             marked = await connection.execute(delivery_sql.MARK_FAILED, values)
             if not marked.rowcount:
                 return
-            if fate.disable_sink:
+            if decision.disable_sink:
                 await connection.execute(
                     delivery_sql.DISABLE, {"sink": delivery.sink, "error": error}
                 )
-            if fate.hold_sink is not None:
-                values = {"sink": delivery.sink, "hold": fate.hold_sink}
+            if decision.pause_sink is not None:
+                values = {"sink": delivery.sink, "hold": decision.pause_sink}
                 await connection.execute(delivery_sql.HOLD, values)
 
     async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
@@ -90,14 +90,14 @@ class PostgresOutbox:
             rows = await connection.execute(delivery_sql.DUE_SESSIONS, values)
             return list(rows.scalars())
 
-    async def generation(self, stream: str) -> str | None:
+    async def epoch(self, stream: str) -> str | None:
         """Return the epoch that the stream was last given."""
         async with one_statement(self._engine) as connection:
             found = await connection.execute(stream_sql.GENERATION, {"stream": stream})
-            generation: str | None = found.scalar_one_or_none()
-            return generation
+            epoch: str | None = found.scalar_one_or_none()
+            return epoch
 
-    async def renew_generation(
+    async def renew_epoch(
         self, stream: str, sink: str, *, old: str | None, new: str, since: timedelta
     ) -> bool:
         """Change the epoch from `old` to `new`, and plan to redeliver the last `since` of events.

@@ -34,6 +34,6 @@ def account(row: Mapping[str, Any]) -> dict[str, Any]:
         "failing_since": state.failing_since if state.is_broken else None,
         "read_limit": state.read_limit,
         "budget_share": round(state.share(now) * state.ramp(now), 2),
-        "interval_multiplier": round(state.stretch, 2),
+        "interval_multiplier": round(state.interval_multiplier, 2),
         "last_read_at": state.last_read_at,
     }

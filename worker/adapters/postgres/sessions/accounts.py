@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from worker.adapters.postgres.engine import one_statement
 from worker.adapters.postgres.literals import interval
 from worker.adapters.postgres.sessions.record_sql import ACCOUNT_STATE
-from worker.adapters.postgres.sessions.rows import ACCOUNT_FIELDS, account_from_row
+from worker.adapters.postgres.sessions.rows import ACCOUNT_COLUMNS, account_from_row
 from worker.domain.account import BREAKER_FAILURES, AccountState
 from worker.domain.quota import MULTIPLIER_STEP_EVERY
-from worker.services.ports import AccountsRead
+from worker.services.governor import AccountsRead
 
-# Beat alone sets the stretch, in a statement of its own.
-_SAVED = tuple(name for name in ACCOUNT_FIELDS if name not in {"version", "stretch"})
+# Beat alone sets the interval multiplier, in a statement of its own.
+_SAVED = tuple(name for name in ACCOUNT_COLUMNS if name not in {"version", "interval_multiplier"})
 
 _STATES = text(f"""
     SELECT wanted.account, {ACCOUNT_STATE}, clock_timestamp() AS read_at
@@ -38,7 +38,7 @@ _SAVE = text(f"""
 """)  # noqa: S608 - constants of this module
 
 # At most one step a second, however many beats run.
-_STRETCH = text(f"""
+_SET_INTERVAL_MULTIPLIER = text(f"""
     INSERT INTO accounts (account, version, stretch, stretched_at)
     VALUES (:account, 0, :after, clock_timestamp())
     ON CONFLICT (account) DO UPDATE
@@ -66,11 +66,11 @@ class PostgresAccounts:
             at=max(row["read_at"] for row in rows),
         )
 
-    async def stretch(self, name: str, *, before: float, after: float) -> bool:
-        """Set the stretch from `before` to `after`; False if another beat was first."""
+    async def set_interval_multiplier(self, name: str, *, before: float, after: float) -> bool:
+        """Change the multiplier from `before` to `after`; False if another beat was first."""
         async with one_statement(self._engine) as connection:
             found = await connection.execute(
-                _STRETCH, {"account": name, "before": before, "after": after}
+                _SET_INTERVAL_MULTIPLIER, {"account": name, "before": before, "after": after}
             )
             return found.first() is not None
 

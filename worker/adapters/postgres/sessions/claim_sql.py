@@ -115,7 +115,7 @@ _WANTED = f"""
     capacity AS ({_CAPACITY}),
     wanted AS (
         SELECT GREATEST(
-                0, LEAST(sessions, tasks * :sessions_per_task, CAST(:room AS integer))
+                0, LEAST(sessions, tasks * :sessions_per_task, CAST(:available AS integer))
             ) AS sessions
         FROM capacity
     )

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.services.ports import ClaimLimits, PollTask
+from worker.services.sessions import ClaimLimits, PollTask
 
 
 async def claim(
@@ -39,7 +39,7 @@ async def claim(
             account=account,
             lease_id=lease_id,
             session_ids=tuple(row.session_id for row in rows),
-            strain=min(row.lateness_ratio for row in rows),
+            lateness_ratio=min(row.lateness_ratio for row in rows),
         )
         for lease_id, rows in by_lease.items()
     ]

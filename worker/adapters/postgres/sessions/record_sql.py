@@ -9,7 +9,7 @@ from worker.adapters.postgres.conditions import NOT_LEASED
 from worker.adapters.postgres.literals import interval, one_of
 from worker.adapters.postgres.outbox.rows import WRITE_MESSAGES
 from worker.adapters.postgres.recordset import recordset
-from worker.adapters.postgres.sessions.rows import ACCOUNT_FIELDS, RECORDED_COLUMNS
+from worker.adapters.postgres.sessions.rows import ACCOUNT_COLUMNS, RECORDED_COLUMNS
 from worker.domain import claiming
 from worker.domain.session import Outcome
 
@@ -20,7 +20,9 @@ _SESSION = ", ".join(
     if column.name != "polled_seconds"  # large, and only for people
 )
 
-ACCOUNT_STATE = ", ".join(f"a.{name} AS account_{name}" for name in ACCOUNT_FIELDS)
+ACCOUNT_STATE = ", ".join(
+    f"a.{column} AS account_{name}" for name, column in ACCOUNT_COLUMNS.items()
+)
 _WITH_ACCOUNT = f"""
     SELECT s.*, clock_timestamp() AS loaded_at, {ACCOUNT_STATE}
     FROM {{source}} AS s

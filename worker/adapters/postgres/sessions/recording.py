@@ -18,7 +18,8 @@ from worker.adapters.postgres.sessions.rows import recorded_row
 from worker.domain.decision import Decision
 from worker.domain.deliveries import Route
 from worker.services.batching import Batcher
-from worker.services.ports import LeasedSession, Recorded, TokenCipher
+from worker.services.sessions import LeasedSession, Recorded
+from worker.services.tokens import TokenCipher
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,11 @@ class Recorder:
             may_repeat=not decision.account.is_paused(decision.decided_at),
             cipher=self._cipher,
         )
-        if decision.is_quiet:
+        if decision.is_unchanged:
             recorded = await self._unchanged.add(row)
         else:
             recorded = await self._with_changes.add(_WithChanges(row, decision))
-        return replace(recorded, account_noted=True) if recorded and noted else recorded
+        return replace(recorded, account_recorded=True) if recorded and noted else recorded
 
     async def _record_with_changes(self, changes: list[_WithChanges]) -> list[Recorded | None]:
         if len({each.row["session_id"] for each in changes}) < len(changes):

@@ -24,15 +24,15 @@ from worker.domain.deliveries import Route
 from worker.domain.errors import TrackError
 from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
 from worker.services.batching import Batcher
-from worker.services.ports import (
+from worker.services.sessions import (
     ClaimLimits,
     LeasedSession,
     PollTask,
     Recorded,
     SessionUrls,
-    TokenCipher,
     Tracked,
 )
+from worker.services.tokens import TokenCipher
 
 _SET_LOCK_TIMEOUT = text("SELECT set_config('lock_timeout', :lock_timeout, true)")
 
@@ -79,7 +79,7 @@ class PostgresSessions:
                     account,
                     tasks=math.ceil(len(session_ids) / limits.sessions_per_task),
                     limits=limits,
-                    room=None,
+                    available=None,
                     urgent_first=False,
                     session_ids=session_ids,
                 )
@@ -95,7 +95,7 @@ class PostgresSessions:
         *,
         tasks: int,
         limits: ClaimLimits,
-        room: int | None = None,
+        available: int | None = None,
         urgent_first: bool = False,
     ) -> list[PollTask]:
         """Lease the account's due sessions to at most `tasks` tasks, most valuable first."""
@@ -106,7 +106,7 @@ class PostgresSessions:
                 account,
                 tasks=tasks,
                 limits=limits,
-                room=room,
+                available=available,
                 urgent_first=urgent_first,
             )
 

@@ -11,13 +11,18 @@ from sqlalchemy import Column, RowMapping, Table
 
 from worker.domain.account import AccountState
 from worker.domain.session import Kind, Outcome, PaymentSession
-from worker.services.ports import LeasedSession, TokenCipher
+from worker.services.sessions import LeasedSession
+from worker.services.tokens import TokenCipher
 
 _LOADED_FIELDS = tuple(
     field.name for field in fields(PaymentSession) if field.name != "authorization_token"
 )
 
-ACCOUNT_FIELDS = tuple(field.name for field in fields(AccountState))
+# Each field of an account and its column.
+ACCOUNT_COLUMNS = {
+    field.name: "stretch" if field.name == "interval_multiplier" else field.name
+    for field in fields(AccountState)
+}
 
 # The columns that a poll may change, with their types.
 RECORDED_COLUMNS = {
@@ -99,7 +104,7 @@ def account_from_row(row: RowMapping | Mapping[str, Any]) -> AccountState:
     """Return the account's state from columns `account_…`; the initial one if it has no row."""
     if row["account_version"] is None:
         return AccountState()
-    return AccountState(**{name: row[f"account_{name}"] for name in ACCOUNT_FIELDS})
+    return AccountState(**{name: row[f"account_{name}"] for name in ACCOUNT_COLUMNS})
 
 
 def with_polls(row: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from worker.domain.deliveries import Route
 from worker.domain.errors import TrackError
 from worker.domain.session import Kind, PaymentSession
 from worker.domain.tracking import DEFAULT_ACCOUNT, TrackEffect, TrackRequest, apply_bulk_track
-from worker.services.ports import SessionUrls, UnavailableError
+from worker.services.errors import UnavailableError
+from worker.services.sessions import SessionUrls
 
 _T = tables.payment_sessions
 _TYPES = {
