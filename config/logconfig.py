@@ -8,10 +8,10 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
-# Two lines a task, at thousands of tasks a minute, would say less than ours and cost more.
+# They log two lines a task, which cost more than our own and say less.
 _QUIETED = (
     *("celery.worker.strategy", "celery.app.trace", "httpx", "httpcore", "alembic"),
-    # Each task's message as the shop wrote it: no level may show that.
+    # It logs each task's message as the shop wrote it, which no level may show.
     "celery.pool",
 )
 _OF_MANY_LINES = {"exception", "stack"}
@@ -48,7 +48,7 @@ def configure(level: int | str | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level or logging.INFO)
-    # Celery's default level is WARNING; what happens to payment sessions is worth more than that.
+    # Celery's default level is WARNING; ours log at INFO at least.
     logging.getLogger("worker").setLevel(min(root.level, logging.INFO))
     for name in _QUIETED:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -70,7 +70,7 @@ def _rendering() -> list[Processor]:
 
 
 def _escape_control_characters(_: object, __: str, event: EventDict) -> EventDict:
-    """What came from outside neither steers a terminal nor begins a line of its own."""
+    """Escape control characters, so that foreign text cannot steer a terminal or fake a line."""
     return {
         name: _escaped(value, kept="\n" if name in _OF_MANY_LINES else "")
         if isinstance(value, str)

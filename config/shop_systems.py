@@ -7,10 +7,11 @@ from collections.abc import Collection
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
-from config.urls import HttpUrl, utf_8
+from config.fields import SecretText, Text
+from config.urls import HttpUrl
 from config.values import ENVIRONMENT, nothing_if_blank
 
 _TOKEN_URL = re.compile(
@@ -24,7 +25,7 @@ _REQUIRED = {
 
 
 def _safe(value: str) -> str:
-    """Credentials go there: in the clear only to this machine, say to the stand-in."""
+    """Credentials are sent there: without TLS only to this machine, such as to the mock server."""
     parts = urlsplit(value)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise ValueError("must be https, unless it is this machine")
@@ -32,24 +33,17 @@ def _safe(value: str) -> str:
 
 
 def _token_url(value: str) -> str:
-    """A URL with a path, which an origin may not have."""
+    """Return a URL with a path; an origin has none."""
     if not _TOKEN_URL.fullmatch(value):
         raise ValueError("must look like https://host/path: no query, no user info")
     return _safe(value)
 
 
-def _secret(value: SecretStr) -> SecretStr:
-    utf_8(value.get_secret_value())
-    return value
-
-
 ShopUrl = Annotated[
     Annotated[HttpUrl, AfterValidator(_safe)] | None, BeforeValidator(nothing_if_blank)
 ]
-Name = Annotated[Annotated[str, AfterValidator(utf_8)] | None, BeforeValidator(nothing_if_blank)]
-Secret = Annotated[
-    Annotated[SecretStr, AfterValidator(_secret)] | None, BeforeValidator(nothing_if_blank)
-]
+Name = Annotated[Text | None, BeforeValidator(nothing_if_blank)]
+Secret = Annotated[SecretText | None, BeforeValidator(nothing_if_blank)]
 
 
 class ShopSystemSettings(BaseSettings):

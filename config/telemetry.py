@@ -1,4 +1,4 @@
-"""Where a process serves its metrics and sends its traces; neither unless a setting says so."""
+"""Where a process serves metrics and sends traces; without these settings it does neither."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def _collector(value: str) -> str:
 
 
 class TelemetrySettings(BaseSettings):
-    """Every process on one host needs a port of its own: beat may have another than the worker."""
+    """Each process on a host needs its own port, so beat has a variable of its own."""
 
     model_config = ENVIRONMENT
 
     metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     metrics_port: Port = None
     beat_metrics_port: Port = None
-    # The SDK reads it by itself, and its other variables; here it switches traces on.
+    # The SDK reads this and its other variables itself; here it switches tracing on.
     otel_exporter_otlp_endpoint: Annotated[
         Annotated[str, AfterValidator(_collector)] | None, BeforeValidator(nothing_if_blank)
     ] = None
 
     @property
     def metrics_port_of_beat(self) -> int | None:
-        """The port that beat serves its metrics at."""
+        """Beat's port for metrics."""
         return self.beat_metrics_port or self.metrics_port

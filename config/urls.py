@@ -1,6 +1,6 @@
-"""Addresses in the environment, checked by the same code that will connect to them.
+"""Addresses in the environment, parsed by the libraries that will connect to them.
 
-No fault repeats an address: it may hold a password.
+No fault repeats an address: it may contain a password.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _ORIGIN = re.compile(
     r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]]+)(:(?P<port>[0-9]{1,5}))?", re.ASCII
 )
 _HIGHEST_PORT = 65_535
-_NO_URL = "is no URL: a password's special characters must be escaped"
+_NO_URL = "is not a valid URL: escape special characters of a password"
 
 
 def utf_8(value: str) -> str:
-    """Bytes of the environment that are no UTF-8 come as surrogates, and could not be sent."""
+    """Return the value, where it is UTF-8; Python reads other bytes as surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -32,7 +32,7 @@ def utf_8(value: str) -> str:
 
 
 def _origin(value: str) -> str:
-    # Not urlsplit: its errors repeat what they choke on, which may be a password.
+    # Not urlsplit: its errors repeat the value, which may contain a password.
     match = _ORIGIN.fullmatch(value)
     if match is None or int(match["port"] or 0) > _HIGHEST_PORT:
         raise ValueError(
@@ -46,23 +46,23 @@ def _http_url(value: str) -> str:
 
 
 def _postgres_url(value: object) -> object:
-    """Any spelling of a Postgres URL becomes SQLAlchemy's, with the psycopg driver."""
+    """Return any form of a Postgres URL as SQLAlchemy's, with the psycopg driver."""
     text = str(value)
     for prefix in ("postgres://", "postgresql://", "postgresql+psycopg://"):
         if text.startswith(prefix):
             url = _readable_url("postgresql+psycopg://" + text.removeprefix(prefix), make_url)
             if make_url(url).query.get("pgbouncer", "true") != "true":
-                raise ValueError("pgbouncer must be true, or not be named")
+                raise ValueError("pgbouncer must be true or absent")
             return url
     raise ValueError("must start with postgresql:// or postgres://")
 
 
 def _readable_url(value: str, read: Callable[[str], object]) -> str:
-    """The URL, where whoever is to connect can read it."""
+    """Return the URL, if the library that will connect can parse it."""
     try:
         read(utf_8(value))
     except (ValueError, ArgumentError):
-        # Not its own text: that repeats what it chokes on, which may be the password.
+        # Not the error's text: it repeats the value, which may contain a password.
         raise ValueError(_NO_URL) from None
     return value
 
@@ -93,16 +93,16 @@ def _proxy_url(value: SecretStr) -> SecretStr:
         raise ValueError("must start with http:// or https://")
     _readable_url(text, _port_of)
     if not urlsplit(text).hostname:
-        raise ValueError("names no host")
+        raise ValueError("has no host")
     return value
 
 
 def _webhook_url(value: SecretStr) -> SecretStr:
-    """A URL that events are sent to; path and query may be a password, so all of it is hidden."""
+    """Check a URL that events are sent to; path and query may be secret, so all of it is."""
     text = value.get_secret_value()
     if not text.lower().startswith(("https://", "http://")):
         raise ValueError("must start with https://")
-    # Imported only where there is one: it is large, and beat has no other use for it.
+    # Imported only if there is a webhook: it is large, and beat does not need it.
     import httpx  # noqa: PLC0415
 
     try:
@@ -112,11 +112,11 @@ def _webhook_url(value: SecretStr) -> SecretStr:
     _readable_url(text, _port_of)
     parts = urlsplit(text)
     if not parts.hostname or not text.isprintable() or " " in text or "\\" in text:
-        raise ValueError("is no URL that can be sent to")
+        raise ValueError("is not a valid URL")
     if "@" in parts.netloc:
-        raise ValueError("must hold no user info: requests are signed, see docs/events.md")
+        raise ValueError("must not contain user info: requests are signed, see docs/events.md")
     if "#" in text:
-        raise ValueError("must hold no fragment: it is never sent")
+        raise ValueError("must not contain a fragment: it is never sent")
     return value
 
 

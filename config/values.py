@@ -1,4 +1,4 @@
-"""How values of the environment are written, whatever they mean."""
+"""How values are written in the environment, whatever they mean."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ ENVIRONMENT = SettingsConfigDict(
 
 
 def comma_list(value: object) -> object:
-    """The parts of a comma list, each once: a sink named twice would be delivered to twice."""
+    """Return the parts of a comma list, each once: a sink named twice would get events twice."""
     if isinstance(value, str):
         return list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
     return value
 
 
 def nothing_if_blank(value: object) -> object:
-    """An empty variable is an absent one: `KLARNA_PROXY_URL=` in an .env file."""
+    """Return None for an empty variable, such as `KLARNA_PROXY_URL=` in an .env file."""
     return None if value == "" else value

@@ -81,14 +81,14 @@ class WebhookSettings(BaseSettings):
 
     @property
     def webhooks(self) -> Mapping[str, WebhookEndpointSettings]:
-        """Every endpoint by the name its deliveries are stored under."""
+        """Every endpoint by the sink name of its deliveries."""
         return {
             SINK if name == DEFAULT_ENDPOINT else f"{SINK}:{name}": endpoint
             for name, _, endpoint in self._named_endpoints()
         }
 
     def _named_endpoints(self) -> Iterator[tuple[str, str, WebhookEndpointSettings]]:
-        """Each with its name and what its variables begin with; the plain ones win."""
+        """Each with its name and the prefix of its variables; WEBHOOK_URL wins."""
         if self.webhook_url and self.webhook_secrets:
             yield (
                 DEFAULT_ENDPOINT,

@@ -26,21 +26,21 @@ PAGES = {
     "overview": (
         "/",
         [
-            *("Paid and not ordered", LAPSED, "Is the worker keeping up?", "nordic"),
+            *("Paid, no order", LAPSED, "Is the worker keeping up?", "nordic"),
             *(GONE, "disabled since", "HTTP 410 Gone", "paused until"),
         ],
     ),
     "sessions-open": ("/sessions?state=open", [OPEN, "order-2050", "IN_PROGRESS"]),
     "sessions-finished": ("/sessions?state=finished", [LAPSED, "completed", "expired"]),
-    "session-paid": (f"/sessions/{PAID}", ["What happened", REFERENCE, ORDER_ID, "webhook"]),
-    "session-open": (f"/sessions/{OPEN}", ["What happened", "14 reads in all", "Next read"]),
+    "session-paid": (f"/sessions/{PAID}", ["History", REFERENCE, ORDER_ID, "webhook"]),
+    "session-open": (f"/sessions/{OPEN}", ["History", "14 reads in total", "Next read"]),
     "session-dead": (f"/sessions/{DEAD}", ["given up", "answered 500"]),
     "session-long": (
         f"/sessions/{LONG}",
         ["A_LONG_NEW_WORD_OF_KLARNAS_OWN", "disabled", "HTTP 410 Gone"],
     ),
     "dead": ("/deliveries/dead", [DEAD, "order-1733", "answered 500", "Replay"]),
-    "not-found": ("/sessions/nobody", ["404", "nobody is not followed"]),
+    "not-found": ("/sessions/nobody", ["404", "nobody is not tracked"]),
 }
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 
@@ -105,7 +105,7 @@ def test_what_is_not_found_says_what_to_do(browser: Browser):
     browser.type_into("#q", sought)
     browser.click(".search button")
 
-    text = browser.wait_for("No followed session")
+    text = browser.wait_for("No tracked session")
     assert f"session-worker track {shlex.quote(sought)}" in text
     assert sought in text
     assert not browser.script_ran()

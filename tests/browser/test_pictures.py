@@ -23,7 +23,7 @@ def test_they_are_taken_anew(database_url: str, window: Browser, tmp_path: Path)
         window.resize(SIZE)
         for name, path, told in (
             ("console-overview", "/", LAPSED),
-            ("console-session", f"/sessions/{PAID}", "What happened"),
+            ("console-session", f"/sessions/{PAID}", "History"),
         ):
             assert told in window.open(path)
             assert (Path(__file__).parents[2] / "docs" / f"{name}.png").exists()

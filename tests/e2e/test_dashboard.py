@@ -43,7 +43,7 @@ def test_every_query_of_the_dashboard_shows_data_and_no_rule_fails(
         except AssertionError:
             pytest.fail(f"no data for {sorted(undrawn)}")
         # Each beat tells of the one authorization: it is drawn and counted once.
-        (unconfirmed,) = (query for title, query in queries() if title.startswith("Ends within"))
+        (unconfirmed,) = (query for title, query in queries() if title.startswith("Lapses within"))
         every = unconfirmed.replace("5|10", ".+")
         assert every != unconfirmed
         eventually(lambda: _numbers(server, f"count({UNCONFIRMED})") == ["8"])

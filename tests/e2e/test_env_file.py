@@ -99,7 +99,7 @@ def test_one_that_cannot_be_read_ends_a_process_in_one_line(
     ran = run(tmp_path, *command)
 
     assert ran.code == 2
-    assert ran.err == "Wrong settings:\n  .env: cannot be read: it is not text in UTF-8\n"
+    assert ran.err == "Invalid settings:\n  .env: cannot be read: it is not text in UTF-8\n"
 
 
 def test_worker_beat_and_flower_run_with_it_alone_and_secrets_from_files(
@@ -149,7 +149,7 @@ def test_flower_ends_in_one_line_where_its_logins_file_is_missing(redis_url: str
 
     assert ran.code == 2
     assert ran.err.endswith(
-        "Wrong settings:\n  FLOWER_BASIC_AUTH_FILE: cannot be read: No such file or directory\n"
+        "Invalid settings:\n  FLOWER_BASIC_AUTH_FILE: cannot be read: No such file or directory\n"
     )
     assert CANARY not in ran.out + ran.err
 

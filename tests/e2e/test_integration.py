@@ -206,6 +206,6 @@ def test_a_list_is_followed_line_by_line(shop: Deployment, klarna: SandboxClient
 
     said = run("track.sh", tmp_path, shop.environment)
 
-    assert said == "2 lines: 2 new, 0 corrected, 0 known already, 0 bad.\n"
+    assert said == "2 lines: 2 new, 0 updated, 0 unchanged, 0 invalid.\n"
     assert_told(shop, first, reference="order-22")
     assert_told(shop, second, reference=None)

@@ -78,7 +78,7 @@ def test_a_port_in_use_ends_the_process_with_one_line(deployment: Deployment):
     said = worker.log()
     assert "Traceback" not in said
     assert (
-        f"Wrong settings:\n  METRICS_PORT: cannot serve metrics at 127.0.0.1:{port} "
+        f"Invalid settings:\n  METRICS_PORT: cannot serve metrics at 127.0.0.1:{port} "
         "(Address already in use): "
         "each process on a host needs its own, beat's may be BEAT_METRICS_PORT\n"
     ) in said

@@ -133,4 +133,4 @@ def test_flower_does_not_start_without_a_login(redis_url: str, login: str | None
     )
 
     assert ended.returncode == 2
-    assert ended.stderr.endswith("Wrong settings:\n  FLOWER_BASIC_AUTH: must be user:password\n")
+    assert ended.stderr.endswith("Invalid settings:\n  FLOWER_BASIC_AUTH: must be user:password\n")

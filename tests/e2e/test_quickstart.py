@@ -14,7 +14,7 @@ from pathlib import Path
 from devkit.sandbox.server import SandboxClient
 from tests.support.eventually import eventually
 from tests.support.processes import BIN
-from worker.cli import sandbox as serve_mock
+from worker.commands.local_app import sandbox as serve_mock
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()

@@ -146,6 +146,6 @@ def test_a_wrong_collector_is_named(environment: dict[str, str], wrong: str):
 
     assert ran.returncode == 2
     assert ran.stderr == (
-        "Wrong settings:\n  OTEL_EXPORTER_OTLP_ENDPOINT: must look like http://collector:4318, "
+        "Invalid settings:\n  OTEL_EXPORTER_OTLP_ENDPOINT: must look like http://collector:4318, "
         "without user info\n"
     )

@@ -28,8 +28,8 @@ def test_wrong_settings_end_a_process_with_a_line_for_each_fault(
     ended = _start(role, environment | wrong)
 
     assert ended.returncode == 2
-    title, *faults = ended.stderr[ended.stderr.index("Wrong settings:") :].strip().splitlines()
-    assert title == "Wrong settings:"
+    title, *faults = ended.stderr[ended.stderr.index("Invalid settings:") :].strip().splitlines()
+    assert title == "Invalid settings:"
     assert sorted(line.strip().partition(":")[0] for line in faults) == sorted(wrong)
     assert "Traceback" not in ended.stdout + ended.stderr
     assert SECRET not in ended.stdout + ended.stderr
@@ -57,7 +57,7 @@ def test_no_fault_is_in_pydantics_words(environment: dict[str, str], role: str):
 
     faults = dict(
         line.strip().split(": ", 1)
-        for line in ended.stderr[ended.stderr.index("Wrong settings:") :].splitlines()[1:]
+        for line in ended.stderr[ended.stderr.index("Invalid settings:") :].splitlines()[1:]
     )
     assert SECRET not in ended.stderr
     assert {name: faults[name] for name in wrong if name in faults} == {
@@ -87,7 +87,7 @@ def test_no_fault_is_in_pydantics_words(environment: dict[str, str], role: str):
 def test_a_missing_broker_ends_a_process_before_it_begins(environment: dict[str, str], role: str):
     ended = _start(role, {name: v for name, v in environment.items() if name != "REDIS_URL"})
 
-    assert (ended.returncode, ended.stderr) == (2, "Wrong settings:\n  REDIS_URL: is missing\n")
+    assert (ended.returncode, ended.stderr) == (2, "Invalid settings:\n  REDIS_URL: is missing\n")
 
 
 @pytest.mark.parametrize("role", ["worker", "beat"])
@@ -104,7 +104,7 @@ def test_a_broken_policy_ends_a_process_with_its_file_line_and_field(
     assert ended.returncode == 2
     assert "Traceback" not in ended.stdout + ended.stderr
     assert (
-        f"Wrong settings:\n  POLL_POLICY_FILE: {broken}:2: hazard.0: "
+        f"Invalid settings:\n  POLL_POLICY_FILE: {broken}:2: hazard.0: "
         "input should be greater than or equal to 0\n"
     ) in ended.stderr
 

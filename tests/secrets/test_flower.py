@@ -16,7 +16,7 @@ from tests.support.processes import BIN
 # Public: the health check, the login page's files, and the metrics, which Prometheus reads without
 # a login: names of tasks and workers, times and counts.
 OPEN = {"/healthcheck", "/metrics", "/static/(.*)", "/login/?", "/logout", ".*"}
-REFUSED = "Wrong settings:\n  FLOWER_BASIC_AUTH: must be user:password\n"
+REFUSED = "Invalid settings:\n  FLOWER_BASIC_AUTH: must be user:password\n"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def refuse_open_flower(*, faults: Sequence[str] = (), **_: object) -> None:
     if options is None:
         return
     if found := list(faults) or list(_faults(options, os.environ)):
-        sys.stderr.write("Wrong settings:\n" + "".join(f"  {fault}\n" for fault in found))
+        sys.stderr.write("Invalid settings:\n" + "".join(f"  {fault}\n" for fault in found))
         raise SystemExit(2)
 
 

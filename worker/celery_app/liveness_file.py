@@ -26,7 +26,7 @@ def touch(file: Path | None) -> None:
     try:
         file.touch()
     except OSError as error:
-        log.warning("progress_not_written", error=error.strerror)
+        log.warning("progress_file_not_written", error=error.strerror)
 
 
 class LivenessFile:

@@ -41,7 +41,7 @@ class SessionScheduler(Scheduler):
                 self._entries_at = now + (LONGEST_SLEEP if wait is None else wait)
         except Exception:
             # An error that a scheduler raises ends beat.
-            log.exception("tick_failed")
+            log.exception("tick_crashed")
             return LONGEST_SLEEP
         finally:
             touch(self._progress_file)

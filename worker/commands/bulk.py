@@ -1,4 +1,4 @@
-"""track --from: a list of payment sessions, line by line, straight into the database."""
+"""track --from: stores a list of payment sessions directly in the database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from config.settings import Settings, load
 from worker.adapters.json_lines import STANDARD_INPUT, JsonLinesError, each_line
 from worker.adapters.postgres.engine import create_engine
 from worker.adapters.postgres.sessions.tracking import PostgresBulkTracking
-from worker.commands.output import FAILED, fail, print_json, printable, say
+from worker.commands.output import FAILED, counted, fail, print_json, printable, say
 from worker.domain.errors import TrackError
 from worker.domain.tracking import TRACK_ARGUMENTS, TrackEffect
 from worker.services.bulk import BulkTrackService
@@ -28,14 +28,14 @@ from worker.services.errors import UnavailableError
 
 BATCH = 1000
 INTERRUPTED = 130
-# The summary for programs names so many bad lines; standard error has them all.
+# The JSON summary lists so many invalid lines; standard error has all of them.
 NAMED_IN_SUMMARY = 1000
 
 _console = Console(stderr=True)
 
 
 class _Line(BaseModel):
-    """One line: the arguments of `payment_sessions.track`, checked by the same rules later on."""
+    """One line: the arguments of `payment_sessions.track`, which the service checks."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,7 +46,7 @@ _TRACK_LINE = create_model("_TrackLine", __base__=_Line, **_FIELDS)
 
 @dataclass(slots=True)
 class _Tally:
-    """What came of the lines so far."""
+    """Counts of the lines so far."""
 
     lines: int = 0
     last_line: int = 0
@@ -55,7 +55,7 @@ class _Tally:
     bad_lines: list[dict[str, Any]] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """The counts, for programs."""
+        """Return the counts for --json."""
         return {
             "lines": self.lines,
             "created": self.effects[TrackEffect.CREATED],
@@ -67,10 +67,10 @@ class _Tally:
 
 
 def track_from(path: Path, *, as_json: bool) -> int:
-    """Track what the lines name; the good ones are stored whatever the others are.
+    """Track every valid line, whatever the others are; return the exit code.
 
-    Returns the exit code. What is stored stays, and the same list again changes nothing of it: so
-    an interrupted run is simply begun anew.
+    The same list may be run again, for example after an interruption: stored lines stay as they
+    are.
     """
     settings = load(Settings)
     tally = _Tally()
@@ -79,7 +79,7 @@ def track_from(path: Path, *, as_json: bool) -> int:
     except JsonLinesError as error:
         fail(f"{error}{_kept(tally)}")
     except UnavailableError as error:
-        fail(f"DATABASE_URL: {error}; see `session-worker check`.{_kept(tally)}")
+        fail(f"DATABASE_URL: {error}; run `session-worker check`.{_kept(tally)}")
     except KeyboardInterrupt:
         fail(f"Interrupted.{_kept(tally)}", code=INTERRUPTED)
     counts = tally.summary()
@@ -87,8 +87,8 @@ def track_from(path: Path, *, as_json: bool) -> int:
         print_json(counts)
     else:
         say(
-            f"{counts['lines']} lines: {counts['created']} new, {counts['corrected']} corrected, "
-            f"{counts['known']} known already, {counts['bad']} bad."
+            f"{counted(counts['lines'], 'line')}: {counts['created']} new, "
+            f"{counts['corrected']} updated, {counts['known']} unchanged, {counts['bad']} invalid."
         )
     return FAILED if tally.bad else 0
 
@@ -96,11 +96,11 @@ def track_from(path: Path, *, as_json: bool) -> int:
 def _kept(tally: _Tally) -> str:
     if not tally.last_line:
         return ""
-    return f" What is good up to line {tally.last_line} is stored: run the same list again."
+    return f" Valid lines up to {tally.last_line} are stored: run the same list again."
 
 
 def _track_all(settings: Settings, path: Path, tally: _Tally) -> None:
-    """Lines are read outside of the event loop: there Ctrl-C ends even a wait for the next one."""
+    """Read the lines outside of the event loop, so that Ctrl-C ends a wait for input."""
     columns = (TextColumn("Tracking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         start_blocking_portal() as portal,
@@ -128,14 +128,14 @@ async def _opened(settings: Settings) -> AsyncIterator[BulkTrackService]:
 
 
 def _count_lines(path: Path) -> int | None:
-    """How long the bar is; standard input tells only when it ends."""
+    """Return the length of the progress bar; unknown for standard input."""
     if path == STANDARD_INPUT:
         return None
     try:
         with path.open("rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     except OSError:
-        return None  # told by whoever reads it
+        return None  # each_line reports it
 
 
 def _track_batch(
@@ -152,18 +152,18 @@ def _track_batch(
         if isinstance(answer, TrackError):
             answer = JsonLinesError(path, answer.problem, line=number, field=answer.field)
         if isinstance(answer, JsonLinesError):
-            _tell(answer, tally)
+            _report(answer, tally)
         else:
             tally.effects[answer] += 1
         tally.lines += 1
         tally.last_line = number
 
 
-def _tell(fault: JsonLinesError, tally: _Tally) -> None:
+def _report(fault: JsonLinesError, tally: _Tally) -> None:
     tally.bad += 1
     if len(tally.bad_lines) < NAMED_IN_SUMMARY:
         tally.bad_lines.append({"line": fault.line, "field": fault.field, "reason": fault.reason})
-    # Above the bar, where there is one.
+    # Above the progress bar, if there is one.
     text = printable(str(fault))
     if _console.is_terminal:
         _console.print(text, markup=False, highlight=False, soft_wrap=True)

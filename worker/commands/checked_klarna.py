@@ -1,6 +1,6 @@
-"""check's look at Klarna: does each account's address answer, and are its credentials taken?
+"""check's findings about Klarna: does each account's base URL accept its credentials?
 
-It reads a payment session that does not exist: 404 is the right answer. Nothing is changed there.
+It reads a payment session that does not exist and expects 404. Nothing is changed at Klarna.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import anyio
 
-from config.settings import Settings
+from config.settings import Settings, account_variables
 from worker.bootstrap.shared import quota_configs
 from worker.bootstrap.worker import open_klarna
 from worker.commands.findings import Finding
@@ -25,26 +25,25 @@ from worker.domain.errors import (
     SessionNotFoundError,
 )
 from worker.domain.session import Kind, PaymentSession
-from worker.domain.tracking import DEFAULT_ACCOUNT
 
 
 def check_accounts(settings: Settings) -> Iterator[Finding]:
-    """Settings were refused where an account's base URL is not an allowed origin."""
-    faults = anyio.run(_asked, settings)
-    for name, allowance in sorted(quota_configs(settings).items()):
-        budget = f"{allowance.limit * allowance.share:g} of {allowance.limit:g} reads a second"
+    """Return a finding for each account."""
+    faults = anyio.run(_faults, settings)
+    for name, quota in sorted(quota_configs(settings).items()):
+        budget = f"{quota.limit * quota.share:g} of {quota.limit:g} reads a second"
         base_url = settings.accounts[name].base_url
-        detail = f"{budget} at {base_url}, which takes its credentials"
+        detail = f"{base_url} accepts the credentials; {budget}"
         yield Finding(f"account {name}", faults[name], detail=detail)
 
 
-async def _asked(settings: Settings) -> dict[str, str | None]:
+async def _faults(settings: Settings) -> dict[str, str | None]:
     klarna = open_klarna(settings)
     found: dict[str, str | None] = {}
     try:
         for name in settings.accounts:
             try:
-                await klarna.read(_nobodys_session(name))
+                await klarna.read(_unknown_session(name))
             except ObservationError as error:
                 found[name] = _fault(error, name, settings)
             else:
@@ -54,7 +53,7 @@ async def _asked(settings: Settings) -> dict[str, str | None]:
     return found
 
 
-def _nobodys_session(account: str) -> PaymentSession:
+def _unknown_session(account: str) -> PaymentSession:
     return PaymentSession(
         session_id=str(uuid.uuid4()),
         account=account,
@@ -65,24 +64,24 @@ def _nobodys_session(account: str) -> PaymentSession:
 
 
 def _fault(error: ObservationError, name: str, settings: Settings) -> str | None:
-    variable = "KLARNA_" if name == DEFAULT_ACCOUNT else f"KLARNA_ACCOUNTS__{name.upper()}__"
+    variable = account_variables(name)
     base_url = settings.accounts[name].base_url
     match error:
         case SessionNotFoundError():
             return None
         case AccountRefusedError():
             return (
-                f"{base_url} refuses its credentials (HTTP {error.status_code}): correct "
-                f"{variable}USERNAME and {variable}PASSWORD, or {variable}BASE_URL: they belong to "
-                "one region, and to playground or live"
+                f"{base_url} refuses the credentials (HTTP {error.status_code}): correct "
+                f"{variable}USERNAME and {variable}PASSWORD, or {variable}BASE_URL: credentials "
+                "belong to one region, and to playground or live"
             )
         case DeadlineExceededError() | ConnectionFailedError():
             return (
-                f"{base_url} cannot be reached ({error}): is https to it open, and is "
-                f"{variable}BASE_URL right? Behind a proxy, set KLARNA_PROXY_URL"
+                f"{base_url} cannot be reached ({error}): is there a firewall, and is "
+                f"{variable}BASE_URL correct? Behind a proxy, set KLARNA_PROXY_URL"
             )
         case RateLimitedError():
-            return f"{base_url} limits its reads just now (HTTP 429): check again"
+            return f"{base_url} limits requests now (HTTP 429): try again"
         case ServerError():
-            return f"{base_url} answers HTTP {error.status_code}: that is Klarna's; try again"
-    return f"{base_url} does not answer as Klarna does ({error}): is {variable}BASE_URL right?"
+            return f"{base_url} responds with HTTP {error.status_code}: Klarna's fault, try again"
+    return f"{base_url} does not respond like Klarna ({error}): is {variable}BASE_URL correct?"

@@ -1,4 +1,4 @@
-"""check's look at Postgres: reached, new enough, migrated, writable, and of the same time."""
+"""check's findings about Postgres: connection, version, migrations, rights, clock, accounts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 import sqlalchemy.exc
 
-from config.settings import Settings
+from config.settings import Settings, account_variables
 from worker.adapters import clock
 from worker.adapters.postgres.error_messages import connection_fault
 from worker.adapters.postgres.reports.deployment import DeploymentReports
+from worker.adapters.postgres.reports.sessions import Reports
 from worker.commands.findings import Finding
 from worker.commands.migrating import head_revision, knows
-from worker.commands.unknown_accounts import accounts_of_open_sessions
 
 OLDEST_VERSION = 14
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -23,16 +23,19 @@ _SHOWN_RIGHTS = 3
 
 
 def check_postgres(settings: Settings) -> Iterator[Finding]:
-    """One line, or one for each fault; nothing is written."""
+    """Return one finding, or one for each fault; writes nothing."""
     try:
         with DeploymentReports(settings.database_url.get_secret_value()) as opened:
             yield from _server(opened)
             yield from _migrations(opened)
             yield from _rights(opened)
-            yield from accounts_of_open_sessions(opened, settings)
+            yield from unconfigured_accounts(opened, settings)
     except sqlalchemy.exc.ProgrammingError as error:
         if getattr(error.orig, "sqlstate", "") == INSUFFICIENT_PRIVILEGE:
-            fault = "does not let DATABASE_URL's role read: run docs/roles.sql, and use its worker"
+            fault = (
+                "does not let DATABASE_URL's role read: run docs/roles.sql, and use "
+                "klarna_sessions_worker"
+            )
             yield Finding("postgres", fault)
         else:
             yield Finding("postgres", "is not migrated: run `alembic upgrade head`")
@@ -41,20 +44,32 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
 
 
 def skew_fault(theirs: datetime, ours: datetime) -> str | None:
-    """Return what is wrong where two clocks differ too much."""
+    """Return a fault where two clocks differ too much, else None."""
     skew = ours - theirs
     if abs(skew) <= LARGEST_SKEW:
         return None
-    way = "ahead of" if skew > timedelta(0) else "behind"
+    direction = "ahead of" if skew > timedelta(0) else "behind"
     seconds = f"{abs(skew).total_seconds():.0f} s"
-    return f"this machine's clock is {seconds} {way} Postgres': set both by NTP"
+    return f"this machine's clock is {seconds} {direction} Postgres': set both by NTP"
+
+
+def unconfigured_accounts(opened: Reports, settings: Settings) -> Iterator[Finding]:
+    """Return a fault for each account that open sessions name and the settings do not."""
+    for row in opened.unknown_accounts(settings.accounts):
+        account, variables = row["account"], account_variables(row["account"])
+        wait = "session needs" if row["sessions"] == 1 else "sessions need"
+        yield Finding(
+            f"account {account}",
+            f"is not configured, and {row['sessions']} open {wait} it: set {variables}USERNAME "
+            f"and {variables}PASSWORD",
+        )
 
 
 def _server(opened: DeploymentReports) -> Iterator[Finding]:
     version, now = opened.server()
     if version < OLDEST_VERSION:
         yield Finding("postgres", f"is version {version}: {OLDEST_VERSION} or later is needed")
-    yield Finding("clock", skew_fault(now, clock.now()), detail="the same as Postgres'")
+    yield Finding("clock", skew_fault(now, clock.now()), detail="agrees with Postgres'")
 
 
 def _migrations(opened: DeploymentReports) -> Iterator[Finding]:
@@ -62,8 +77,8 @@ def _migrations(opened: DeploymentReports) -> Iterator[Finding]:
     fault = None
     if not knows(revision):
         fault = (
-            f"is at migration {revision}, which a later release made: run that release, or go "
-            f"back with its `alembic downgrade {head}`"
+            f"is at migration {revision}, which belongs to a later release: run that release, or "
+            f"go back with its `alembic downgrade {head}`"
         )
     elif revision != head:
         fault = f"is at migration {revision}, not {head}: run `alembic upgrade head`"
@@ -77,6 +92,6 @@ def _rights(opened: DeploymentReports) -> Iterator[Finding]:
         lacking = ", ".join(missing[:_SHOWN_RIGHTS]) + more
         yield Finding(
             "postgres",
-            f"does not let DATABASE_URL's role work ({lacking}): run docs/roles.sql, after each "
-            "release with a migration, and use klarna_sessions_worker",
+            f"DATABASE_URL's role lacks rights ({lacking}): run docs/roles.sql after each release "
+            "with a migration, and use klarna_sessions_worker",
         )

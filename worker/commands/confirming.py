@@ -1,4 +1,4 @@
-"""confirm: notes by hand that an order was placed."""
+"""confirm: records by hand that an order was placed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.services.errors import UnavailableError
 
 
 def confirm(session_id: str, order_id: str, *, as_json: bool) -> None:
-    """Confirm at once, not by a task: whoever asks is told what came of it."""
+    """Confirm directly, not by a task, so that the result can be printed."""
     settings = load(DatabaseSettings)
     try:
         session_id, order_id = check_session_id(session_id), check_order_id(order_id)
@@ -27,13 +27,13 @@ def confirm(session_id: str, order_id: str, *, as_json: bool) -> None:
     except TrackError as error:
         fail(str(error))
     except UnavailableError as error:
-        fail(f"DATABASE_URL: {error}; see `session-worker check`.")
+        fail(f"DATABASE_URL: {error}; run `session-worker check`.")
     if as_json:
         print_json({"session_id": session_id, "order_id": order_id, "effect": effect})
     elif effect is ConfirmEffect.UNCHANGED:
-        say(f"{session_id} was confirmed with this order before.")
+        say(f"{session_id} is already confirmed with this order.")
     else:
-        say(f"Confirmed {session_id} with order {order_id}: nobody is warned of it any more.")
+        say(f"Confirmed {session_id} with order {order_id}; its warnings stop.")
 
 
 async def _confirm(url: str, session_id: str, order_id: str) -> ConfirmEffect:

@@ -1,4 +1,4 @@
-"""console: the web pages, with the database and the logins of the settings."""
+"""console: serves the web pages with the database and logins of the settings."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from worker.console.serving import serve
 
 
 def console(*, host: str, port: int) -> None:
-    """Serve the console until it is told to stop."""
+    """Serve the console until SIGINT or SIGTERM."""
     settings = load(ConsoleSettings)
     if settings.console_unauthenticated and not _is_loopback(host):
         fail(
-            f"CONSOLE_UNAUTHENTICATED: is for this machine alone, not for --host {host}: "
+            f"CONSOLE_UNAUTHENTICATED: works only on this machine, not with --host {host}: "
             "set CONSOLE_BASIC_AUTH instead.",
             code=WRONG_USAGE,
         )
@@ -37,17 +37,17 @@ def console(*, host: str, port: int) -> None:
             monotonic=clock.monotonic,
         )
         try:
-            serve(app, host, port, listening=_tell)
+            serve(app, host, port, listening=_announce)
         except OSError as error:
             fail(f"--port: cannot listen on {host}:{port}: {error.strerror}")
 
 
-def _tell(origin: str) -> None:
+def _announce(origin: str) -> None:
     say(f"Console: {origin} (login: CONSOLE_BASIC_AUTH). Ctrl-C stops it.")
 
 
 def _replay(settings: ConsoleSettings, stack: ExitStack) -> Replay | None:
-    """What replays one delivery, where that is allowed, over the database's own role for it."""
+    """Return a function that replays one delivery; None where CONSOLE_REPLAY is not set."""
     if not settings.console_replay:
         return None
     engine = open_engine(create_engine, settings.database_url.get_secret_value())

@@ -1,4 +1,4 @@
-"""The commands of the devkit, a distribution that production does without."""
+"""Imports the devkit's commands: a distribution that production does not have."""
 
 from __future__ import annotations
 

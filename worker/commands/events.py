@@ -1,4 +1,4 @@
-"""events list, show, dead, replay, enable, discard: the outbox, told and put right by a person."""
+"""events list, show, dead, replay, enable, discard: look at the outbox and repair deliveries."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from worker.adapters.postgres.reports.events import STATES, DeliveryFilter, Even
 from worker.adapters.postgres.reports.replay import Replay, Replayable
 from worker.commands.output import (
     WRONG_USAGE,
+    counted,
     fail,
     print_facts,
     print_json,
@@ -36,7 +37,7 @@ _PREFIX = "payment_session."
 
 
 class Wanted(NamedTuple):
-    """The filters as they were typed."""
+    """The filters as the user gave them."""
 
     event: str | None
     session: str | None
@@ -47,7 +48,7 @@ class Wanted(NamedTuple):
     state: str | None
 
     def checked(self) -> DeliveryFilter:
-        """Return them as they are meant, or end the command with one line."""
+        """Return the parsed filters, or end the command with one line."""
         if self.state not in {None, *STATES}:
             fail(f"--state: must be one of {', '.join(STATES)}", code=WRONG_USAGE)
         return DeliveryFilter(
@@ -69,10 +70,10 @@ def list_events(wanted: Wanted, *, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    title = "Dead deliveries" if wanted.state == "dead" else "Events"
+    title = "Dead-lettered deliveries" if wanted.state == "dead" else "Events"
     print_rows(title, [_listed(row) for row in rows], none="none match")
     if len(rows) == limit:
-        say(f"There may be more than these {limit}: --limit, or a narrower --since and --until.")
+        say(f"Only the newest {limit}: raise --limit, or narrow --since and --until.")
 
 
 def show(event_id: str, *, as_json: bool) -> None:
@@ -81,7 +82,7 @@ def show(event_id: str, *, as_json: bool) -> None:
     with reports(EventReports) as opened:
         event = opened.event(wanted)
     if event is None:
-        fail(f"{wanted} is not stored: `session-worker events list` tells what is.")
+        fail(f"{wanted} does not exist: `session-worker events list` lists events.")
     if as_json:
         print_json(event)
         return
@@ -90,78 +91,83 @@ def show(event_id: str, *, as_json: bool) -> None:
     print_facts(f"Event {wanted}", facts)
     print_facts("data", envelope.get("data", {}))
     shown = [{"sink": row["sink"]} | _standing(row) for row in event["deliveries"]]
-    print_rows("Deliveries", shown, none="no sink takes events of this type")
+    print_rows("Deliveries", shown, none="no sink accepts events of this type")
 
 
 def replay(wanted: Wanted, *, without_token: bool, yes: bool, as_json: bool) -> None:
-    """Make deliveries due again, after a look at how many there are."""
+    """Make deliveries due again, after asking for confirmation."""
     chosen = wanted.checked()
     if not any(wanted):
         fail(
-            "Say which events: --event, --session, --type, --since, --until, --sink or --state.",
+            "Name the events to replay by --event, --session, --type, --since, --until, --sink or "
+            "--state.",
             code=WRONG_USAGE,
         )
     settings = load(Settings)
     again = Replay(wanted=chosen, sinks=settings.delivery_sinks, without_token=without_token)
     with _engine(settings) as engine:
-        counted = again.count(engine)
-        left_out = _left_out(counted, without_token=without_token)
+        found = again.count(engine)
+        left_out = _left_out(found, without_token=without_token)
         if not as_json:
             for line in left_out:
                 say(line)
-        if counted.deliveries and not yes:
-            _ask(f"Send {counted.events} events again, in {counted.deliveries} deliveries?")
-        sent = sum(again.send(engine, counted)) if counted.deliveries else 0
+        if found.deliveries and not yes:
+            _ask(f"Replay {counted(found.events, 'event')}, {_deliveries(found.deliveries)}?")
+        sent = sum(again.send(engine, found)) if found.deliveries else 0
     if as_json:
         print_json({"replayed": sent, "left_out": left_out})
     elif sent:
-        say(f"{sent} deliveries are due now; `session-worker events list` tells how they go.")
+        say(f"{_deliveries(sent)} due now; see `session-worker events list`.")
     elif not left_out:
-        say("Nothing matches: nothing is sent again.")
+        say("No events match; nothing is replayed.")
 
 
 def enable(sink: str, *, as_json: bool) -> None:
-    """Lift the disabling of an endpoint, or the pause that a sink asked for."""
+    """Enable a disabled endpoint, or end the pause that a sink requested."""
     with _engine(load(DatabaseSettings)) as engine:
         done = replaying.enable(engine, sink)
         waiting = replaying.count_pending(engine, sink) if done else 0
     if not done:
-        fail(f"{sink} is neither disabled nor paused; `session-worker stats` tells what waits.")
+        fail(f"{sink} is neither disabled nor paused; see `session-worker stats`.")
     if as_json:
         print_json({"sink": sink, "enabled": True, "pending": waiting})
         return
-    say(f"{sink} is enabled; {waiting} deliveries wait for it and are due now.")
+    say(f"{sink} is enabled; {_deliveries(waiting)} due now.")
 
 
 def discard(sink: str, *, yes: bool, as_json: bool) -> None:
-    """Give up what waits for a sink."""
+    """Give up every pending delivery to a sink."""
     with _engine(load(DatabaseSettings)) as engine:
         waiting = replaying.count_pending(engine, sink)
         if waiting and not yes:
-            _ask(f"Give up {waiting} deliveries that wait for {sink}?")
+            _ask(f"Give up {counted(waiting, 'pending delivery', 'pending deliveries')} to {sink}?")
         given_up = sum(replaying.discard(engine, sink)) if waiting else 0
     if as_json:
         print_json({"sink": sink, "discarded": given_up})
     elif given_up:
-        say(f"{given_up} deliveries to {sink} are dead; `events replay` would send them again.")
+        say(f"{_deliveries(given_up)} to {sink} given up; `events replay` can resend.")
     else:
-        say(f"Nothing waits for {sink}.")
+        say(f"No pending deliveries to {sink}.")
+
+
+def _deliveries(number: int) -> str:
+    return counted(number, "delivery", "deliveries")
 
 
 def _ask(question: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def _left_out(counted: Replayable, *, without_token: bool) -> list[str]:
+def _left_out(found: Replayable, *, without_token: bool) -> list[str]:
     lines = []
-    if counted.without_token and not without_token:
+    if found.without_token and not without_token:
         lines.append(
-            f"{counted.without_token} authorized events are left out: their token's hour is over "
-            "and it is erased; --without-token sends them as they are."
+            f"{counted(found.without_token, 'authorized event')} skipped: the token expired and "
+            "was deleted; --without-token replays without it."
         )
-    if counted.unknown_sinks:
-        names = ", ".join(counted.unknown_sinks)
-        lines.append(f"Deliveries to {names} are left out: EVENT_SINKS does not name them.")
+    if found.unknown_sinks:
+        names = ", ".join(found.unknown_sinks)
+        lines.append(f"Deliveries to {names} skipped: EVENT_SINKS does not name them.")
     return lines
 
 
@@ -178,30 +184,29 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
 
 def _standing(row: dict[str, Any]) -> dict[str, Any]:
     error = row["last_error"]
+    reason = error or "not attempted yet"
     if row["state"] == "delivered":
         said = f"delivered {text(row['delivered_at'])}"
     elif row["state"] == "dead":
-        said = f"dead {text(row['dead_at'])}: {error}"
+        said = f"given up {text(row['dead_at'])}: {error}"
     elif row["waits_for"]:
         said = f"waits for event {row['waits_for']}"
     elif row["sink_disabled"]:
-        said = f"its sink is disabled: {error or 'not tried yet'}"
+        said = f"its sink is disabled: {reason}"
     elif row["sink_held_until"]:
-        said = (
-            f"its sink is paused until {text(row['sink_held_until'])}: {error or 'not tried yet'}"
-        )
+        said = f"its sink is paused until {text(row['sink_held_until'])}: {reason}"
     elif row["sink"]:
-        said = f"pending, due {text(row['next_attempt_at'])}: {error or 'not tried yet'}"
+        said = f"pending, due {text(row['next_attempt_at'])}: {reason}"
     else:
-        said = "no sink takes it"
-    return {"tries": row["attempts"], "state": said}
+        said = "no sink accepts it"
+    return {"attempts": row["attempts"], "state": said}
 
 
 def _event_id(name: str, value: str) -> UUID:
     try:
         return UUID(value)
     except ValueError:
-        fail(f"{name}: must be the id of an event, a UUID", code=WRONG_USAGE)
+        fail(f"{name}: must be an event id, a UUID", code=WRONG_USAGE)
 
 
 def _event_type(value: str | None) -> str | None:

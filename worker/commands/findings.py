@@ -1,4 +1,4 @@
-"""What `check` and `health` found: one line each, for people or for programs."""
+"""Findings of `check` and `health`: one line each, for people or for programs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from worker.commands.output import FAILED, console, print_json, printable
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, and what is wrong and what to do about it, if anything is.
+    """What was checked; `fault` says what is wrong and what to do, None if nothing is.
 
-    A `warning` may be right as it is: the exit code is that of a right deployment.
+    A `warning` may be correct as it is: it does not change the exit code.
     """
 
     subject: str
@@ -24,12 +24,12 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """What there is to say."""
+        """The fault, the warning, or the detail."""
         return self.fault or self.warning or self.detail
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
-    """Print all of them, right or wrong."""
+    """Print all findings."""
     if as_json:
         print_json(
             {
@@ -47,8 +47,7 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         )
         return
     for finding in findings:
-        said = printable(f"{finding.subject}: {finding.text or 'right'}")
-        console.print(_mark(finding), Text(said))
+        console.print(_mark(finding), Text(printable(f"{finding.subject}: {finding.text}")))
 
 
 def _mark(finding: Finding) -> Text:
@@ -58,5 +57,5 @@ def _mark(finding: Finding) -> Text:
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """Return 1 where anything is wrong."""
+    """Return 1 if any finding is a fault."""
     return FAILED if any(finding.fault for finding in findings) else 0

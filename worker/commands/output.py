@@ -1,4 +1,4 @@
-"""How the commands answer: tables for people, JSON for programs, one line for a fault."""
+"""Output of the commands: tables for people, JSON for programs, one line for a fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# A pipe or a file has no width of its own; tables are made for reading, not for 80 columns.
+# A pipe or a file has no width; 80 columns would fold the tables.
 console = Console(width=None if sys.stdout.isatty() else 150)
 
 FAILED = 1
@@ -38,7 +38,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, none: str) -> N
 
 
 def print_facts(title: str, facts: Mapping[str, Any]) -> None:
-    """Print what is known of one thing, a line each; what is not known is left out."""
+    """Print one thing's facts, a line each; unknown ones are left out."""
     console.print(Text(printable(title), style="bold"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in facts.items():
@@ -47,13 +47,18 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
     console.print(table)
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return "1 read" or "2 reads"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def say(line: str) -> None:
-    """Print one line of plain text: what looks like markup in it is text as well."""
+    """Print one line of plain text; markup in it has no effect."""
     console.print(Text(printable(line)))
 
 
 def text(value: object) -> str:
-    """Return a cell's text; nothing is a dash."""
+    """Return a cell's text; None is a dash."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -64,7 +69,7 @@ def text(value: object) -> str:
 
 
 def printable(value: str) -> str:
-    """Return `value` with escapes for what would steer a terminal or begin another line."""
+    """Return `value` with control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
 
 

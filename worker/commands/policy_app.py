@@ -1,4 +1,4 @@
-"""`session-worker policy`: names, options and help; the work is in `devkit.commands.policy`."""
+"""`session-worker policy`: names, options and help. See `options` for their form."""
 
 from __future__ import annotations
 
@@ -7,35 +7,33 @@ from typing import Annotated
 
 import typer
 
+from worker.commands.options import Json
+
 policy = typer.Typer(
-    help="Fit the polling policy to your own customers.",
+    help="Fit the polling policy to your own payment sessions.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Answer one JSON document.")]
-
-# Commands import what they need when they run: `--help` stays quick.
 
 
 @policy.command()
 def fit(
     *,
-    out: Annotated[Path, typer.Option(help="The policy file to write, for POLL_POLICY_FILE.")],
+    out: Annotated[Path, typer.Option(help="Policy file to write, for POLL_POLICY_FILE.")],
     traces: Annotated[
-        Path | None, typer.Option(help="Traces to fit to, not the recorded transitions.")
+        Path | None, typer.Option(help="Traces to fit to; default: the database.")
     ] = None,
     prior: Annotated[
         Path | None,
-        typer.Option("--policy", help="What to shrink to where data are few, not the shipped one."),
+        typer.Option("--policy", help="Prior where data are scarce; default: the shipped policy."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit a policy to the recorded status changes. Shows what it is worth on them.
+    """Fit a policy to recorded status changes and evaluate it.
 
     Example: session-worker policy fit --out poll_policy.jsonl
     """
-    from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
+    from worker.commands.devkit import devkit  # noqa: PLC0415 - see options
 
     fitting = devkit("commands.policy", extras="analysis")
     fitting.fit(out=out, traces=traces, prior=prior, as_json=as_json)
@@ -44,15 +42,15 @@ def fit(
 @policy.command()
 def traces(
     *,
-    out: Annotated[Path, typer.Option(help="The file to write: JSON Lines.")],
-    sessions: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50_000,
+    out: Annotated[Path, typer.Option(help="File to write, as JSON lines.")],
+    sessions: Annotated[int, typer.Option(min=1, help="Maximum number of sessions.")] = 50_000,
     as_json: Json = False,
 ) -> None:
-    """Write the recorded sessions' lives, without any id. `simulate --traces` reads them.
+    """Export recorded sessions without ids, for `simulate --traces`.
 
     Example: session-worker policy traces --out traces.jsonl
     """
-    from worker.commands.devkit import devkit  # noqa: PLC0415 - see above
+    from worker.commands.devkit import devkit  # noqa: PLC0415 - see options
 
     fitting = devkit("commands.policy", extras="analysis")
     fitting.write_recorded(out=out, sessions=sessions, as_json=as_json)

@@ -1,4 +1,4 @@
-"""show, list, stats: what is stored, told to people and to programs."""
+"""show, list, stats: read what is stored, for people and for programs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _FACTS = (
     *("authorization_expires_at", "next_warning_at", "authorization_lapsed_at"),
     *("confirmed_at", "confirmed_order_id"),
 )
-# As many as a line holds.
-_POLLS_TOLD = 10
+# As many as fit on a line.
+_POLLS_SHOWN = 10
 _LISTED = (
     *("session_id", "kind", "status", "outcome", "poll_count", "tracked_at", "next_poll_at"),
     "reference",
@@ -39,7 +39,7 @@ ReportsT = TypeVar("ReportsT", bound=Reports)
 
 @contextmanager
 def reports(kind: type[ReportsT]) -> Iterator[ReportsT]:
-    """Open the database for reading; one that cannot be read ends the command with one line."""
+    """Open the database for reading; a fault ends the command with one line."""
     settings = load(DatabaseSettings)
     with (
         database_faults_in_one_line(),
@@ -50,7 +50,7 @@ def reports(kind: type[ReportsT]) -> Iterator[ReportsT]:
 
 @contextmanager
 def database_faults_in_one_line() -> Iterator[None]:
-    """End the command with one line where the database is away, not migrated or not its to use."""
+    """End the command with one line if the database is unavailable, unmigrated or forbidden."""
     try:
         yield
     except sqlalchemy.exc.DBAPIError as error:
@@ -61,11 +61,11 @@ def database_faults_in_one_line() -> Iterator[None]:
 
 
 def show(session_id: str, *, as_json: bool) -> None:
-    """Tell one payment session's story."""
+    """Show one payment session with its history."""
     with reports(Reports) as opened:
         session = opened.session(session_id)
     if session is None:
-        fail(f"{session_id} is not followed; `session-worker track {session_id}` starts it.")
+        fail(not_tracked(session_id))
     if as_json:
         print_json(session)
         return
@@ -103,24 +103,29 @@ def _refuse_unknown(option: str, value: str | None, choices: Sequence[str]) -> N
 
 
 def stats(*, as_json: bool) -> None:
-    """Count what there is."""
+    """Print counts."""
     with reports(Reports) as opened:
-        counted = opened.stats()
+        counts = opened.stats()
     if as_json:
-        print_json(counted)
+        print_json(counts)
         return
-    print_rows("Payment sessions", counted["sessions"], none="none")
-    print_rows("Due now", counted["due"], none="nothing")
-    print_rows("Authorized without an order", counted["unconfirmed"], none="none")
-    print_rows("Outbox", counted["outbox"], none="empty")
-    print_rows("Accounts", counted["accounts"], none="none read yet")
-    print_rows("Detection delay, last day", counted["detection_delays"], none="no transition")
-    print_rows("Seen within, last day", counted["detection_histogram"], none="no transition")
+    print_rows("Payment sessions", counts["sessions"], none="none")
+    print_rows("Due now", counts["due"], none="none")
+    print_rows("Authorized without an order", counts["unconfirmed"], none="none")
+    print_rows("Outbox", counts["outbox"], none="empty")
+    print_rows("Accounts", counts["accounts"], none="none used yet")
+    print_rows("Detection delay, last 24 h", counts["detection_delays"], none="no transitions")
+    print_rows("Detected within, last 24 h", counts["detection_histogram"], none="no transitions")
+
+
+def not_tracked(session_id: str) -> str:
+    """Return the fault of a session id that is not stored."""
+    return f"{session_id} is not tracked; `session-worker track {session_id}` tracks it."
 
 
 def _latest_polls(polls: Sequence[dict[str, Any]]) -> str | None:
-    """The last few's times of day in one line."""
-    said = [f"{poll['at']:%H:%M:%S}" + " failed" * poll["failed"] for poll in polls[-_POLLS_TOLD:]]
+    """Return the times of the latest polls in one line."""
+    said = [f"{poll['at']:%H:%M:%S}" + " failed" * poll["failed"] for poll in polls[-_POLLS_SHOWN:]]
     return ", ".join(said) or None
 
 
@@ -130,7 +135,7 @@ def _transition(row: dict[str, Any]) -> dict[str, Any]:
         "from": row["from_status"],
         "to": row["to_status"],
         "occurred_at": row["occurred_at"],
-        "seen_after_s": row["detection_delay_seconds"],
+        "detected_after_s": row["detection_delay_seconds"],
     }
 
 
@@ -138,13 +143,13 @@ def _delivery(row: dict[str, Any]) -> dict[str, Any]:
     if row["delivered_at"]:
         state = f"delivered {text(row['delivered_at'])}"
     elif row["dead_at"]:
-        state = f"dead {text(row['dead_at'])}: {row['last_error']}"
+        state = f"given up {text(row['dead_at'])}: {row['last_error']}"
     else:
-        state = f"waits for {text(row['next_attempt_at'])}: {row['last_error'] or 'not tried yet'}"
+        state = f"next attempt {text(row['next_attempt_at'])}: {row['last_error'] or 'none yet'}"
     return {
         "#": row["sequence"],
         "event": row["event_type"].removeprefix("payment_session."),
         "sink": row["sink"],
-        "tries": row["attempts"],
+        "attempts": row["attempts"],
         "state": state,
     }

@@ -1,4 +1,4 @@
-"""rotate-keys and erase: what an operator does with stored secrets and personal traces."""
+"""rotate-keys and erase: stored tokens and personal data."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.conditions import pending
 from worker.adapters.postgres.pgbouncer import open_engine
 from worker.adapters.postgres.tokens import count_tokens, rotate
-from worker.commands.output import console, fail, print_json, say
+from worker.commands.output import counted, fail, print_json, say
 from worker.commands.reading import database_faults_in_one_line
 from worker.services.relay import DELIVERY_LEASE
 
-# Locked, so that nobody claims a delivery meanwhile; one that is claimed may still be on its way.
+# The lock keeps workers from claiming a delivery; one that is claimed may still be running.
 _LOCK = text("SELECT FROM payment_sessions WHERE session_id = :session_id FOR UPDATE")
 _UNDER_WAY = text(f"""
     SELECT EXTRACT(epoch FROM next_attempt_at - clock_timestamp())::float AS seconds
@@ -31,7 +31,7 @@ ENTRIES_PER_READ = 1000
 
 
 def rotate_keys(*, as_json: bool) -> None:
-    """Encrypt every stored token with the first key."""
+    """Re-encrypt every stored token with the first key."""
     settings = load(Settings)
     cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
     engine = _engine(settings)
@@ -51,35 +51,37 @@ def rotate_keys(*, as_json: bool) -> None:
         some = ", ".join(unreadable[:3])
         fail(
             f"TOKEN_ENCRYPTION_KEYS: no key decrypts {len(unreadable)} of {total} tokens "
-            f"(of {some}); they are left as they are: add the key they were encrypted with."
+            f"(sessions {some}); they are unchanged: add the key they were encrypted with."
         )
     if not as_json:
-        console.print(f"{done} tokens are encrypted with the first key.")
+        say(f"{counted(done, 'token')} encrypted with the first key.")
 
 
 def erase(session_id: str, *, as_json: bool) -> None:
-    """Remove a payment session wholly: its rows, and its events from the stream."""
+    """Delete a payment session's rows, and its events from the stream."""
     settings = load(Settings)
     rows, under_way = _erase_rows(settings, session_id)
     try:
         with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
             entries = _erase_from_stream(client, settings.event_stream, session_id)
             if under_way:
-                # What a worker was delivering when the rows went may have come in since.
+                # A delivery that was under way may have added an event meanwhile.
                 time.sleep(under_way)
                 entries += _erase_from_stream(client, settings.event_stream, session_id)
     except redis.RedisError:
-        fail("REDIS_URL: Redis cannot be reached: its stream may hold events; erase again.")
+        fail(
+            "REDIS_URL: Redis cannot be reached, its stream may still have events: run erase again."
+        )
     if as_json:
         print_json({"session_id": session_id, "sessions": rows, "stream_entries": entries})
     elif not rows and not entries:
-        fail(f"{session_id} is not stored: nothing to erase.")
+        fail(f"{session_id} is not stored; nothing to delete.")
     else:
-        say(f"Erased {session_id}, and {entries} of its events from the stream.")
+        say(f"Deleted {session_id}, and {counted(entries, 'event')} from the stream.")
 
 
 def _erase_rows(settings: Settings, session_id: str) -> tuple[int, float]:
-    """Delete them; returns how many sessions, and for how long a delivery may be under way yet."""
+    """Delete them; return the number of sessions, and how long a delivery may still be running."""
     engine = _engine(settings)
     wanted = {"session_id": session_id}
     try:
@@ -89,12 +91,12 @@ def _erase_rows(settings: Settings, session_id: str) -> tuple[int, float]:
             rows = connection.execute(_ERASE, wanted).rowcount
     finally:
         engine.dispose()
-    # A failed delivery that waits longer for its next try is not under way.
+    # A failed delivery that waits longer for its next attempt is not running.
     longest = DELIVERY_LEASE.total_seconds()
     return rows, max(0.0, *(min(wait, longest) for wait in seconds), 0.0)
 
 
-def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noqa: ANN401 - redis-py's types are of two minds
+def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noqa: ANN401 - redis-py types its results as awaitable or not
     erased, start = 0, "-"
     while entries := client.xrange(stream, start, "+", count=ENTRIES_PER_READ):
         subject = session_id.encode()

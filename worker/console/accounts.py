@@ -1,4 +1,4 @@
-"""How an account is doing, in the words of the overview. Pure."""
+"""An account's state as the overview shows it. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from worker.console.wording import when
 
 
 class Standing(NamedTuple):
-    """What a person is told, and how bad it is: `good`, `warn` or `bad`."""
+    """The text of a state and its severity: `good`, `warn` or `bad`."""
 
     text: str
     css: str
 
 
 def standing(row: Mapping[str, Any]) -> Standing:
-    """Return what a row of Reports.accounts comes to."""
+    """Return the state of a row of Reports.accounts."""
     if row["refusals"]:
-        return Standing("refused by Klarna: check its credentials", "bad")
+        return Standing("refused by Klarna: correct its credentials", "bad")
     if row["failing_since"]:
-        return Standing(f"its reads fail since {when(row['failing_since'])}: probed", "bad")
+        return Standing(f"reads failing since {when(row['failing_since'])}: probed", "bad")
     if row["paused"]:
-        return Standing("paused by Klarna (429)", "warn")
+        return Standing("rate limited by Klarna (429)", "warn")
     if row["breaker"] == "ramping":
-        return Standing("came back: asked more and more again", "warn")
-    return Standing("reading", "good")
+        return Standing("recovering: requests increase gradually", "warn")
+    return Standing("healthy", "good")

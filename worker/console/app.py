@@ -1,4 +1,4 @@
-"""Puts the console together: routes, login, headers, and what is said when something is wrong."""
+"""Builds the console application: routes, login, headers, error pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.adapters.postgres.reports.console import ConsoleReports
 from worker.console.pages import Pages, Replay
 from worker.console.security import BasicLogin, SecurityHeaders, ask_for_login
 
-# Without a login, only by this machine's own names: a stranger's may be made to lead here.
+# Without a login only this machine's own names are served, which prevents DNS rebinding.
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]", "::1")
 _STATIC = Path(__file__).with_name("static")
 
@@ -38,9 +38,9 @@ def create_app(
     replay: Replay | None,
     monotonic: Callable[[], float],
 ) -> ASGIApp:
-    """Return the console as an ASGI application; without `logins` anybody on this machine may look.
+    """Return the console as an ASGI application; without `logins` it needs none.
 
-    `replay` is None where nobody may replay.
+    `replay` is None where replay is not allowed.
     """
     pages = Pages(reports, replay=replay, monotonic=monotonic)
     app = Starlette(
@@ -53,33 +53,33 @@ def create_app(
             Route("/healthcheck", pages.healthcheck),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],
-        middleware=[_door(logins)],
+        middleware=[_authentication(logins)],
     )
     app.add_exception_handler(HTTPException, _refused(pages))
-    app.add_exception_handler(SQLAlchemyError, _database_away(pages))
+    app.add_exception_handler(SQLAlchemyError, _database_unavailable(pages))
     return SecurityHeaders(app)
 
 
-def _door(logins: Sequence[str]) -> Middleware:
+def _authentication(logins: Sequence[str]) -> Middleware:
     if not logins:
         return Middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK_HOSTS))
     return Middleware(AuthenticationMiddleware, backend=BasicLogin(logins), on_error=ask_for_login)
 
 
 def _refused(pages: Pages) -> Callable[[Request, Exception], Response]:
-    def answer(request: Request, error: Exception) -> Response:
+    def respond(request: Request, error: Exception) -> Response:
         code = error.status_code if isinstance(error, HTTPException) else 500
-        text = error.detail if isinstance(error, HTTPException) else "Something is wrong here."
+        text = error.detail if isinstance(error, HTTPException) else "Internal error."
         return pages.fault(request, code=code, text=text)
 
-    return answer
+    return respond
 
 
-def _database_away(pages: Pages) -> Callable[[Request, Exception], Response]:
-    def answer(request: Request, error: Exception) -> Response:
+def _database_unavailable(pages: Pages) -> Callable[[Request, Exception], Response]:
+    def respond(request: Request, error: Exception) -> Response:
         line = fault_line(error) if isinstance(error, DBAPIError) else None
-        # Its own text would repeat the statement's parameters.
-        log.warning("console_not_answered", error=type(error).__name__, told=line)
-        return pages.fault(request, code=503, text=line or "Postgres does not answer.")
+        # Not the error's text: it repeats the statement's parameters.
+        log.warning("console_database_unavailable", error=type(error).__name__, shown=line)
+        return pages.fault(request, code=503, text=line or "Postgres is unavailable.")
 
-    return answer
+    return respond

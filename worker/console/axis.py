@@ -8,7 +8,7 @@ from datetime import datetime
 
 from worker.console.wording import DAY, HOUR, MINUTE, span
 
-# Up to here seconds are equally wide. Later the first minute, where most happens, keeps its room.
+# Up to here the axis is linear. Beyond, a logarithm keeps room for the first minute.
 _LINEAR_SECONDS = 2 * MINUTE
 _BEND_SECONDS = 2.0
 _STEPS = (
@@ -22,7 +22,7 @@ _LABEL_WIDTH = 46.0
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A labelled place on the axis."""
+    """A labelled position on the axis."""
 
     x: float
     label: str
@@ -30,7 +30,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """Maps moments to a width in pixels that begins at `left`; what lies outside is cut."""
+    """Maps moments to pixels from `left` on; moments outside are clamped."""
 
     start: datetime
     end: datetime
@@ -39,32 +39,32 @@ class Axis:
 
     @property
     def seconds(self) -> float:
-        """How long it is; never nothing."""
+        """The length in seconds, at least 1."""
         return max(1.0, (self.end - self.start).total_seconds())
 
     @property
     def is_linear(self) -> bool:
-        """Whether each second is equally wide."""
+        """Whether all seconds are equally wide."""
         return self.seconds <= _LINEAR_SECONDS
 
     @property
     def right(self) -> float:
-        """Where it ends."""
+        """The right end in pixels."""
         return self.left + self.width
 
     def x(self, moment: datetime) -> float:
-        """Where a moment is."""
+        """Return a moment's position in pixels."""
         return self._x_of((moment - self.start).total_seconds())
 
     def ticks(self) -> list[Tick]:
-        """As many labels as there is room for."""
+        """Return as many labels as fit."""
         shown = [Tick(self.left, "0")]
         for step in _STEPS:
-            place = self._x_of(step)
+            x = self._x_of(step)
             if step > self.seconds:
                 break
-            if place - shown[-1].x >= _LABEL_WIDTH and self.right - place >= _LABEL_WIDTH / 2:
-                shown.append(Tick(place, span(step).replace(".0", "")))
+            if x - shown[-1].x >= _LABEL_WIDTH and self.right - x >= _LABEL_WIDTH / 2:
+                shown.append(Tick(x, span(step).replace(".0", "")))
         return shown
 
     def _x_of(self, seconds: float) -> float:

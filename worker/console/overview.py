@@ -1,4 +1,4 @@
-"""The overview's figures: asked once for all who look at the same time, then put into sentences."""
+"""The overview's figures: read from the database once for all visitors."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from worker.console import histogram
 
 Row = Mapping[str, Any]
 
-# Older figures are asked anew; several watchers, or an impatient one, cost no more than one.
+# Figures are kept so long, so that several visitors cost no more than one.
 FRESH_SECONDS: Final = 5.0
 LATE_SECONDS: Final = 120.0
 LISTED: Final = 10
 
 
 class Overview:
-    """Answers the overview's context; safe to ask from several threads."""
+    """Returns the overview's context; thread-safe."""
 
     def __init__(self, reports: ConsoleReports, *, monotonic: Callable[[], float]) -> None:
         self._reports = reports
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._known: dict[str, Any] = {}
-        self._asked_at = float("-inf")
+        self._read_at = float("-inf")
 
     def figures(self) -> dict[str, Any]:
-        """Return figures that are five seconds old at most.
+        """Return figures that are at most five seconds old.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: where the database does not answer.
+            sqlalchemy.exc.SQLAlchemyError: the database is unavailable.
         """
         with self._lock:
-            if self._monotonic() - self._asked_at > FRESH_SECONDS:
-                self._known = self._ask()
-                self._asked_at = self._monotonic()
+            if self._monotonic() - self._read_at > FRESH_SECONDS:
+                self._known = self._read()
+                self._read_at = self._monotonic()
             return self._known
 
-    def _ask(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         reports = self._reports
         detection = reports.detection()
         edges = list(histogram.LAG_EDGES)
         return {
             **_progress(reports.states(), reports.due()),
-            "unordered": reports.without_order(limit=LISTED),
-            "unordered_counts": reports.without_order_counts(),
-            "untold": reports.undelivered_payments(limit=LISTED),
-            "untold_count": reports.undelivered_payments_count(),
-            "untold_before": reports.undelivered_payments_before(),
+            "without_order": reports.without_order(limit=LISTED),
+            "without_order_counts": reports.without_order_counts(),
+            "undelivered": reports.undelivered_payments(limit=LISTED),
+            "undelivered_count": reports.undelivered_payments_count(),
+            "undelivered_before": reports.undelivered_payments_before(),
             "accounts": reports.accounts(),
             "outbox": _by_sink(reports.undelivered(), reports.unavailable_sinks()),
             "detection": detection,
@@ -85,15 +85,15 @@ def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _by_sink(rows: Sequence[Row], shut: Mapping[str, Row]) -> list[dict[str, Any]]:
-    """A row for each sink that has something undelivered, or is not sent to."""
-    nothing = {"waiting": 0, "dead": 0, "tries": 0, "oldest_seconds": None}
-    names = sorted({row["sink"] for row in rows} | set(shut))
-    sinks = {name: nothing | {"sink": name, "shut": shut.get(name)} for name in names}
+def _by_sink(rows: Sequence[Row], unavailable: Mapping[str, Row]) -> list[dict[str, Any]]:
+    """Return a row for each sink that has undelivered events or is unavailable."""
+    nothing = {"pending": 0, "dead": 0, "attempts": 0, "oldest_seconds": None}
+    names = sorted({row["sink"] for row in rows} | set(unavailable))
+    sinks = {name: nothing | {"sink": name, "unavailable": unavailable.get(name)} for name in names}
     for row in rows:
         sink = sinks[row["sink"]]
-        sink["waiting"] += row["waiting"]
+        sink["pending"] += row["waiting"]
         sink["dead"] += row["dead"]
-        sink["tries"] = max(sink["tries"], row["most_attempts"])
+        sink["attempts"] = max(sink["attempts"], row["most_attempts"])
         sink["oldest_seconds"] = row["oldest_seconds"] or sink["oldest_seconds"]
     return list(sinks.values())

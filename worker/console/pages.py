@@ -1,4 +1,4 @@
-"""The pages: what each asks of the database and which template shows it."""
+"""The pages: what each reads from the database, and its template."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from worker.console.overview import Overview
 from worker.console.security import Csrf
 from worker.console.timeline import delivery_state, draw, status_class, waits_for
 from worker.console.wording import FILTERS
+from worker.domain.session import Outcome
 
 log = structlog.get_logger(__name__)
 
 PAGE_ROWS: Final = 50
 FOUND_ROWS: Final = 100
-OUTCOMES: Final = ("completed", "cancelled", "disabled", "expired", "not_found")
-STATES: Final = ("open", "finished", *OUTCOMES)
-# A drawing for a screen and one for a phone: the style sheet shows the one that fits.
+STATES: Final = ("open", "finished", *map(str, Outcome))
+# One drawing for a screen and one for a phone; the style sheet shows the one that fits.
 WIDTHS: Final = {"wide": 1100.0, "narrow": 340.0}
 LONGEST_FORM: Final = 4096
 
-# What became of it: an authorized event without its token, long erased, is not sent by a button.
+# The button does not replay an authorized event whose token is deleted.
 Replayed = Literal["sent", "nothing", "without_token"]
-# Makes a given-up delivery of an event, to a sink, due again.
+# Makes the dead-lettered delivery of an event to a sink due again.
 Replay = Callable[[UUID, str], Replayed]
 
 
 class Pages:
-    """Endpoints. Those that ask the database block; Starlette runs them in threads."""
+    """Endpoints. Those that read the database block; Starlette runs them in threads."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Pages:
         self._templates = Jinja2Templates(env=_templates())
 
     def overview(self, request: Request) -> Response:
-        """Is anything paid and not ordered; is the worker keeping up?"""
+        """Show whether anything is paid without an order, and whether the worker keeps up."""
         return self._page(request, "overview.html", **self._overview.figures())
 
     def sessions(self, request: Request) -> Response:
-        """List sessions by state, or what a search finds."""
+        """List sessions by state, or the results of a search."""
         asked = request.query_params
         sought = _text(asked, "q")
         if sought:
@@ -68,20 +68,20 @@ class Pages:
             if len(rows) == 1:
                 found = quote(rows[0]["session_id"], safe="")
                 return RedirectResponse(f"/sessions/{found}", status_code=303)
-            return self._list(request, rows, state=None, sought=sought, following=None)
+            return self._list(request, rows, state=None, sought=sought, next_query=None)
         state = _text(asked, "state") or "open"
         if state not in STATES:
             raise HTTPException(400, f"state: must be one of {', '.join(STATES)}")
         rows = self._state_page(state, _text(asked, "account"), _place(asked))
-        following = _following(asked, rows, id_column="session_id")
-        return self._list(request, rows[:PAGE_ROWS], state=state, sought="", following=following)
+        next_query = _next_query(asked, rows, id_column="session_id")
+        return self._list(request, rows[:PAGE_ROWS], state=state, sought="", next_query=next_query)
 
     def session(self, request: Request) -> Response:
-        """Tell one payment session's story, drawn and in words."""
+        """Show one payment session with its history."""
         session_id = request.path_params["session_id"].replace("\0", "")
         session = self._reports.session(session_id)
         if session is None:
-            raise HTTPException(404, f"{session_id} is not followed.")
+            raise HTTPException(404, f"{session_id} is not tracked.")
         drawings = [draw(session, width=width, css=css) for css, width in WIDTHS.items()]
         return self._page(
             request,
@@ -89,17 +89,17 @@ class Pages:
             session=session,
             drawings=drawings,
             waits_for=waits_for(session["deliveries"]),
-            shut=self._reports.unavailable_sinks(),
+            unavailable=self._reports.unavailable_sinks(),
         )
 
     def dead(self, request: Request) -> Response:
-        """List deliveries that were given up; a button replays each where that is set up."""
+        """List dead-lettered deliveries, each with a replay button if CONSOLE_REPLAY is set."""
         rows = self._reports.dead_page(after=_place(request.query_params), limit=PAGE_ROWS + 1)
-        following = _following(request.query_params, rows, id_column="event_id")
+        next_query = _next_query(request.query_params, rows, id_column="event_id")
         context = {
             "rows": rows[:PAGE_ROWS],
-            "following": following,
-            "shut": self._reports.unavailable_sinks().values(),
+            "next_query": next_query,
+            "unavailable": self._reports.unavailable_sinks().values(),
             "may_replay": self._replay is not None,
             "replayed": _text(request.query_params, "replayed"),
             "event_id": _text(request.query_params, "event_id"),
@@ -113,29 +113,31 @@ class Pages:
         return page
 
     async def replay(self, request: Request) -> Response:
-        """Make one given-up delivery due again."""
+        """Make one dead-lettered delivery due again."""
         if self._replay is None:
-            raise HTTPException(403, "Replay is not set up here: CONSOLE_REPLAY=true allows it.")
+            raise HTTPException(403, "Replay is disabled: CONSOLE_REPLAY=true enables it.")
         form = await _form(request)
         if not self._csrf.is_ours(request, form.get("csrf", "")):
-            raise HTTPException(403, "This form is too old, or not ours: load the page again.")
+            raise HTTPException(
+                403, "This form has expired or comes from elsewhere: reload the page."
+            )
         try:
             event_id = UUID(form.get("event_id", ""))
         except ValueError:
-            raise HTTPException(400, "event_id: must be an event's id") from None
+            raise HTTPException(400, "event_id: must be an event id") from None
         sink = form.get("sink", "")
         done = await to_thread.run_sync(self._replay, event_id, sink)
         who = request.user.display_name
-        log.info("replay_asked", event_id=str(event_id), sink=sink, result=done, user=who)
+        log.info("replay_requested", event_id=str(event_id), sink=sink, result=done, user=who)
         said = urlencode({"replayed": done, "event_id": str(event_id)})
         return RedirectResponse(f"/deliveries/dead?{said}", status_code=303)
 
     def healthcheck(self, _: Request) -> Response:
-        """Say that the process serves; asks nobody."""
+        """Respond without reading the database."""
         return PlainTextResponse("ok\n")
 
     def fault(self, request: Request, *, code: int, text: str) -> Response:
-        """Say what is wrong, in the pages' own frame."""
+        """Return an error page."""
         page = self._page(request, "fault.html", code=code, text=text)
         page.status_code = code
         return page
@@ -175,12 +177,12 @@ def _templates() -> Environment:
 
 
 def _text(parameters: Mapping[str, str], name: str) -> str | None:
-    """A parameter's text; Postgres refuses NUL, so nothing is found by it."""
+    """Return a parameter's text without NUL, which Postgres refuses."""
     return parameters.get(name, "").strip().replace("\0", "") or None
 
 
 def _place(parameters: Mapping[str, str]) -> Place | None:
-    """Where the page begins: the last row's time and id on the page before."""
+    """Return where the page begins: time and id of the last row on the previous page."""
     given = _text(parameters, "after")
     if given is None:
         return None
@@ -188,11 +190,11 @@ def _place(parameters: Mapping[str, str]) -> Place | None:
     try:
         return datetime.fromisoformat(moment), identifier
     except ValueError:
-        raise HTTPException(400, "after: must be as a page's link has it") from None
+        raise HTTPException(400, "after: must be taken from a link of the page") from None
 
 
-def _following(parameters: Mapping[str, str], rows: list[Any], *, id_column: str) -> str | None:
-    """The next page's query where one row more was found than is shown."""
+def _next_query(parameters: Mapping[str, str], rows: list[Any], *, id_column: str) -> str | None:
+    """Return the next page's query if there are more rows than are shown."""
     if len(rows) <= PAGE_ROWS:
         return None
     last = rows[PAGE_ROWS - 1]
@@ -209,5 +211,5 @@ async def _form(request: Request) -> dict[str, str]:
     try:
         fields = parse_qs(body.decode(), max_num_fields=10)
     except ValueError:
-        raise HTTPException(400, "The form cannot be read.") from None
+        raise HTTPException(400, "The form is invalid.") from None
     return {name: values[0] for name, values in fields.items()}

@@ -1,4 +1,4 @@
-"""Who may look, what a browser may do with a page, and that a form was sent from our own page."""
+"""Logins, security headers, and protection of forms against cross-site requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS: Final = frozenset({"/healthcheck"})
 CSRF_COOKIE: Final = "console_csrf"
-# A page left open over lunch still works; one from last week does not.
+# A page that is open for longer must be reloaded before its form works.
 CSRF_SECONDS: Final = 4 * 3600
 
 _HEADERS: Final = {
@@ -43,13 +43,13 @@ log = structlog.get_logger(__name__)
 
 
 class SecurityHeaders:
-    """Middleware: every answer says what a browser may not do with it, and is not kept."""
+    """Middleware: adds security headers to every response and forbids caching it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve, and add the headers to whatever begins an answer."""
+        """Serve, and add the headers to the response."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -62,32 +62,32 @@ class SecurityHeaders:
 
 
 class BasicLogin(AuthenticationBackend):
-    """HTTP basic authentication against the logins of the settings, as Flower has it."""
+    """HTTP basic authentication with the logins of the settings."""
 
     def __init__(self, logins: Sequence[str]) -> None:
         self._logins = [login.encode() for login in logins]
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
-        """Return who it is.
+        """Return the authenticated user; None for open paths.
 
         Raises:
-            AuthenticationError: where nobody, or somebody unknown, is there.
+            AuthenticationError: no login or a wrong one.
         """
         if conn.url.path in OPEN_PATHS:
             return None
         given = _basic(conn.headers.get("Authorization"))
         if given is None:
-            raise AuthenticationError("A login is needed.")
-        # Every login is looked at: how long it takes tells nothing.
+            raise AuthenticationError("Login required.")
+        # All logins are compared, so that the time reveals nothing.
         matches = [secrets.compare_digest(given, login) for login in self._logins]
         if not any(matches):
             log.warning("console_login_refused", client=conn.client.host if conn.client else None)
-            raise AuthenticationError("The login is wrong.")
+            raise AuthenticationError("Wrong login.")
         return AuthCredentials(["authenticated"]), SimpleUser(given.partition(b":")[0].decode())
 
 
 def ask_for_login(_: HTTPConnection, error: AuthenticationError) -> Response:
-    """Return 401, which makes a browser ask."""
+    """Return 401, so that the browser asks for a login."""
     return PlainTextResponse(
         f"{error}\n",
         status_code=401,
@@ -96,14 +96,14 @@ def ask_for_login(_: HTTPConnection, error: AuthenticationError) -> Response:
 
 
 class Csrf:
-    """Signed double submit: a form repeats, signed, what a cookie says that others cannot send."""
+    """Signed double submit: the form repeats the signed value of a same-site cookie."""
 
     def __init__(self) -> None:
-        # One process serves the console: its key need not outlive it.
+        # One process serves the console, so its key need not be stored.
         self._signer = URLSafeTimedSerializer(secrets.token_bytes(32), salt="console-form")
 
     def token(self, request: Request, response: Response) -> str:
-        """Return what the form must repeat, and set the cookie where there is none."""
+        """Return the form's token and set the cookie."""
         known = request.cookies.get(CSRF_COOKIE) or secrets.token_urlsafe(24)
         response.set_cookie(
             CSRF_COOKIE,
@@ -116,7 +116,7 @@ class Csrf:
         return self._signer.dumps(known)
 
     def is_ours(self, request: Request, token: str) -> bool:
-        """Whether the form was sent from a page that this browser got from this process."""
+        """Whether the form comes from a page that this process served to this browser."""
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
             return False
         cookie = request.cookies.get(CSRF_COOKIE)

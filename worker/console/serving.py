@@ -1,4 +1,4 @@
-"""Serves the console under uvicorn in this process, until it is told to stop."""
+"""Serves the console with uvicorn in this process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from starlette.types import ASGIApp
 def serve(app: ASGIApp, host: str, port: int, *, listening: Callable[[str], None]) -> None:
     """Serve until SIGINT (raised again as KeyboardInterrupt) or SIGTERM.
 
-    `listening` is told the origin once connections are taken; port 0 means any free one.
+    `listening` is called with the origin once connections are accepted; port 0 is any free one.
 
     Raises:
-        OSError: The address cannot be listened on.
+        OSError: the address is not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:

@@ -1,4 +1,4 @@
-"""A payment session's life as shapes to draw: bands, reads, deliveries. Pure, no markup."""
+"""A payment session's history as shapes: statuses, reads, deliveries. Pure, no markup."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KNOWN_STATUSES = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """A status while it lasted; `unseen` is how much of it nobody knew of yet."""
+    """The time of a status; `unseen` is its width before the worker detected it."""
 
     x: float
     width: float
@@ -42,7 +42,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A read, or the end of a delivery; `since` is where its line begins."""
+    """A read or a delivery; `since` is where its line begins."""
 
     x: float
     since: float
@@ -61,7 +61,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """Everything to draw, in pixels."""
+    """The whole drawing, in pixels."""
 
     css: str
     width: float
@@ -76,7 +76,7 @@ class Timeline:
 
 
 def draw(session: Row, *, width: float, css: str) -> Timeline:
-    """Return the drawing of what Reports.session told, `width` pixels wide."""
+    """Return the drawing of a session of Reports.session, `width` pixels wide."""
     axis = _axis(session, width)
     reads = Lane(label="reads", y=READS_TOP, marks=_reads(session, axis))
     lanes = [reads, *_deliveries(session, axis)]
@@ -96,7 +96,7 @@ def draw(session: Row, *, width: float, css: str) -> Timeline:
 
 
 def status_class(status: str | None) -> str:
-    """The style class of a status: Klarna may send a word that has none yet."""
+    """Return the CSS class of a status; unknown statuses have one, too."""
     if status is None:
         return "s-unread"
     name = status.lower()
@@ -104,7 +104,7 @@ def status_class(status: str | None) -> str:
 
 
 def _axis(session: Row, width: float) -> Axis:
-    """From tracking to the end; an open session's reaches to its next read."""
+    """From tracking to the end, or to the next read of an open session."""
     moments = [
         session["finished_at"] or session["asked_at"],
         *(row["observed_at"] for row in session["transitions"]),
@@ -118,17 +118,17 @@ def _axis(session: Row, width: float) -> Axis:
 
 def _bands(session: Row, axis: Axis) -> list[Band]:
     transitions = session["transitions"]
-    over = session["finished_at"] or session["asked_at"]
+    until = session["finished_at"] or session["asked_at"]
     begins: list[datetime] = []
     for row in transitions:
-        # A final answer is taken even if its own time is older than the last one's.
+        # A final status is accepted even with an older time than the one before.
         begins.append(max(row["occurred_at"], begins[-1] if begins else axis.start))
-    ends = [*begins[1:], max(over, *begins)] if begins else []
+    ends = [*begins[1:], max(until, *begins)] if begins else []
     bands = [
         _band(row, axis, begin, end)
         for row, begin, end in zip(transitions, begins, ends, strict=True)
     ]
-    first = begins[0] if begins else over
+    first = begins[0] if begins else until
     if first > axis.start:
         bands.insert(0, _unread(axis, first))
     return bands
@@ -136,7 +136,7 @@ def _bands(session: Row, axis: Axis) -> list[Band]:
 
 def _band(row: Row, axis: Axis, begin: datetime, end: datetime) -> Band:
     x, right = axis.x(begin), axis.x(end)
-    # The last status of a finished session has no length: it gets just enough to be seen.
+    # The last status of a finished session has no duration: it gets a visible width.
     width = max(right - x, 6.0)
     x = min(x, axis.right - width)
     status = row["to_status"]
@@ -149,7 +149,7 @@ def _band(row: Row, axis: Axis, begin: datetime, end: datetime) -> Band:
         css=status_class(status),
         label=status if len(status) * _LETTER + 18 < width else "",
         number=row["sequence"],
-        title=f"{status} at {when(row['occurred_at'])}, seen after {delay}",
+        title=f"{status} at {when(row['occurred_at'])}, detected after {delay}",
     )
 
 
@@ -161,12 +161,12 @@ def _unread(axis: Axis, until: datetime) -> Band:
         css="s-unread",
         label="",
         number=0,
-        title="tracked, no status yet",
+        title="tracked, not read yet",
     )
 
 
 def _reads(session: Row, axis: Axis) -> list[Mark]:
-    """Each poll that is kept; to the moment those that are known so, the others to the second."""
+    """Return each stored poll; some are known exactly, the others to the second."""
     reads, failures = _known_polls(session)
     known = {int((at - axis.start).total_seconds()) for at in reads | failures}
     for poll in session["polls"]:
@@ -179,7 +179,7 @@ def _reads(session: Row, axis: Axis) -> list[Mark]:
 
 
 def _known_polls(session: Row) -> tuple[set[datetime], set[datetime]]:
-    """The reads beside each change and the last; the last poll where that failed."""
+    """Return the exact times of reads (around changes, and the last) and of a failed last poll."""
     read_at, polled_at = session["last_read_at"], session["last_polled_at"]
     beside = (
         at for t in session["transitions"] for at in (t["previous_read_at"], t["observed_at"])
@@ -213,18 +213,18 @@ def _delivery(row: Row, axis: Axis) -> Mark:
 
 
 def delivery_state(row: Row) -> str:
-    """Where a delivery stands: `delivered`, `dead` or `waiting`."""
+    """Return the state of a delivery: `delivered`, `dead` or `pending`."""
     if row["delivered_at"]:
         return "delivered"
-    return "dead" if row["dead_at"] else "waiting"
+    return "dead" if row["dead_at"] else "pending"
 
 
 def waits_for(deliveries: Sequence[Row]) -> dict[tuple[str, int], int]:
-    """The earlier event that each waiting one comes after, by sink and sequence number."""
-    waiting = [row for row in deliveries if delivery_state(row) == "waiting"]
-    waiting = sorted(waiting, key=lambda row: (row["sink"], row["sequence"]))
+    """Return the earlier event that each pending one waits for, by sink and sequence number."""
+    pending = [row for row in deliveries if delivery_state(row) == "pending"]
+    pending = sorted(pending, key=lambda row: (row["sink"], row["sequence"]))
     return {
         (later["sink"], later["sequence"]): earlier["sequence"]
-        for earlier, later in pairwise(waiting)
+        for earlier, later in pairwise(pending)
         if earlier["sink"] == later["sink"]
     }

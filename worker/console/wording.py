@@ -1,4 +1,4 @@
-"""How the pages say times, durations and numbers. Pure: it reads no clock."""
+"""Formats times, durations and numbers for the pages. Pure: it reads no clock."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _PAIRS = ((_DAY, _HOUR), (_HOUR, _MINUTE), (_MINUTE, _SECOND), (_SECOND, _SECOND
 
 
 def when(value: datetime | None) -> str:
-    """A moment in UTC, to the second; nothing is a dash."""
+    """Return a moment in UTC, to the second; None is a dash."""
     return NOTHING if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def span(value: float | timedelta | None) -> str:
-    """A duration in the two units that matter: `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Return a duration in its two largest units: `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
     if value is None:
         return NOTHING
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     if seconds < 0:
         return f"-{span(-seconds)}"
-    # Rounded first: 59.97 seconds are a minute.
+    # Rounded first, so that 59.97 seconds are a minute.
     if round(seconds, 1) < _TENTHS_BELOW:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -34,12 +34,17 @@ def span(value: float | timedelta | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A number with thin spaces between thousands; nothing is a dash."""
+    """Return a number with thin spaces between thousands; None is a dash."""
     return NOTHING if value is None else f"{value:,.0f}".replace(",", "\u202f")
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return "1 read" or "2 reads"."""
+    return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
+
+
 def event_name(event_type: str) -> str:
-    """An event's type without what all of them begin with."""
+    """Return an event's type without the common prefix."""
     return event_type.removeprefix("payment_session.")
 
 
@@ -47,7 +52,8 @@ FILTERS = {
     "when": when,
     "span": span,
     "count": count,
+    "counted": counted,
     "event_name": event_name,
-    # What others wrote stands in commands that a person copies.
+    # Foreign text may stand in commands that a person copies.
     "shell": shlex.quote,
 }

@@ -25,17 +25,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkFigures:
-    """The backlog of one sink; `died` counts the last 24 hours."""
+    """The backlog of one sink; `dead_lettered` counts the last 24 hours."""
 
     waiting: Waiting
-    died: int = 0
+    dead_lettered: int = 0
     disabled: bool = False
 
     def __add__(self, other: SinkFigures) -> SinkFigures:
         """Both together."""
         return SinkFigures(
             waiting=self.waiting + other.waiting,
-            died=self.died + other.died,
+            dead_lettered=self.dead_lettered + other.dead_lettered,
             disabled=self.disabled or other.disabled,
         )
 
@@ -56,14 +56,14 @@ class Backlog:
     """The work that waits in the database, at one time.
 
     `unconfirmed` is by the minutes that an authorization has left: up to 5, 10, 20, 60. `lapsed`
-    counts the last 24 hours. `untold` counts payments that some sink has waited for for 10 s.
+    counts the last 24 hours. `undelivered` counts payments that some sink has waited for for 10 s.
     """
 
     due: Mapping[str, Waiting] = field(default_factory=dict)
     sinks: Mapping[str, SinkFigures] = field(default_factory=dict)
     unconfirmed: Mapping[str, int] = field(default_factory=dict)
     lapsed: int = 0
-    untold: int = 0
+    undelivered: int = 0
 
 
 class Meter:

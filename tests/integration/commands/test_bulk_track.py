@@ -54,7 +54,7 @@ def test_every_line_is_followed_with_what_it_says_and_due_at_once(
     ran = session_worker(environment, "track", "--from", str(file))
 
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out == "3 lines: 3 new, 0 corrected, 0 known already, 0 bad.\n"
+    assert ran.out == "3 lines: 3 new, 0 updated, 0 unchanged, 0 invalid.\n"
     rows = {n: stored.session(n) for n in ("s1", "s2", "s3")}
     assert rows["s1"]["session_url"] == f"{sandbox_server.url}/hpp/v1/sessions/s1"
     assert rows["s2"]["reference"] == "order-2"
@@ -194,7 +194,7 @@ def test_ctrl_c_ends_it_while_it_waits_for_a_line(environment: dict[str, str], s
 
         assert typed_at.wait(timeout=30) == 130
         assert typed_at.stderr.read() == (
-            "Interrupted. What is good up to line 1000 is stored: run the same list again.\n"
+            "Interrupted. Valid lines up to 1000 are stored: run the same list again.\n"
         )
 
 
@@ -218,8 +218,8 @@ def test_standard_input_is_a_list_too(environment: dict[str, str], stored: Store
     ("arguments", "code", "fault"),
     [
         (("--from", "missing.jsonl"), 1, "missing.jsonl: cannot be read"),
-        (("--from", "x", "s1"), 2, "--from: takes every argument from the list"),
-        (("--from", "x", "--reference", "r"), 2, "--from: takes every argument from the list"),
+        (("--from", "x", "s1"), 2, "--from: cannot be combined with other arguments"),
+        (("--from", "x", "--reference", "r"), 2, "--from: cannot be combined with other arguments"),
         ((), 2, "session_id: is missing"),
     ],
 )
@@ -247,6 +247,6 @@ def test_a_database_that_is_away_says_what_was_stored_and_what_to_do(
 
     assert ran.code == 1
     assert ran.err == (
-        "DATABASE_URL: postgres: the connection failed; see `session-worker check`.\n"
+        "DATABASE_URL: postgres: the connection failed; run `session-worker check`.\n"
     )
     assert "canary" not in ran.err

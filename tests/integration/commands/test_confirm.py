@@ -109,9 +109,9 @@ def test_a_lapsed_authorization_is_unhealthy_until_somebody_confirms_it(
     ill = session_worker(environment, "health")
     session_worker(environment, "confirm", "late", "order-1")
 
-    assert (well.code, "orders: awaited: 1 with up to 10 min" in well.out) == (0, True)
+    assert (well.code, "orders: not confirmed yet: 1 with up to 10 min" in well.out) == (0, True)
     assert ill.code == 1
-    assert "orders: 1 authorizations lapsed in the last day" in ill.out
+    assert "orders: 1 authorization lapsed in the last 24 h" in ill.out
     assert "such as late" in ill.out
     assert session_worker(environment, "health").code == 0
 
@@ -122,4 +122,4 @@ def test_a_warning_that_nobody_tells_is_a_fault(environment: dict[str, str], sto
     ran = session_worker(environment, "health")
 
     assert ran.code == 1
-    assert "warnings of missing orders: 1 are due, the oldest since 3" in ran.out
+    assert "warnings of missing orders: 1 due, the oldest for 3" in ran.out

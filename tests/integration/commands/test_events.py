@@ -122,7 +122,7 @@ def test_an_event_that_no_sink_takes_is_listed_all_the_same(
     (row,) = events(environment, "list", "--json").json()
 
     assert (row["event_id"], row["sink"], row["state"]) == (str(event_id), None, None)
-    assert "no sink takes it" in events(environment, "list").out
+    assert "no sink accepts it" in events(environment, "list").out
 
 
 def test_show_tells_the_event_and_its_deliveries(environment: dict[str, str], stored: Stored):
@@ -160,10 +160,10 @@ def test_dead_lists_dead_deliveries_and_says_when_there_is_none(
         (("list", "--type", "paid"), "--type: must be one of authorization_"),
         (("list", "--since", "yesterday"), "--since: must be an ISO 8601 time, or a duration"),
         (("list", "--until", "2026-01-01T00:00:00"), "--until: must name its time zone"),
-        (("list", "--event", "1"), "--event: must be the id of an event, a UUID"),
-        (("show", "1"), "EVENT_ID: must be the id of an event, a UUID"),
-        (("replay",), "Say which events: --event,"),
-        (("replay", "--yes"), "Say which events: --event,"),
+        (("list", "--event", "1"), "--event: must be an event id, a UUID"),
+        (("show", "1"), "EVENT_ID: must be an event id, a UUID"),
+        (("replay",), "Name the events to replay by --event,"),
+        (("replay", "--yes"), "Name the events to replay by --event,"),
     ],
 )
 def test_a_wrong_filter_is_one_line(
@@ -181,8 +181,8 @@ def test_an_event_that_is_not_stored_is_named_with_what_to_do(environment: dict[
 
     assert ran.code == 1
     assert ran.err == (
-        "0f0f6d0e-6b0c-5f0a-8a52-3b6a3f1f7a11 is not stored: "
-        "`session-worker events list` tells what is.\n"
+        "0f0f6d0e-6b0c-5f0a-8a52-3b6a3f1f7a11 does not exist: "
+        "`session-worker events list` lists events.\n"
     )
 
 
@@ -227,14 +227,14 @@ def test_replay_asks_first_and_changes_nothing_on_no(configured: dict[str, str],
     ran = events(configured, "replay", "--state", "dead")
 
     assert ran.code == 1
-    assert "Send 1 events again, in 1 deliveries?" in ran.err
+    assert "Replay 1 event, 1 delivery?" in ran.err
     assert stored.delivery(event_id, "webhook")["dead_at"] is not None
 
 
 def test_replay_of_nothing_says_so(configured: dict[str, str]):
     ran = events(configured, "replay", "--session", "s1")
 
-    assert (ran.code, ran.out) == (0, "Nothing matches: nothing is sent again.\n")
+    assert (ran.code, ran.out) == (0, "No events match; nothing is replayed.\n")
 
 
 def test_an_authorized_event_without_its_token_is_left_out_and_it_says_so(
@@ -245,11 +245,11 @@ def test_an_authorized_event_without_its_token_is_left_out_and_it_says_so(
     end(stored, event_id, "dead_at")
 
     ran = events(configured, "replay", "--session", "s1", "--yes")
-    assert ran.out.startswith("1 authorized events are left out: their token's hour is over")
+    assert ran.out.startswith("1 authorized event skipped: the token expired")
     assert stored.delivery(event_id, "webhook")["dead_at"] is not None
 
     ran = events(configured, "replay", "--session", "s1", "--without-token", "--yes")
-    assert ran.out.startswith("1 deliveries are due now")
+    assert ran.out.startswith("1 delivery due now")
     assert stored.delivery(event_id, "webhook")["dead_at"] is None
 
 
@@ -273,7 +273,7 @@ def test_deliveries_to_a_sink_that_is_not_configured_are_left_out(
 
     ran = events(configured, "replay", "--session", "s1", "--yes")
 
-    assert ran.out == ("Deliveries to webhook:old are left out: EVENT_SINKS does not name them.\n")
+    assert ran.out == "Deliveries to webhook:old skipped: EVENT_SINKS does not name them.\n"
     assert stored.delivery(event_id, "webhook:old")["dead_at"] is not None
 
 
@@ -319,7 +319,7 @@ def test_a_disabled_endpoint_is_a_fault_that_says_what_to_do(
 
     assert health(configured) == [
         (
-            f"events to webhook: is disabled ({GONE}) and 1 wait: once it is right, "
+            f"events to webhook: disabled ({GONE}), 1 pending: once it is repaired, "
             "`session-worker events enable webhook`"
         )
     ]
@@ -337,7 +337,7 @@ def test_what_waits_for_a_sink_that_was_taken_away_is_a_fault_that_says_what_to_
 
     assert health(configured) == [
         (
-            "events to webhook:old: 1 wait, but EVENT_SINKS does not name it any more: name it, or "
+            "events to webhook:old: 1 pending, but EVENT_SINKS does not name this sink: add it, or "
             "`session-worker events discard webhook:old`"
         )
     ]
@@ -352,7 +352,10 @@ def test_deliveries_that_died_in_the_last_day_are_a_fault(
     end(stored, event_id, "dead_at")
 
     assert health(configured) == [
-        "events to webhook: 1 died in the last day: `session-worker events dead --sink webhook`"
+        (
+            "events to webhook: 1 delivery was given up in the last 24 h: "
+            "`session-worker events dead --sink webhook`"
+        )
     ]
     stored.rows("UPDATE outbox_deliveries SET dead_at = dead_at - interval '25 h'")
     assert health(configured) == []
@@ -364,7 +367,7 @@ def test_an_endpoint_that_no_sink_sends_to_is_found_by_check(configured: dict[st
     said = CliRunner().invoke(app, ["check"], env=quiet)
 
     assert said.exit_code == 1
-    assert "webhook: has an address, but EVENT_SINKS does not name webhook" in said.stdout
+    assert "webhook: has a URL, but EVENT_SINKS does not name webhook" in said.stdout
     assert "shop.example" not in said.stdout
 
 
@@ -410,9 +413,7 @@ def test_enabling_what_is_not_disabled_says_so(environment: dict[str, str]):
     ran = events(environment, "enable", "webhook")
 
     assert ran.code == 1
-    assert ran.err == (
-        "webhook is neither disabled nor paused; `session-worker stats` tells what waits.\n"
-    )
+    assert ran.err == ("webhook is neither disabled nor paused; see `session-worker stats`.\n")
 
 
 def test_discard_gives_up_what_waits_for_a_sink(environment: dict[str, str], stored: Stored):
@@ -424,4 +425,4 @@ def test_discard_gives_up_what_waits_for_a_sink(environment: dict[str, str], sto
     assert stored.delivery(event_id, "webhook")["last_error"] == "discarded by hand"
     assert stored.delivery(event_id, "webhook")["dead_at"] is not None
     assert stored.delivery(event_id)["dead_at"] is None
-    assert events(environment, "discard", "webhook").out == "Nothing waits for webhook.\n"
+    assert events(environment, "discard", "webhook").out == "No pending deliveries to webhook.\n"

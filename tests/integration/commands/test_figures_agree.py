@@ -163,7 +163,7 @@ async def test_deliveries_that_wait(asked: Asked):
 
     assert {name: each.waiting.count for name, each in sinks.items()} == waiting
     assert asked.stats_of("outbox", "sink", "waiting") == waiting
-    assert {name: row["waiting"] for name, row in shown.items()} == waiting
+    assert {name: row["pending"] for name, row in shown.items()} == waiting
     assert asked.health_of("events to ") == waiting | {"dead": 2}
     assert {name: each.waiting.oldest_seconds or None for name, each in sinks.items()} == oldest
     assert asked.stats_of("outbox", "sink", "oldest_seconds") == oldest
@@ -174,20 +174,20 @@ async def test_dead_deliveries(asked: Asked):
     """An alarm counts the last day's but those given up by hand; the lists count all."""
     shown = {row["sink"]: row["dead"] for row in asked.overview["outbox"]}
 
-    assert asked.backlog.sinks["dead"].died == asked.health_of("events to ")["dead"] == 2
+    assert asked.backlog.sinks["dead"].dead_lettered == asked.health_of("events to ")["dead"] == 2
     assert asked.stats_of("outbox", "sink", "dead")["dead"] == shown["dead"] == 4
 
 
 async def test_undelivered_payments(asked: Asked):
     """A payment counts once, however many sinks have not got it."""
-    listed = {row["session_id"] for row in asked.overview["untold"]}
+    listed = {row["session_id"] for row in asked.overview["undelivered"]}
 
-    assert asked.backlog.untold == asked.overview["untold_count"] == len(listed) == 5
+    assert asked.backlog.undelivered == asked.overview["undelivered_count"] == len(listed) == 5
 
 
 async def test_authorizations_without_an_order(asked: Asked):
     by_minutes = {"up to 5 min": 2, "up to 10 min": 1, "up to 20 min": 3, "more": 1}
-    counts = asked.overview["unordered_counts"]
+    counts = asked.overview["without_order_counts"]
 
     assert asked.backlog.unconfirmed == {"5": 2, "10": 1, "20": 3, "60": 1}
     assert asked.stats_of("unconfirmed", "time_left", "sessions") == by_minutes | {"lapsed": 3}

@@ -110,7 +110,7 @@ def test_a_session_that_nobody_follows_is_named_with_what_to_do(
     ran = session_worker(environment, command, "unknown")
 
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == "unknown is not followed; `session-worker track unknown` starts it.\n"
+    assert ran.err == "unknown is not tracked; `session-worker track unknown` tracks it.\n"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_session_that_nobody_follows_is_named_with_what_to_do(
         ("--outcome", "complted", "did you mean completed?"),
         ("--status", "completed", "did you mean COMPLETED?"),
         ("--status", "in_progress", "did you mean IN_PROGRESS?"),
-        ("--status", "bogus", "choose from WAITING, IN_PROGRESS, "),
+        ("--status", "bogus", "choose from BACK, CANCELLED, "),
     ],
 )
 def test_list_names_the_choices_where_there_is_no_such_value(
@@ -212,8 +212,9 @@ def test_a_wrong_argument_ends_track_with_one_line_and_sends_nothing(
 def test_track_and_nudge_enqueue_what_a_shop_would(environment: dict[str, str], finished: str):
     assert session_worker(environment, "track", "new", "--json").json()["enqueued"] is True
     assert "Enqueued" in session_worker(environment, "nudge", finished).out
+    assert "Enqueued" in session_worker(environment, "poll-now", finished).out
     with redis.Redis.from_url(environment["REDIS_URL"]) as client:
-        assert client.llen("payment-sessions") == 2
+        assert client.llen("payment-sessions") == 3
 
 
 @pytest.mark.parametrize(
@@ -267,8 +268,8 @@ def test_check_asks_shop_systems_for_an_access_token(
     )
 
     assert right.code == 0
-    assert "sink commerce_layer: an access token was granted" in right.out
-    assert "sink payway: an access token was granted" in right.out
+    assert "sink commerce_layer: grants an access token" in right.out
+    assert "sink payway: grants an access token" in right.out
     assert wrong.code == 1
     (fault,) = [f["text"] for f in wrong.json()["findings"] if not f["ok"]]
     assert fault.startswith("no access token: HTTP 401: check PAYWAY_CLIENT_ID, ")
@@ -287,8 +288,8 @@ def test_check_names_every_fault_and_its_variable(
     assert ran.code == 1
     assert faults == [
         "is not migrated: run `alembic upgrade head`",
-        "is not there: is it up, and are host and port in REDIS_URL right?",
-        "cannot be reached by REDIS_URL: is it up, and are host, port and password right?",
+        "connection refused: is it running, and are host and port in REDIS_URL correct?",
+        "cannot be reached: is it running, and are host, port and password correct? (REDIS_URL)",
     ]
 
 
@@ -312,7 +313,7 @@ def test_an_account_that_open_sessions_name_and_the_settings_do_not_is_a_fault(
     for command in ("check", "health"):
         ran = session_worker(environment, command)
         assert ran.code == 1
-        assert "account closed: is not configured, and 1 open sessions wait for it" in ran.out
+        assert "account closed: is not configured, and 1 open session needs it" in ran.out
 
 
 def test_health_is_progress(environment: dict[str, str], stored: Stored):
@@ -345,7 +346,7 @@ def test_a_paused_account_is_told_and_its_sessions_are_not_late(
 
     assert ran.code == 1
     assert "account default: is refused by Klarna" in ran.out
-    assert "polls: none is due" in ran.out
+    assert "polls: none due" in ran.out
 
 
 def test_events_that_nobody_takes_are_a_fault(
@@ -358,4 +359,4 @@ def test_events_that_nobody_takes_are_a_fault(
 
     ran = session_worker(environment | {"EVENT_SINKS": "celery"}, "health")
 
-    assert (ran.code, "events to celery: 1 wait, the oldest since 60" in ran.out) == (1, True)
+    assert (ran.code, "events to celery: 1 pending, the oldest for 60" in ran.out) == (1, True)

@@ -80,9 +80,9 @@ def test_what_can_still_be_saved_comes_first(stored: Stored, overview: Overview)
 
     figures = overview.figures()
 
-    listed = [row["session_id"] for row in figures["unordered"]]
+    listed = [row["session_id"] for row in figures["without_order"]]
     assert listed == ["soonest", "soon", *(f"lapsed-{number:02}" for number in range(8))]
-    counts = figures["unordered_counts"]
+    counts = figures["without_order_counts"]
     assert (counts["lapsed"], counts["awaited"], counts["expiring"]) == (12, 3, 2)
 
 
@@ -93,9 +93,9 @@ def test_what_was_lost_before_the_weekend_is_still_told(stored: Stored, overview
 
     figures = overview.figures()
 
-    counts = figures["unordered_counts"]
-    assert (counts["lapsed"], counts["lapsed_before"], figures["untold_before"]) == (0, 1, 1)
-    assert (figures["unordered"], figures["untold"]) == ([], [])
+    counts = figures["without_order_counts"]
+    assert (counts["lapsed"], counts["lapsed_before"], figures["undelivered_before"]) == (0, 1, 1)
+    assert (figures["without_order"], figures["undelivered"]) == ([], [])
 
 
 def test_what_a_person_gave_up_is_nothing_to_look_at(stored: Stored, overview: Overview):
@@ -106,8 +106,8 @@ def test_what_a_person_gave_up_is_nothing_to_look_at(stored: Stored, overview: O
 
     figures = overview.figures()
 
-    assert [row["session_id"] for row in figures["untold"]] == ["given-up"]
-    assert figures["untold_before"] == 0
+    assert [row["session_id"] for row in figures["undelivered"]] == ["given-up"]
+    assert figures["undelivered_before"] == 0
 
 
 def test_a_sink_that_is_not_sent_to_is_shown_though_nothing_waits_for_it(
@@ -120,12 +120,12 @@ def test_a_sink_that_is_not_sent_to_is_shown_though_nothing_waits_for_it(
 
     outbox = overview.figures()["outbox"]
 
-    assert [(row["sink"], row["waiting"], row["dead"]) for row in outbox] == [
+    assert [(row["sink"], row["pending"], row["dead"]) for row in outbox] == [
         ("gone", 0, 0),
         ("held", 0, 0),
     ]
-    assert outbox[0]["shut"]["reason"] == "HTTP 410"
-    assert outbox[1]["shut"]["held_until"] is not None
+    assert outbox[0]["unavailable"]["reason"] == "HTTP 410"
+    assert outbox[1]["unavailable"]["held_until"] is not None
 
 
 def test_the_quota_used_is_the_polls_of_the_last_minute(stored: Stored, overview: Overview):

@@ -34,7 +34,7 @@ def roles(database_url: str) -> Iterator[Roles]:
         (
             {"CONSOLE_UNAUTHENTICATED": "true"},
             ("--host", "0.0.0.0"),  # noqa: S104 - it is refused
-            "CONSOLE_UNAUTHENTICATED: is for this machine alone",
+            "CONSOLE_UNAUTHENTICATED: works only on this machine",
         ),
         (
             {"CONSOLE_UNAUTHENTICATED": "true", "CONSOLE_REPLAY": "true"},
@@ -109,7 +109,7 @@ def test_replay_asks_with_the_workers_role_and_reads_with_the_readers(
 
     assert "replayed=sent" in answer.headers["Location"]
     (told,) = [
-        line for line in (tmp_path / "log").read_text().splitlines() if "replay_asked" in line
+        line for line in (tmp_path / "log").read_text().splitlines() if "replay_requested" in line
     ]
     assert "operator" in told
     assert str(console_data.dead) in told

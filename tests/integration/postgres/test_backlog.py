@@ -64,7 +64,7 @@ async def test_what_a_person_gave_up_is_not_untold(engine: AsyncEngine, stored: 
         "UPDATE outbox_deliveries SET dead_at = now(), last_error = %s", "discarded by hand"
     )
 
-    assert (await PostgresBacklog(engine, accounts=["default"]).read()).untold == 0
+    assert (await PostgresBacklog(engine, accounts=["default"]).read()).undelivered == 0
 
 
 async def test_what_waits_died_or_is_disabled_is_told_by_sink(engine: AsyncEngine, stored: Stored):
@@ -86,10 +86,10 @@ async def test_what_waits_died_or_is_disabled_is_told_by_sink(engine: AsyncEngin
 
     seen = await PostgresBacklog(engine, accounts=["default"]).read()
 
-    assert seen.untold == 2
+    assert seen.undelivered == 2
     assert seen.sinks["redis_stream"].waiting.count == 2
     assert 40 <= seen.sinks["redis_stream"].waiting.oldest_seconds < 70
-    assert seen.sinks["webhook"] == SinkFigures(waiting=Waiting(), died=1)
+    assert seen.sinks["webhook"] == SinkFigures(waiting=Waiting(), dead_lettered=1)
     assert seen.sinks["webhook_erp"] == SinkFigures(waiting=Waiting(), disabled=True)
 
 

@@ -40,7 +40,7 @@ async def test_tokens_and_ends_that_somebody_should_look_at(services: OpenServic
         seen = scrape(port)
 
     assert value(seen, f"{P}_token_decrypt_failures_total") == 1
-    assert _deliveries(seen) == {"failed": 1, "dead": 0, "delivered": 0}
+    assert _deliveries(seen) == {"failed": 1, "dead_lettered": 0, "delivered": 0}
     assert value(seen, f"{P}_tokens_erased_total", delivered="no") == 1
     assert value(seen, f"{P}_tokens_erased_total", delivered="yes") == 0
     assert value(seen, f"{P}_anomalies_total", kind="session_abandoned") == 1
@@ -120,7 +120,7 @@ async def test_before_beat_has_looked_nothing_is_known_and_later_it_is_forgotten
         return {float(line.rpartition(" ")[2]) for line in samples if line.startswith(GAUGES)}
 
     assert all(math.isnan(number) for number in told())
-    meter.backlog(Backlog(untold=2, lapsed=2, due={"default": Waiting(count=2)}))
+    meter.backlog(Backlog(undelivered=2, lapsed=2, due={"default": Waiting(count=2)}))
     assert 2 in told()
     meter.backlog_unknown()
     assert all(math.isnan(number) for number in told())
@@ -143,5 +143,5 @@ def _looked(port: int) -> Samples | None:
 def _deliveries(seen: Samples) -> dict[str, float]:
     return {
         result: value(seen, f"{P}_deliveries_total", result=result)
-        for result in ("failed", "dead", "delivered")
+        for result in ("failed", "dead_lettered", "delivered")
     }

@@ -317,7 +317,7 @@ def test_load_ends_the_process_with_a_line_for_each_fault(
     assert ended.value.__suppress_context__
     assert out == ""
     heading, *lines = err.splitlines()
-    assert heading == "Wrong settings:"
+    assert heading == "Invalid settings:"
     assert sorted(lines) == [
         "  DATABASE_URL: must start with postgresql:// or postgres://",
         "  REDIS_URL: is missing",

@@ -117,17 +117,17 @@ def test_half_a_named_endpoint_is_a_fault(env: pytest.MonkeyPatch, missing: str)
         ("HTTP://shop.example/canary", "must be https, unless WEBHOOK_ALLOW_PRIVATE=true"),
         ("shop.example/canary", "must start with https://"),
         ("ftp://shop.example/canary", "must start with https://"),
-        ("https://user:canary@shop.example/", "must hold no user info"),
-        ("https://@shop.example/", "must hold no user info"),
-        ("https://shop.example/#canary", "must hold no fragment"),
-        ("https:///canary", "is no URL"),
-        ("https://shop.example:99999/canary", "is no URL"),
-        ("https://shop.example:canary/", "is no URL"),
-        ("https://shop.example/ canary", "is no URL"),
-        ("https://shop.example/can\nary", "is no URL"),
+        ("https://user:canary@shop.example/", "must not contain user info"),
+        ("https://@shop.example/", "must not contain user info"),
+        ("https://shop.example/#canary", "must not contain a fragment"),
+        ("https:///canary", "is not a valid URL"),
+        ("https://shop.example:99999/canary", "is not a valid URL"),
+        ("https://shop.example:canary/", "is not a valid URL"),
+        ("https://shop.example/ canary", "is not a valid URL"),
+        ("https://shop.example/can\nary", "is not a valid URL"),
         ("https://shop.example/canary\n", "ends with a line break"),
-        ("https://shop.example\\canary", "is no URL"),
-        ("https://[canary/", "is no URL"),
+        ("https://shop.example\\canary", "is not a valid URL"),
+        ("https://[canary/", "is not a valid URL"),
     ],
 )
 @pytest.mark.parametrize("name", [None, "ERP"])
@@ -179,5 +179,5 @@ def test_the_endpoints_are_not_set_by_themselves(env: pytest.MonkeyPatch):
     env.setenv("WEBHOOK_ENDPOINTS", "canary")
 
     assert the_fault() == (
-        "WEBHOOK_ENDPOINTS: is not set by itself: use WEBHOOK_ENDPOINTS__<NAME>__URL"
+        "WEBHOOK_ENDPOINTS: cannot be set by itself: use WEBHOOK_ENDPOINTS__<NAME>__URL"
     )

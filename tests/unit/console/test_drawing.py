@@ -163,7 +163,7 @@ def test_each_sink_has_a_lane_with_where_its_deliveries_stand():
 
     _, stream, webhook = drawn.lanes
     assert [mark.css for mark in stream.marks] == ["delivered"]
-    assert [mark.css for mark in webhook.marks] == ["dead", "waiting"]
+    assert [mark.css for mark in webhook.marks] == ["dead", "pending"]
     assert drawn.now_x is not None
     assert drawn.height > webhook.y
 
@@ -204,11 +204,11 @@ def test_bars_are_as_long_as_their_counts():
 @pytest.mark.parametrize(
     ("changes", "said", "css"),
     [
-        ({}, "reading", "good"),
+        ({}, "healthy", "good"),
         ({"refusals": 1, "paused": True}, "refused by Klarna", "bad"),
-        ({"failing_since": NOW, "paused": True}, "its reads fail since 2026-03-01", "bad"),
-        ({"throttles": 1, "paused": True}, "paused by Klarna", "warn"),
-        ({"breaker": "ramping"}, "came back", "warn"),
+        ({"failing_since": NOW, "paused": True}, "reads failing since 2026-03-01", "bad"),
+        ({"throttles": 1, "paused": True}, "rate limited by Klarna", "warn"),
+        ({"breaker": "ramping"}, "recovering", "warn"),
     ],
 )
 def test_an_account_says_how_it_is_doing(changes: dict[str, Any], said: str, css: str):

@@ -32,7 +32,7 @@ _UNREACHABLE = {
     "remaining connection slots": "has no connection left: raise its max_connections, or run "
     "fewer processes",
     "the database system is": "is starting or stopping: try again",
-    "does not support SSL": "speaks no TLS: take sslmode out of DATABASE_URL",
+    "does not support SSL": "speaks no TLS: remove sslmode from DATABASE_URL",
     "certificate": "has a certificate that cannot be verified: correct sslmode or sslrootcert in "
     "DATABASE_URL",
 }
@@ -54,5 +54,5 @@ def fault_line(error: sqlalchemy.exc.DBAPIError) -> str | None:
     """Return what is wrong and what to do, or None for a bug of this program."""
     fault = _FAULTS.get(getattr(error.orig, "sqlstate", None) or "")
     if fault is None and isinstance(error, sqlalchemy.exc.OperationalError):
-        return "DATABASE_URL: Postgres cannot be reached; see `session-worker check`."
+        return "DATABASE_URL: Postgres cannot be reached; run `session-worker check`."
     return fault

@@ -50,7 +50,7 @@ class TrackedPayments:
             raise DeliveryError(f"the order is placed, but not noted: {error}") from None
         except TrackError as error:
             # The shop confirmed it first, with another order id.
-            log.info("order_confirmed_before", session_id=session_id, problem=str(error))
+            log.info("order_already_confirmed", session_id=session_id, problem=str(error))
 
 
 def token_of(envelope: dict[str, Any]) -> str:

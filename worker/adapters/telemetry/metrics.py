@@ -164,7 +164,7 @@ class BeatMetrics(Metrics):
             "outbox_dead_lettered_last_day", "Deliveries dead-lettered in the last day", "sink"
         )
         self.disabled = self._seen("sink_disabled", "1: the endpoint returned 410 Gone", "sink")
-        self.untold = self._seen(
+        self.undelivered = self._seen(
             "undelivered_payments", "Payments whose event a sink lacks after 10 s"
         )[()]
         self.unconfirmed = self._seen(
@@ -183,7 +183,7 @@ class BeatMetrics(Metrics):
         self.share = self._seen(
             "account_budget_ratio", "The current share of its usual budget, 0 to 1", "account"
         )
-        self.stretch = self._seen(
+        self.interval_multiplier = self._seen(
             "account_interval_multiplier",
             "Factor by which its polling intervals are lengthened",
             "account",

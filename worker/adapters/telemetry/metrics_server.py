@@ -1,4 +1,4 @@
-"""Serves a registry over HTTP for Prometheus, in a thread beside the event loop."""
+"""Serves a registry over HTTP for Prometheus, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def serve(registry: CollectorRegistry, *, host: str, port: int) -> Iterator[None
     """Serve `/metrics` until the block ends.
 
     Raises:
-        OSError: there is no such address, or somebody else listens there.
+        OSError: the address does not exist or is in use.
     """
     server, thread = start_http_server(port, host, registry)
     try:

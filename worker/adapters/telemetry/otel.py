@@ -1,6 +1,6 @@
 """Spans for OpenTelemetry, sent by OTLP over HTTP; the SDK reads its own OTEL_… variables.
 
-Imported only where traces are wanted: it needs the extra `otel`.
+Imported only if tracing is on: it needs the extra `otel`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from worker.services.tracing import Span, Tracer
 
-# The SDK itself would try for 30 s to reach a collector that is away.
+# By default the SDK tries for 30 s to reach an unavailable collector.
 CLOSE_SECONDS = 3.0
 NAME = "klarna-session-worker"
 _W3C = TraceContextTextMapPropagator()
@@ -34,14 +34,14 @@ class _OtelSpan(Span):
         self.trace_parent = carrier.get("traceparent")
 
     def note(self, **attributes: str | None) -> None:
-        """Say more of it; what is None is left out. No secret."""
+        """Add attributes, never a secret; None is left out."""
         for name, value in attributes.items():
             if value is not None:
                 self._span.set_attribute(name, value)
 
 
 class _Exporter(OTLPSpanExporter):
-    """Ends once, however often it is told to; what it is trying again then is given up."""
+    """An exporter that shuts down once and gives up its retries then."""
 
     _ended = False
 
@@ -52,7 +52,7 @@ class _Exporter(OTLPSpanExporter):
 
 
 class OtelTracer(Tracer):
-    """Implements the port `Tracer`; call `close` at the end, it sends what is left."""
+    """Implements the port `Tracer`; `close` sends the remaining spans."""
 
     def __init__(self) -> None:
         named = Resource({"service.name": NAME, "service.version": version(NAME)})
@@ -65,19 +65,19 @@ class OtelTracer(Tracer):
         self._tracer = self._provider.get_tracer(NAME)
 
     def close(self) -> None:
-        """Send what is left, for CLOSE_SECONDS, and end; blocks."""
-        enough = threading.Timer(CLOSE_SECONDS, self._exporter.shutdown)
-        enough.start()
+        """Send the remaining spans within CLOSE_SECONDS and shut down; blocks."""
+        timer = threading.Timer(CLOSE_SECONDS, self._exporter.shutdown)
+        timer.start()
         try:
             self._provider.shutdown()
         finally:
-            enough.cancel()
+            timer.cancel()
 
     @contextmanager
     def span(self, name: str, *, parent: str | None, **attributes: str) -> Iterator[Span]:
         """Time the block as a span of the trace that `parent` names, or of a new one."""
         context = _W3C.extract({"traceparent": parent}, Context()) if parent else Context()
-        # An exception's text may be a shop's own; its type is enough.
+        # Only the exception's type: its text may contain a shop's data.
         with self._tracer.start_as_current_span(
             name,
             context,

@@ -1,6 +1,6 @@
-"""Moves the metrics for Prometheus; what they are is in `metrics`, serving them is not its task.
+"""Implements the port `Meter` for Prometheus; `metrics` defines them, `metrics_server` serves them.
 
-Label sets are bounded here: what is not configured or not known is `other`.
+Label sets are bounded: what is not configured or not documented is `other`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEALTHY = (Finding.CHANGED, Finding.UNCHANGED, Finding.FINISHED)
 
 
 class PrometheusMeter(Meter):
-    """What every process counts; `accounts` and `sinks` are the configured ones."""
+    """The meter of every process; `accounts` and `sinks` are the configured ones."""
 
     def __init__(
         self, metrics: Metrics, *, accounts: Collection[str], sinks: Collection[str]
@@ -45,7 +45,7 @@ class PrometheusMeter(Meter):
 
 
 class WorkerMeter(PrometheusMeter):
-    """Implements what a worker tells the port `Meter`."""
+    """The meter of a worker."""
 
     def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
         self._metrics = WorkerMetrics()
@@ -94,7 +94,7 @@ class WorkerMeter(PrometheusMeter):
 
     def not_delivered(self, sink: str, *, dead: bool) -> None:
         """A sink did not take an event."""
-        self._metrics.deliveries[self._sink(sink), "dead" if dead else "failed"].inc()
+        self._metrics.deliveries[self._sink(sink), "dead_lettered" if dead else "failed"].inc()
 
     def token_unreadable(self) -> None:
         """No key decrypts a stored authorization token."""
@@ -106,10 +106,7 @@ class WorkerMeter(PrometheusMeter):
         self._metrics.erased["no",].inc(undelivered)
 
     def _start_at_zero(self) -> None:
-        """A counter that appears with its first event hides that event from `increase`.
-
-        It is made by being looked at.
-        """
+        """Create every counter: one that appears with its first event hides it from `increase`."""
         starting: tuple[tuple[Children, *tuple[Iterable[str], ...]], ...] = (
             (self._metrics.tracked, TrackEffect),
             (self._metrics.lag, self._accounts),
@@ -120,7 +117,7 @@ class WorkerMeter(PrometheusMeter):
             (self._metrics.finished, self._accounts, Outcome),
             (self._metrics.anomalies, ANOMALIES),
             (self._metrics.leases_lost, ("load", "record")),
-            (self._metrics.deliveries, self._sinks, ("delivered", "failed", "dead")),
+            (self._metrics.deliveries, self._sinks, ("delivered", "failed", "dead_lettered")),
             (self._metrics.delivery_age, self._sinks),
             (self._metrics.erased, ("yes", "no")),
         )
@@ -130,7 +127,7 @@ class WorkerMeter(PrometheusMeter):
 
 
 class BeatMeter(PrometheusMeter):
-    """Implements what beat tells the port `Meter`."""
+    """The meter of beat."""
 
     def __init__(self, *, accounts: Collection[str], sinks: Collection[str]) -> None:
         self._metrics = BeatMetrics()
@@ -156,38 +153,38 @@ class BeatMeter(PrometheusMeter):
         for account, now in figures.items():
             self._metrics.budget[account,].set(now.budget)
             self._metrics.share[account,].set(now.share)
-            self._metrics.stretch[account,].set(now.interval_multiplier)
+            self._metrics.interval_multiplier[account,].set(now.interval_multiplier)
             self._metrics.paused[account,].set(now.paused)
             for state in Breaker:
                 self._metrics.breaker[account, state].set(state == now.breaker)
 
     def backlog(self, figures: Backlog) -> None:
-        """What the database holds now; what it holds nothing of is zero."""
+        """Set the backlog's gauges; what has no backlog is zero."""
         for account, due in _by_label(figures.due, self._accounts, Waiting()).items():
             self._metrics.due[account,].set(due.count)
             self._metrics.oldest_due[account,].set(due.oldest_seconds)
             self._metrics.in_flight[account,].set(due.under_way)
         nothing = SinkFigures(waiting=Waiting())
-        for sink, told in _by_label(figures.sinks, self._sinks, nothing).items():
-            self._metrics.outbox[sink,].set(told.waiting.count)
-            self._metrics.outbox_age[sink,].set(told.waiting.oldest_seconds)
-            self._metrics.dead[sink,].set(told.died)
-            self._metrics.disabled[sink,].set(told.disabled)
+        for sink, seen in _by_label(figures.sinks, self._sinks, nothing).items():
+            self._metrics.outbox[sink,].set(seen.waiting.count)
+            self._metrics.outbox_age[sink,].set(seen.waiting.oldest_seconds)
+            self._metrics.dead[sink,].set(seen.dead_lettered)
+            self._metrics.disabled[sink,].set(seen.disabled)
         for minutes, count in figures.unconfirmed.items():
             self._metrics.unconfirmed[minutes,].set(count)
         self._metrics.lapsed.set(figures.lapsed)
-        self._metrics.untold.set(figures.untold)
+        self._metrics.undelivered.set(figures.undelivered)
         self._metrics.looked_at.set_to_current_time()
 
     def backlog_unknown(self) -> None:
-        """The last look is too long ago for what it saw to be told still."""
+        """Set the backlog's gauges to NaN: the last reading is too old."""
         self._metrics.forget()
 
 
 def _by_label(
     seen: Mapping[str, Figures], known: Collection[str], nothing: Figures
 ) -> dict[str, Figures]:
-    """Each label's figures: what is not configured any more is `other`, and together."""
+    """Return the figures of each label; those not configured add up as `other`."""
     figures = dict.fromkeys((*known, OTHER), nothing)
     for name, each in seen.items():
         label = name if name in known else OTHER

@@ -38,7 +38,7 @@ class PostgresBacklog:
             unconfirmed={str(minutes): 0 for minutes in questions.MINUTES_LEFT}
             | {str(row["minutes_left"]): row["sessions"] for row in awaited},
             lapsed=lapsed["sessions"],
-            untold=undelivered["payments"],
+            undelivered=undelivered["payments"],
         )
 
 
@@ -57,6 +57,6 @@ def _due(row: dict[str, Any]) -> Waiting:
 def _sink(row: dict[str, Any]) -> SinkFigures:
     return SinkFigures(
         waiting=Waiting(count=row["waiting"], oldest_seconds=row["oldest_seconds"] or 0.0),
-        died=row["died"],
+        dead_lettered=row["dead_lettered"],
         disabled=row["disabled_at"] is not None,
     )

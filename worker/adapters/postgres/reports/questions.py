@@ -88,10 +88,10 @@ _DEAD_LATELY = f"""
     d.dead_at > statement_timestamp() - {LAST_DAY}
     AND d.last_error IS DISTINCT FROM {literal(DISCARDED)}
 """
-# `oldest_seconds`: for how long the oldest has been tried. `died`: in the last day.
+# `oldest_seconds`: for how long the oldest has been tried. `dead_lettered`: in the last day.
 SINKS = text(f"""
     SELECT sink, COALESCE(waiting, 0) AS waiting, oldest_seconds,
-        COALESCE(most_attempts, 0) AS most_attempts, COALESCE(died, 0) AS died,
+        COALESCE(most_attempts, 0) AS most_attempts, COALESCE(dead_lettered, 0) AS dead_lettered,
         disabled_at, reason
     FROM (
         SELECT d.sink, count(*) AS waiting, max(d.attempts) AS most_attempts,
@@ -101,7 +101,7 @@ SINKS = text(f"""
         GROUP BY 1
     ) AS waits
     FULL JOIN (
-        SELECT d.sink, count(*) AS died
+        SELECT d.sink, count(*) AS dead_lettered
         FROM outbox_deliveries AS d
         WHERE {_DEAD_LATELY}
         GROUP BY 1
