@@ -121,7 +121,7 @@ def test_a_session_that_nobody_follows_is_named_with_what_to_do(
         ("--outcome", "complted", "did you mean completed?"),
         ("--status", "completed", "did you mean COMPLETED?"),
         ("--status", "in_progress", "did you mean IN_PROGRESS?"),
-        ("--status", "bogus", "choose from WAITING, IN_PROGRESS, "),
+        ("--status", "bogus", "choose from BACK, CANCELLED, "),
     ],
 )
 def test_list_names_the_choices_where_there_is_no_such_value(

@@ -157,7 +157,7 @@ class Reports:
         return [row for row in self._rows(questions.DUE_BY_ACCOUNT) if row["due"]]
 
     def sinks(self) -> list[Row]:
-        """Return each sink that is disabled, or has deliveries that wait or `dead_lettered` in the last day.
+        """Return each sink that is disabled, or has pending or lately dead-lettered deliveries.
 
         `oldest_seconds` is for how long the oldest has been tried.
         """
