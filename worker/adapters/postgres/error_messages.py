@@ -32,7 +32,7 @@ _UNREACHABLE = {
     "remaining connection slots": "has no connection left: raise its max_connections, or run "
     "fewer processes",
     "the database system is": "is starting or stopping: try again",
-    "does not support SSL": "speaks no TLS: remove sslmode from DATABASE_URL",
+    "does not support SSL": "does not support TLS: remove sslmode from DATABASE_URL",
     "certificate": "has a certificate that cannot be verified: correct sslmode or sslrootcert in "
     "DATABASE_URL",
 }

@@ -157,9 +157,10 @@ class Reports:
         return [row for row in self._rows(questions.DUE_BY_ACCOUNT) if row["due"]]
 
     def sinks(self) -> list[Row]:
-        """Return each sink that is disabled, or has deliveries that wait or were dead-lettered.
+        """Return each sink that is disabled, or has pending or lately dead-lettered deliveries.
 
-        `dead_lettered` counts those of the last day; `oldest_seconds` is for how long the oldest has been tried.
+        `dead_lettered` counts those of the last day; `oldest_seconds` is for how long the oldest
+        has been tried.
         """
         return self._rows(questions.SINKS)
 
