@@ -158,6 +158,14 @@ def test_an_id_that_is_a_uuid_or_a_number_is_taken_as_text(shop: Deployment, kla
     assert tracked(shop, session_id)["reference"] == "4711"
 
 
+def test_a_task_id_may_be_a_uuid(shop: Deployment, klarna: SandboxClient):
+    session_id = new_session(klarna)
+
+    shop.shop.send_task(TRACK, args=[session_id], queue="payment-sessions", task_id=uuid.uuid4())
+
+    tracked(shop, session_id)
+
+
 def test_a_confirmation_just_before_its_track_holds(shop: Deployment, klarna: SandboxClient):
     session_ids = [new_session(klarna) for _ in range(30)]
 

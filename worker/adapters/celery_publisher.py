@@ -62,7 +62,7 @@ class CeleryPublisher:
 
     async def heads(self) -> list[QueueLook]:
         """Return what waits in each queue, and a hash of its next message."""
-        return await self._in_thread(self._look)
+        return await self._in_thread(self._read_heads)
 
     async def waiting(self) -> dict[str, int]:
         """Return how many messages wait in the queues `tracks`, `polls` and `events`."""
@@ -90,7 +90,7 @@ class CeleryPublisher:
                 "events": _depth(channel, EVENTS_QUEUE),
             }
 
-    def _look(self) -> list[QueueLook]:
+    def _read_heads(self) -> list[QueueLook]:
         with self._app.pool.acquire(block=True) as connection:
             channel = connection.default_channel
             return [

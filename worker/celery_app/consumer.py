@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery.worker.consumer import Consumer
@@ -36,6 +37,7 @@ class ValidatingConsumer(Consumer):
         self._handle_task = super().create_task_handler(*args, **kwargs)
 
         def handle(message: Any) -> None:  # noqa: ANN401 - kombu is untyped
+            _write_id_as_text(message.headers)
             try:
                 is_task = is_task_message(message.headers, message.payload)
             except Exception as error:  # noqa: BLE001 - decoders raise what they like
@@ -72,6 +74,12 @@ class ValidatingConsumer(Consumer):
             message.reject_log_error(log, self.connection_errors)
             return
         self._handle_task(_keep_message(message, task, task_id, field=field, reason=reason))
+
+
+def _write_id_as_text(headers: Any) -> None:  # noqa: ANN401 - anything may be sent
+    """Celery keeps the type of a task id that a shop chose, such as a UUID."""
+    if isinstance(headers, dict) and isinstance(headers.get("id"), UUID):
+        headers["id"] = str(headers["id"])
 
 
 def _take_in_now(message: Any) -> None:  # noqa: ANN401 - kombu's

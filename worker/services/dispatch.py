@@ -63,7 +63,7 @@ class DispatchService:
             Periodic(SWEEP_EVERY, jobs.sweep.wake_relay),
             Periodic(STREAM_CHECK_EVERY, jobs.streams.check),
             Periodic(SWEEP_EVERY, jobs.intake.sweep),
-            Periodic(QUEUE_WATCH_EVERY, jobs.queue_watch.look),
+            Periodic(QUEUE_WATCH_EVERY, jobs.queue_watch.watch),
         ]
         self._polls = jobs.polls
         self._backlog = jobs.backlog

@@ -48,7 +48,7 @@ class Processes(Protocol):
     async def beat(self, process: Process, *, progressed: bool, stopped: bool) -> None:
         """Note that the process lives, or that it has stopped in order."""
 
-    async def look(self, queues: Sequence[QueueLook]) -> None:
+    async def note_queues(self, queues: Sequence[QueueLook]) -> None:
         """Note what waits in each queue, and since when it has stood still."""
 
 
@@ -91,4 +91,4 @@ class HeartbeatService:
             log.warning("heartbeat_not_written", error=str(error))
         except Exception:
             # What only says that the process lives must not end it.
-            log.exception("heartbeat_failed")
+            log.exception("heartbeat_crashed")

@@ -18,9 +18,9 @@ class QueueWatch:
         self._publisher = publisher
         self._processes = processes
 
-    async def look(self) -> None:
-        """Look at each queue: messages carry no time of sending."""
+    async def watch(self) -> None:
+        """Read each queue: messages carry no time of sending."""
         try:
-            await self._processes.look(await self._publisher.heads())
+            await self._processes.note_queues(await self._publisher.heads())
         except UnavailableError as error:
             log.warning("queues_not_watched", error=str(error))

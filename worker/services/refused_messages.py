@@ -202,7 +202,6 @@ class RefusedMessagesService:
             await self._retry(claimed)
 
     async def _retry(self, claimed: ClaimedMessage) -> None:
-        ids = {"refused_id": claimed.refused_id, "task": claimed.task, "task_id": claimed.task_id}
         if claimed.arguments is None:
             gone = RefusalReason(field="arguments", reason="are not kept any more")
             await self._messages.postpone(claimed.refused_id, gone, next_try_at=None, counted=False)
@@ -213,7 +212,12 @@ class RefusedMessagesService:
         except Exception as error:
             reason = reason_of(error)
             if reason.field == UNFORESEEN:
-                log.exception("refused_message_failed", **ids)
+                log.exception(
+                    "refused_message_crashed",
+                    refused_id=claimed.refused_id,
+                    task=claimed.task,
+                    task_id=claimed.task_id,
+                )
             await self._messages.postpone(
                 claimed.refused_id,
                 reason,
@@ -226,4 +230,10 @@ class RefusedMessagesService:
             return
         resolution = Resolution.TAKEN if taken else Resolution.SUPERSEDED
         await self._messages.resolve(claimed.refused_id, resolution)
-        log.info("refused_message_resolved", resolution=resolution, **ids)
+        log.info(
+            "refused_message_resolved",
+            refused_id=claimed.refused_id,
+            task=claimed.task,
+            task_id=claimed.task_id,
+            resolution=resolution,
+        )

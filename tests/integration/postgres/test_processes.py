@@ -92,7 +92,7 @@ async def test_a_queue_stands_still_while_its_next_message_is_the_same(
 ):
     async def looks(waiting: int, next_message_hash: bytes | None = None) -> dict[str, object]:
         look = QueueLook(queue="q", waiting=waiting, next_message_hash=next_message_hash)
-        await processes.look([look])
+        await processes.note_queues([look])
         return stored.rows("SELECT * FROM queues")[0]
 
     empty = await looks(0)
@@ -111,7 +111,7 @@ async def test_where_the_broker_shows_no_message_a_count_that_does_not_fall_stan
     processes: PostgresProcesses, stored: Stored
 ):
     async def looks(waiting: int) -> object:
-        await processes.look([QueueLook(queue="q", waiting=waiting)])
+        await processes.note_queues([QueueLook(queue="q", waiting=waiting)])
         return stored.value("SELECT unchanged_since FROM queues")
 
     first = await looks(2)

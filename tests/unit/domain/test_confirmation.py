@@ -228,7 +228,7 @@ def test_a_session_that_is_not_authorized_may_be_confirmed_all_the_same():
     assert confirmed.next_poll_at is not None
 
 
-@pytest.mark.parametrize("value", [None, "", 7, "a\nb", "x" * 256])
+@pytest.mark.parametrize("value", [None, "", 7.5, "a\nb", "x" * 256])
 def test_an_order_without_a_usable_id_is_refused_by_its_field(value: object):
     with pytest.raises(InvalidArgumentError, match=r"^order_id: "):
         check_order_id(value)

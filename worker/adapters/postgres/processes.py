@@ -74,7 +74,7 @@ class PostgresProcesses:
                 },
             )
 
-    async def look(self, queues: Sequence[QueueLook]) -> None:
+    async def note_queues(self, queues: Sequence[QueueLook]) -> None:
         """Note what waits in each queue, and since when it has stood still."""
         for queue in sorted(queues, key=lambda each: each.queue):
             async with one_statement(self._engine) as connection:

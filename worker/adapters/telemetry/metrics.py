@@ -80,8 +80,20 @@ class WorkerMetrics(Metrics):
 
     def __init__(self) -> None:
         super().__init__()
+        self._of_messages()
         self._of_polling()
         self._of_delivering()
+
+    def _of_messages(self) -> None:
+        self.refused = self._counter(
+            "messages_refused", "Messages not taken in, by field", "task", "field", "kept"
+        )
+        self.dropped = self._counter(
+            "messages_dropped", "Messages that cannot be read as one, dropped"
+        )[()]
+        self.left_out = self._counter(
+            "arguments_left_out", "Wrong optional arguments left out", "field"
+        )
 
     def _of_polling(self) -> None:
         self.tracked = self._counter("tracked", "Track messages processed", "effect")

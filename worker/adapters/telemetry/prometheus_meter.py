@@ -13,12 +13,19 @@ from typing import TypeVar
 from worker.adapters.telemetry.metrics import BeatMetrics, Children, Metrics, WorkerMetrics
 from worker.domain.account import Breaker
 from worker.domain.decision import ANOMALIES, Finding
+from worker.domain.refused_messages import MESSAGE, UNFORESEEN
 from worker.domain.session import STATUSES, Outcome
-from worker.domain.tracking import TrackEffect
+from worker.domain.tracking import TRACK_ARGUMENTS, TrackEffect
 from worker.services.meter import AccountFigures, Backlog, Meter, SinkFigures, Waiting
 
 OTHER = "other"
 Figures = TypeVar("Figures", Waiting, SinkFigures)
+# The tasks of the contract, and what a refusal names: an argument, or the message itself.
+SHOP_TASKS = tuple(
+    f"payment_sessions.{name}"
+    for name in ("track", "track_created", "track_klarna_payment", "track_payway", "confirm_order")
+)
+REFUSED_FIELDS = (*TRACK_ARGUMENTS, "response", "order_id", "task", MESSAGE, UNFORESEEN)
 _HEALTHY = (Finding.CHANGED, Finding.UNCHANGED, Finding.FINISHED)
 
 
@@ -55,6 +62,20 @@ class WorkerMeter(PrometheusMeter):
     def tracked(self, effect: str) -> None:
         """A shop's message was taken in."""
         self._metrics.tracked[effect,].inc()
+
+    def argument_left_out(self, field: str) -> None:
+        """Count a wrong optional argument."""
+        self._metrics.left_out[field,].inc()
+
+    def message_refused(self, task: str, field: str, *, kept: bool) -> None:
+        """Count a message that was not taken in."""
+        known_task = task if task in SHOP_TASKS else OTHER
+        known_field = field if field in REFUSED_FIELDS else OTHER
+        self._metrics.refused[known_task, known_field, "yes" if kept else "no"].inc()
+
+    def message_dropped(self) -> None:
+        """Count a message that cannot be read as one."""
+        self._metrics.dropped.inc()
 
     def request_started(self, account: str, *, lag_seconds: float) -> None:
         """A request leaves, so long after it was due."""
@@ -109,6 +130,8 @@ class WorkerMeter(PrometheusMeter):
         """Create every counter: one that appears with its first event hides it from `increase`."""
         starting: tuple[tuple[Children, *tuple[Iterable[str], ...]], ...] = (
             (self._metrics.tracked, TrackEffect),
+            (self._metrics.refused, (*SHOP_TASKS, OTHER), (*REFUSED_FIELDS, OTHER), ("yes",)),
+            (self._metrics.left_out, ("expires_at", "reference")),
             (self._metrics.lag, self._accounts),
             (self._metrics.polls, self._accounts, (*_HEALTHY, "account_refused", "rate_limited")),
             (self._metrics.requests, self._accounts, ("ok",)),

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from worker.contract.log_events.delivery import DELIVERY
+from worker.contract.log_events.intake import INTAKE
 from worker.contract.log_events.model import LogEvent
 from worker.contract.log_events.polling import POLLING
 from worker.contract.log_events.processes import PROCESSES
 
 __all__ = ["LOG_EVENTS", "LogEvent", "log_event_table"]
 
-LOG_EVENTS: tuple[LogEvent, ...] = (*POLLING, *DELIVERY, *PROCESSES)
+LOG_EVENTS: tuple[LogEvent, ...] = (*POLLING, *DELIVERY, *INTAKE, *PROCESSES)
 _TITLES = (
     ("Payment sessions and accounts", POLLING),
     ("Events, orders and tokens", DELIVERY),
+    ("Messages of shops, heartbeats, queues", INTAKE),
     ("Processes", PROCESSES),
 )
 

@@ -40,26 +40,6 @@ PROCESSES = (
         "finished payment sessions older than `RETENTION_DAYS` were deleted",
     ),
     LogEvent(
-        *("message_not_a_task", "error", ()),
-        "a message that is no Celery task was discarded",
-        _SENDER,
-    ),
-    LogEvent(
-        *("message_unreadable", "error", ("error",)),
-        "a message that cannot be decoded was discarded",
-        _SENDER,
-    ),
-    LogEvent(
-        *("message_invalid", "error", ("error",)),
-        "a task message with invalid headers was discarded",
-        _SENDER,
-    ),
-    LogEvent(
-        *("task_unknown", "error", ("task", "task_id")),
-        "a task that this worker does not have was discarded",
-        _SENDER,
-    ),
-    LogEvent(
         *("progress_file_not_written", "warning", ("error",)),
         "`PROGRESS_FILE` cannot be written, so the liveness probe will fail",
         "check the path and its permissions",
