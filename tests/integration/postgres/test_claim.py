@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 from uuid import uuid4
 
 import anyio
 import psycopg
 import pytest
 
-from tests.support.leases import CLAIMS, LEASE, claimed, claims
+from tests.support.leases import CLAIMS, claimed, claims
 from tests.support.stored import Stored
 from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.services.sessions import ClaimLimits, PollTask
@@ -190,63 +189,6 @@ async def test_a_locked_row_is_passed_over_not_waited_for(
         other.execute("SELECT FROM payment_sessions WHERE session_id = 's000' FOR UPDATE")
 
         assert await claimed(sessions) == ["s001"]
-
-
-# --- load
-
-
-async def test_loading_renews_the_lease_under_an_id_that_the_message_does_not_have(
-    sessions: PostgresSessions, stored: Stored
-):
-    stored.add_session("s1")
-    (task,) = await sessions.claim("default", tasks=1, limits=claims())
-    before = stored.session("s1")
-
-    (leased,) = await sessions.load(["s1"], task.lease_id, lease=timedelta(seconds=90))
-
-    after = stored.session("s1")
-    assert leased.lease_id == after["lease_id"] != task.lease_id
-    assert after["lease_expires_at"] - before["lease_expires_at"] > timedelta(seconds=55)
-    assert after["lease_expires_at"] - leased.loaded_at < timedelta(seconds=90)
-    assert (leased.account.version, leased.account.refusals) == (0, 0)
-
-
-async def test_of_several_deliveries_of_a_message_only_the_first_finds_anything(
-    sessions: PostgresSessions, stored: Stored
-):
-    stored.add_session("s1")
-    (task,) = await sessions.claim("default", tasks=1, limits=CLAIMS)
-    found: list[int] = []
-
-    async def load() -> None:
-        found.append(len(await sessions.load(["s1"], task.lease_id, lease=LEASE)))
-
-    async with anyio.create_task_group() as group:
-        for _ in range(5):
-            group.start_soon(load)
-
-    assert sorted(found) == [0, 0, 0, 0, 1]
-
-
-async def test_a_lease_that_ran_out_finds_nothing(sessions: PostgresSessions, stored: Stored):
-    stored.add_session("s1")
-    (task,) = await sessions.claim("default", tasks=1, limits=CLAIMS)
-    stored.run_out("s1")
-
-    assert await sessions.load(["s1"], task.lease_id, lease=LEASE) == []
-
-
-async def test_a_session_is_loaded_with_its_accounts_state(
-    sessions: PostgresSessions, stored: Stored
-):
-    stored.add_account(version=4, refusals=1, throttles=2)
-    stored.add_session("s1", authorization_token=b"secret")
-    (task,) = await sessions.claim("default", tasks=1, limits=CLAIMS)
-
-    (leased,) = await sessions.load(["s1"], task.lease_id, lease=LEASE)
-
-    assert (leased.account.version, leased.account.refusals, leased.account.throttles) == (4, 1, 2)
-    assert leased.session.authorization_token is None
 
 
 # --- release and the next due

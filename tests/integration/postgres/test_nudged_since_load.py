@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,8 +11,15 @@ from tests.support.leases import claim_and_load, decision_on, documented_url, tr
 from tests.support.stored import Stored
 from worker.adapters.postgres.sessions.confirmations import PostgresConfirmations
 from worker.adapters.postgres.sessions.repository import PostgresSessions
-from worker.domain.errors import InvalidArgumentError, ServerError, SessionNotFoundError
+from worker.domain.errors import (
+    AccountRefusedError,
+    InvalidArgumentError,
+    RateLimitedError,
+    ServerError,
+    SessionNotFoundError,
+)
 from worker.domain.session import Kind, Observation
+from worker.services.sessions import LeasedSession, Recorded
 
 pytestmark = pytest.mark.anyio
 
@@ -121,3 +128,70 @@ async def test_a_new_session_without_a_configured_account_is_refused_even_with_i
         await track(sessions, session_urls=only_nordic, session_url=url)
 
     assert stored.value("SELECT count(*) FROM payment_sessions") == 0
+
+
+# --- the lease
+
+
+@pytest.fixture
+async def leased(sessions: PostgresSessions, stored: Stored) -> LeasedSession:
+    stored.add_session("s1", reference="order-1")
+    return (await claim_and_load(sessions))["s1"]
+
+
+@pytest.mark.parametrize("answer", ["WAITING", ServerError()], ids=["change", "quiet"])
+async def test_a_nudge_meanwhile_keeps_the_lease_for_polling_again_at_once(
+    sessions: PostgresSessions,
+    stored: Stored,
+    leased: LeasedSession,
+    answer: ServerError | str,
+):
+    await track(sessions)
+
+    assert await sessions.record(leased, decision_on(leased, answer)) == Recorded(nudged=True)
+
+    row = stored.session("s1")
+    assert row["lease_id"] == leased.lease_id
+    assert row["next_poll_at"] - row["nudged_at"] < timedelta(seconds=5)
+
+
+async def test_a_nudge_before_the_load_was_answered_by_it(
+    sessions: PostgresSessions, stored: Stored
+):
+    stored.add_session("s1", due_in=600)
+    await track(sessions)
+    stored.rows("UPDATE payment_sessions SET lease_id = NULL, lease_expires_at = NULL")
+    leased = (await claim_and_load(sessions))["s1"]
+
+    assert await sessions.record(leased, decision_on(leased, "WAITING")) == Recorded(nudged=False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [AccountRefusedError(status_code=401), RateLimitedError(retry_after=timedelta(seconds=30))],
+    ids=["refused", "rate limited"],
+)
+async def test_a_nudge_while_the_account_waits_does_not_poll_again(
+    sessions: PostgresSessions,
+    stored: Stored,
+    leased: LeasedSession,
+    answer: AccountRefusedError | RateLimitedError,
+):
+    await track(sessions)
+    decision = decision_on(leased, answer)
+
+    assert await sessions.record(leased, decision) == Recorded(nudged=False)
+
+    row = stored.session("s1")
+    assert row["lease_id"] is None
+    assert row["next_poll_at"] == decision.account.paused_until
+
+
+async def test_a_nudge_of_a_session_that_just_ended_does_not_poll_again(
+    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
+):
+    await track(sessions)
+
+    assert await sessions.record(leased, decision_on(leased, "COMPLETED")) == Recorded(nudged=False)
+
+    assert (stored.session("s1")["lease_id"], stored.session("s1")["next_poll_at"]) == (None, None)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import anyio
 import pytest
 import sqlalchemy.exc
 
 from tests.support.builders import LIMITS
-from tests.support.leases import claim_and_load, decision_on, track
+from tests.support.leases import claim_and_load, decision_on
 from tests.support.stored import Stored
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.sessions.repository import PostgresSessions
-from worker.domain.errors import AccountRefusedError, RateLimitedError, ServerError
+from worker.domain.errors import ServerError
 from worker.domain.session import Observation
 from worker.domain.transitions import give_up
 from worker.services.sessions import LeasedSession, Recorded
@@ -34,10 +33,6 @@ PAID = Observation(
 async def leased(sessions: PostgresSessions, stored: Stored) -> LeasedSession:
     stored.add_session("s1", reference="order-1")
     return (await claim_and_load(sessions))["s1"]
-
-
-async def nudge(sessions: PostgresSessions, session_id: str) -> None:
-    await track(sessions, session_id)
 
 
 def events(stored: Stored) -> list[str]:
@@ -208,112 +203,3 @@ async def test_history_that_cannot_be_written_takes_the_sessions_row_back_with_i
     assert stored.session("s1") == before
     assert stored.statuses("s1") == []
     assert events(stored) == ["payment_session.cancelled"]
-
-
-# --- a nudge meanwhile
-
-
-@pytest.mark.parametrize("answer", ["WAITING", ServerError()], ids=["change", "quiet"])
-async def test_a_nudge_meanwhile_keeps_the_lease_for_polling_again_at_once(
-    sessions: PostgresSessions,
-    stored: Stored,
-    leased: LeasedSession,
-    answer: ServerError | str,
-):
-    await nudge(sessions, "s1")
-
-    assert await sessions.record(leased, decision_on(leased, answer)) == Recorded(nudged=True)
-
-    row = stored.session("s1")
-    assert row["lease_id"] == leased.lease_id
-    assert row["next_poll_at"] - row["nudged_at"] < timedelta(seconds=5)
-
-
-async def test_a_nudge_before_the_load_was_answered_by_it(
-    sessions: PostgresSessions, stored: Stored
-):
-    stored.add_session("s1", due_in=600)
-    await nudge(sessions, "s1")
-    stored.rows("UPDATE payment_sessions SET lease_id = NULL, lease_expires_at = NULL")
-    leased = (await claim_and_load(sessions))["s1"]
-
-    assert await sessions.record(leased, decision_on(leased, "WAITING")) == Recorded(nudged=False)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [AccountRefusedError(status_code=401), RateLimitedError(retry_after=timedelta(seconds=30))],
-    ids=["refused", "rate limited"],
-)
-async def test_a_nudge_while_the_account_waits_does_not_poll_again(
-    sessions: PostgresSessions,
-    stored: Stored,
-    leased: LeasedSession,
-    answer: AccountRefusedError | RateLimitedError,
-):
-    await nudge(sessions, "s1")
-    decision = decision_on(leased, answer)
-
-    assert await sessions.record(leased, decision) == Recorded(nudged=False)
-
-    row = stored.session("s1")
-    assert row["lease_id"] is None
-    assert row["next_poll_at"] == decision.account.paused_until
-
-
-async def test_a_nudge_of_a_session_that_just_ended_does_not_poll_again(
-    sessions: PostgresSessions, stored: Stored, leased: LeasedSession
-):
-    await nudge(sessions, "s1")
-
-    assert await sessions.record(leased, decision_on(leased, PAID)) == Recorded(nudged=False)
-
-    assert (stored.session("s1")["lease_id"], stored.session("s1")["next_poll_at"]) == (None, None)
-
-
-# --- the account
-
-
-async def test_a_wave_of_refusals_counts_once(sessions: PostgresSessions, stored: Stored):
-    for number in range(10):
-        stored.add_session(f"s{number}")
-    loaded = await claim_and_load(sessions)
-
-    async with anyio.create_task_group() as group:
-        for leased in loaded.values():
-            decision = decision_on(leased, AccountRefusedError(status_code=401))
-            group.start_soon(sessions.record, leased, decision)
-
-    account = stored.account()
-    assert account is not None
-    assert (account["refusals"], account["version"]) == (1, 1)
-    assert account["paused_until"] - next(iter(loaded.values())).loaded_at < timedelta(seconds=6)
-    errors = stored.rows("SELECT last_error, status, consecutive_failures FROM payment_sessions")
-    assert {tuple(row.values()) for row in errors} == {("account_refused: HTTP 401", None, 0)}
-
-
-async def test_a_healthy_read_ends_the_accounts_pause(sessions: PostgresSessions, stored: Stored):
-    stored.add_account(refusals=3, throttles=1, version=7)
-    stored.add_session("s1")
-    leased = (await claim_and_load(sessions))["s1"]
-
-    await sessions.record(leased, decision_on(leased, "WAITING"))
-
-    account = stored.account()
-    assert account is not None
-    assert (account["refusals"], account["throttles"], account["paused_until"]) == (0, 0, None)
-    assert (account["version"], account["last_read_at"]) == (8, leased.loaded_at)
-
-
-async def test_a_read_that_changes_nothing_of_the_account_writes_nothing_of_it(
-    sessions: PostgresSessions, stored: Stored
-):
-    stored.add_account(last_read_at="now")
-    stored.add_session("s1")
-    leased = (await claim_and_load(sessions))["s1"]
-
-    await sessions.record(leased, decision_on(leased, "WAITING"))
-
-    account = stored.account()
-    assert account is not None
-    assert account["version"] == 1
