@@ -1,1 +1,1 @@
-"""The outside world behind the ports of `worker.services`; each names its technology."""
+"""Implementations of the ports of `worker.services`, each named by its technology."""

@@ -1,1 +1,1 @@
-"""Postgres through SQLAlchemy: the truth and the schedule."""
+"""Repositories, reports and schema in Postgres, through SQLAlchemy."""

@@ -1,4 +1,4 @@
-"""Conditions on rows that many statements share, each said once."""
+"""Conditions on rows that many statements share."""
 
 from __future__ import annotations
 

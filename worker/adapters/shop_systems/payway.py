@@ -54,7 +54,7 @@ class PaywaySink:
         session, objects = await self._tracked_payments.find(envelope["subject"], self.name)
         handle = objects["klarna_payments_session_id"]
         order_id: str | None = None
-        # If it is not known, the order is placed: the token can place one order only.
+        # If Klarna does not answer, the order is placed anyway: the token can place one order only.
         if not await self._is_placed(session):
             order_id = await self._place(session, handle, token_of(envelope))
         await self._tracked_payments.confirm(session.session_id, order_id or handle)
