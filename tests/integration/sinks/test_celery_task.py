@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -16,6 +17,12 @@ from worker.services.errors import DeliveryError
 pytestmark = pytest.mark.anyio
 
 POOL_LIMIT = 64
+
+
+@pytest.fixture
+def reader(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
 
 
 def celery_sink(broker_url: str, **transport_options: object) -> CeleryTaskSink:
