@@ -23,7 +23,7 @@ from worker.domain.tracking import LONGEST_URL, TrackRequest, check_session_url
 
 ORIGINS = ["https://api.klarna.com"]
 ACCOUNTS = {"default", "us_east"}
-# As long as a line of a log may be, whatever was sent.
+# The longest line of a log, whatever was sent.
 LONGEST_REFUSAL = 250
 
 urls = st.builds(

@@ -1,4 +1,4 @@
-"""An event as sinks get it, and a server that nobody runs."""
+"""An event as sinks get it, and the URL of a server that does not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each answer of Klarna's becomes: an observation or a typed error; over real HTTP."""
+"""Klarna's answers as observations, over real HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a read of Klarna's sends, to whom, for how long, and what its errors tell."""
+"""A read at Klarna: its request, allowed origins, its deadline, and the text of its errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from worker.domain.errors import (
 
 pytestmark = pytest.mark.anyio
 
-# Enough for an answer that does not come; every other one comes at once.
+# For an answer that never comes; all others come at once.
 SHORT = timedelta(seconds=0.4)
 CANARY = "canary-of-the-body"
 BASIC = "Basic " + base64.b64encode(f"{DEFAULT_USERNAME}:{DEFAULT_PASSWORD}".encode()).decode()

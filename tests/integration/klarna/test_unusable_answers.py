@@ -1,4 +1,4 @@
-"""Answers of Klarna that are no reading of a session."""
+"""Answers of Klarna that become typed errors, over real HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What beat tells of the database, and how it is kept from being in a tick's way."""
+"""The backlog that beat reports, and that reading it never delays a tick."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPLETED = {"outcome": "completed", "finished_at": "now", "next_poll_at": None}
 async def test_due_sessions_are_counted_by_account_and_a_paused_one_has_none(
     engine: AsyncEngine, stored: Stored
 ):
-    """What is leased is under way; an account without a session has zeros."""
+    """Leased sessions count as under way; an account without sessions has zeros."""
     stored.add_account("paused", paused_for=600)
     stored.add_session("s1", due_in=-90)
     stored.add_session("s2", due_in=-30)
@@ -43,7 +43,7 @@ async def test_due_sessions_are_counted_by_account_and_a_paused_one_has_none(
 
 
 async def test_an_account_that_the_settings_lost_is_told_of(engine: AsyncEngine, stored: Stored):
-    """Nobody reads its sessions; finished ones wait for nobody."""
+    """Its open sessions are not read. Finished ones are not counted."""
     stored.add_session("s1", account="a lost one", due_in=-90)
     stored.add_session("s2", account="zz", due_in=60)
     stored.add_session("done", account="old", **COMPLETED)
@@ -68,7 +68,7 @@ async def test_what_a_person_gave_up_is_not_untold(engine: AsyncEngine, stored: 
 
 
 async def test_what_waits_died_or_is_disabled_is_told_by_sink(engine: AsyncEngine, stored: Stored):
-    """And a payment that a sink was not told of, or never will be, whatever the others did."""
+    """A payment counts if any sink has not got it, whether it is pending or dead."""
     stored.add_session("paid", **COMPLETED)
     stored.add_session("gone", **COMPLETED)
     waits = stored.add_message("paid", 1, event_type=AUTHORIZED, sinks=("redis_stream", "webhook"))
@@ -96,7 +96,7 @@ async def test_what_waits_died_or_is_disabled_is_told_by_sink(engine: AsyncEngin
 async def test_authorizations_are_counted_by_the_minutes_they_have_left(
     engine: AsyncEngine, stored: Stored
 ):
-    """Each once, in the smallest class that holds it; what lapsed in the last day apart."""
+    """Each counts once, in the smallest class that holds it; those lapsed in the last day apart."""
     for session_id, minutes in (("a", 4), ("b", 9), ("c", 8), ("d", 50), ("over", -1)):
         stored.add_session(session_id, **COMPLETED)
         stored.rows(
@@ -114,7 +114,7 @@ async def test_authorizations_are_counted_by_the_minutes_they_have_left(
 
 
 class FakeBacklog:
-    """Answers what it is told to, or raises it; waits until `go` is set."""
+    """Returns or raises the given answers in turn; waits until `go` is set."""
 
     def __init__(self, *answers: Backlog | Exception) -> None:
         self.go = anyio.Event()
@@ -146,7 +146,7 @@ class Seen(Meter):
         self.event = anyio.Event()
 
     def backlog(self, figures: Backlog) -> None:
-        """Keep what tells one look from another."""
+        """Keep a figure that identifies the answer."""
         self.lapsed.append(figures.lapsed)
         self.event.set()
 
@@ -156,7 +156,7 @@ class Seen(Meter):
 
 
 async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_told():
-    """The database away, or a fault of ours: beat ticks on, and looks again."""
+    """With the database unavailable, or a bug, beat continues and reads again later."""
     meter = Seen()
     backlog = FakeBacklog(UnavailableError("away"), ZeroDivisionError(), Backlog(lapsed=3))
     backlog.go.set()
@@ -173,7 +173,7 @@ async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_told():
 
 
 async def test_what_was_seen_is_told_for_a_minute_without_another_look():
-    """One look that fails is not the end of it; alerts must not go by an hour-old figure either."""
+    """One failed read changes nothing. After a minute the figures are forgotten."""
     now = 0.0
     meter = Seen()
     away = UnavailableError("away")

@@ -1,4 +1,4 @@
-"""Many polls are recorded in one statement; each answers for itself."""
+"""Many polls are recorded in one statement; each has its own result."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_a_poll_that_is_cancelled_while_its_group_gathers_harms_no_other(
 async def test_changes_at_once_are_all_told_by_few_statements(
     sessions: PostgresSessions, stored: Stored, engine: AsyncEngine
 ):
-    # Read just now: nothing new is to be noted of it first, and all come at once.
+    # Read a moment ago, so that the account's row is not written and all records come at once.
     stored.add_account(last_read_at="now")
     for number in range(20):
         stored.add_session(f"s{number}")
@@ -164,7 +164,7 @@ async def test_changes_at_once_are_all_told_by_few_statements(
 async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_told(
     sessions: PostgresSessions, stored: Stored
 ):
-    """One has a transition and the other an end: no key of the tables tells them apart."""
+    """One has a transition and the other an end, which no constraint of the tables could detect."""
     stored.add_account(last_read_at="now")
     stored.add_session("s1", expires_at="now")
     held = (await claim_and_load(sessions))["s1"]

@@ -1,4 +1,4 @@
-"""Many tracked in one transaction: each has its own answer, and nobody waits for another's row."""
+"""Many sessions are tracked in one transaction, each with its own result."""
 
 from __future__ import annotations
 

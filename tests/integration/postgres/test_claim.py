@@ -1,4 +1,4 @@
-"""Claims and leases in Postgres: who gets what, how much of it, and for how long."""
+"""Claims and leases in Postgres: which sessions, how many, and for how long."""
 
 from __future__ import annotations
 

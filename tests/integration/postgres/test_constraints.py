@@ -1,4 +1,4 @@
-"""What the tables refuse whoever writes, what is given up unread, and what is purged."""
+"""What the tables' constraints refuse, which sessions are given up unread, and which are purged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units of work over a real connection: what commits by itself, and what migrations leave."""
+"""Units of work over a real connection: autocommit, and prepared statements after migrations."""
 
 from __future__ import annotations
 

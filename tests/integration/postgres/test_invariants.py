@@ -1,4 +1,4 @@
-"""The checks of the promises can fail: each finds the state that breaks it."""
+"""Each invariant's query finds a state that breaks it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def sound(connection: Connection) -> Connection:
-    """One completed session with everything as it must be, delivered."""
+    """One completed session that breaks no invariant."""
     connection.execute(text(_SOUND))
     return connection
 

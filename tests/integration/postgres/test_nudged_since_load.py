@@ -1,4 +1,4 @@
-"""What the shop says while a poll is under way is neither lost nor overwritten."""
+"""What the shop sends while a poll is under way is neither lost nor overwritten."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_a_final_answer_is_written_whatever_was_said(
 async def test_an_order_confirmed_meanwhile_is_waited_for_no_longer(
     sessions: PostgresSessions, engine: AsyncEngine, stored: Stored
 ):
-    """The shop was quicker than the worker's own read."""
+    """The shop confirmed the order before the worker read the session."""
     stored.add_session("s1")
     leased = (await claim_and_load(sessions))["s1"]
     paid = Observation(status="COMPLETED", authorization_token="a-token")
@@ -121,7 +121,7 @@ async def test_a_session_of_another_account_is_nudged_by_its_id_alone(
 async def test_a_new_session_without_a_configured_account_is_refused_even_with_its_url(
     sessions: PostgresSessions, stored: Stored
 ):
-    """Stored, it would be claimed by nobody, and nobody would be told."""
+    """Stored, it would never be claimed, and the shop would get no event."""
     url = "https://klarna.test/hpp/v1/sessions/s1"
 
     with pytest.raises(InvalidArgumentError, match="account"):

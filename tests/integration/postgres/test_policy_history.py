@@ -1,4 +1,4 @@
-"""What the worker recorded, read back: stays in a status, and lives to replay."""
+"""The recorded history read back: sojourns in a status, and whole sessions to replay."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def stays(sojourns: Sojourns) -> set[tuple[object, ...]]:
 
 
 def test_each_stay_is_read_with_what_the_reads_around_it_knew(database_url: str):
-    """Timed by Klarna, the age is Klarna's; a read that came after a change was no read before."""
+    """Klarna's time gives the age, if there is one. A read after the change does not count."""
     record(database_url, [PAID, TRACKED_LATE])
 
     assert stays(sojourns_of_history(history(database_url))) == {
@@ -59,7 +59,7 @@ def test_each_stay_is_read_with_what_the_reads_around_it_knew(database_url: str)
 
 
 def test_what_klarna_gave_no_time_for_lies_between_two_reads(database_url: str, stored: Stored):
-    """A KP session's token ends it, whatever its status is called."""
+    """A KP session ends with its token, whatever its status."""
     seen = [Seen("incomplete", 2, 2, None), Seen("authorized", 60, 60, 40)]
     record(database_url, [Story(LIFE, seen, 60)])
     stored.rows("UPDATE payment_sessions SET outcome = 'completed'")
@@ -72,7 +72,7 @@ def test_what_klarna_gave_no_time_for_lies_between_two_reads(database_url: str, 
 def test_a_change_that_an_earlier_release_recorded_came_after_the_change_before(
     database_url: str, stored: Stored
 ):
-    """It did not record the read before; the status before was seen when it was recorded."""
+    """It did not record the previous read, so the previous transition's time stands for it."""
     record(database_url, [PAID])
     stored.rows("UPDATE status_transitions SET previous_read_at = NULL")
 
@@ -84,7 +84,7 @@ def test_a_change_that_an_earlier_release_recorded_came_after_the_change_before(
 def test_lives_to_replay_are_of_sessions_that_have_reached_their_end(
     database_url: str, stored: Stored
 ):
-    """Of those that go on, only the quick ones would be known to the end."""
+    """Otherwise only the quick ones of the recent sessions would be complete, which is a bias."""
     record(database_url, [PAID, TRACKED_LATE])
 
     assert sorted(traces_of_history(history(database_url), most=10), key=str) == [
@@ -100,7 +100,7 @@ def test_lives_to_replay_are_of_sessions_that_have_reached_their_end(
 
 
 def test_what_the_purge_may_have_thinned_out_is_left_out(database_url: str):
-    """The sessions that finished early are gone; those that lasted would look like all."""
+    """Sessions that finished early are purged, so those left would be biased."""
     record(database_url, [PAID])
 
     assert len(history(database_url, reach=timedelta(days=4)).changes) == 0
@@ -109,7 +109,7 @@ def test_what_the_purge_may_have_thinned_out_is_left_out(database_url: str):
 
 @pytest.mark.parametrize("sessions", [0, 1, 30_000])
 def test_any_number_of_changes_is_read(database_url: str, sessions: int):
-    """None, a few, and more than are taken from the connection at once."""
+    """None, a few, and more than one chunk."""
     record(database_url, [PAID], copies=sessions)
 
     read = history(database_url)

@@ -1,4 +1,4 @@
-"""Recording in Postgres: all of a decision or nothing, and only under the lease."""
+"""Recording in Postgres: a whole decision or nothing, and only while the lease is held."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_a_change_is_written_with_its_transition_and_frees_the_lease(
 async def test_each_poll_leaves_its_time_the_newest_first(
     sessions: PostgresSessions, stored: Stored, leased: LeasedSession
 ):
-    """Changed, unchanged or failed, which is inverted; in seconds since it was tracked."""
+    """In seconds since the session was tracked; failed polls are inverted."""
     answers = ["WAITING", "WAITING", ServerError(), "IN_PROGRESS"]
     for number, answer in enumerate(answers):
         assert await sessions.record(leased, decision_on(leased, answer))
@@ -91,7 +91,7 @@ async def test_each_poll_leaves_its_time_the_newest_first(
 async def test_no_time_of_tracking_keeps_a_poll_from_being_written(
     sessions: PostgresSessions, stored: Stored, tracked: str, polled: int
 ):
-    """The times are for people alone; only the latest of them are kept."""
+    """The times are only for people, so they never make a record fail."""
     stored.add_session("s2", polled_seconds=list(range(200)), due_in=-1)
     stored.rows(f"UPDATE payment_sessions SET tracked_at = {tracked}")  # noqa: S608 - ours
     leased = (await claim_and_load(sessions))["s2"]
@@ -104,7 +104,7 @@ async def test_no_time_of_tracking_keeps_a_poll_from_being_written(
 async def test_giving_up_unread_is_no_poll(
     sessions: PostgresSessions, stored: Stored, leased: LeasedSession
 ):
-    """What was decided without asking Klarna leaves no time."""
+    """A decision without a read leaves no time."""
     later = leased.loaded_at + timedelta(days=9)
     given_up = give_up(leased.session, now=later, limits=LIMITS)
     assert given_up is not None

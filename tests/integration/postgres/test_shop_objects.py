@@ -1,4 +1,4 @@
-"""Which payments the sinks of shop systems are told of, whatever comes first."""
+"""Which payments are delivered to the sinks of shop systems, in whatever order things happen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AUTHORIZED = Observation(status="authorized", authorization_token="canary-token"
 
 @pytest.fixture
 def sessions(engine: AsyncEngine, cipher: FernetTokenCipher) -> PostgresSessions:
-    """With a stream that takes everything, and Payway."""
+    """With a stream for all events, and Payway."""
     payway = Route(sink=PAYWAY, types=frozenset({EventType.AUTHORIZED}))
     return PostgresSessions(engine, cipher=cipher, routes=(Route(sink="redis_stream"), payway))
 
@@ -65,7 +65,7 @@ async def test_another_payment_is_not(sessions: PostgresSessions, stored: Stored
 async def test_a_name_told_while_the_read_is_under_way_counts(
     sessions: PostgresSessions, stored: Stored
 ):
-    """The session was loaded without it."""
+    """The session was loaded before its shop objects were stored."""
     stored.add_session("s1", kind="kp")
     leased = (await claim_and_load(sessions))["s1"]
     await track(sessions, shop_objects=NAMED)
@@ -91,7 +91,7 @@ async def test_a_name_told_afterwards_makes_up_for_it_once(
 async def test_a_name_told_when_the_token_is_erased_comes_too_late(
     sessions: PostgresSessions, stored: Stored
 ):
-    """Nobody could place that order any more: no delivery has to die of it."""
+    """Without the token no order can be placed, so there is no delivery that could only fail."""
     stored.add_session("s1", kind="kp")
     await authorize(sessions)
     stored.rows("UPDATE payment_sessions SET authorization_token = NULL RETURNING session_id")

@@ -22,7 +22,7 @@ LATER = datetime(2030, 5, 1, 12, tzinfo=UTC)
 def test_the_id_alone_is_enough_and_the_session_is_due_with_the_commit(
     shop: psycopg.Connection, stored: Stored
 ):
-    """What the worker must know and SQL does not, the URL, is left to the worker."""
+    """The URL, which SQL does not know, is left to the worker."""
     assert track(shop) is True
     assert stored.rows("SELECT * FROM payment_sessions") == []
     shop.commit()
@@ -105,7 +105,7 @@ def accepted_by_the_task(**arguments: object) -> bool:
 def test_it_takes_what_the_task_takes_and_nothing_else(
     shop: psycopg.Connection, stored: Stored, field: str
 ):
-    """Whatever is in the string: it is refused by its field's name, or stored as it stands."""
+    """Any string is refused with the field's name, or stored unchanged."""
     for value in HOSTILE:
         arguments: dict[str, Any] = {"session_id": "s1"} | {field: value}
         if accepted_by_the_task(**arguments):
@@ -144,7 +144,7 @@ def test_a_wrong_argument_is_named(
 
 
 def test_tracked_many_times_at_once_a_session_is_one_row(database_url: str, stored: Stored):
-    """Each call is told whether it was the one that made it."""
+    """Each call returns whether it created the session."""
 
     def track_one(_: int) -> bool:
         with psycopg.connect(database_url) as shop:
@@ -158,7 +158,7 @@ def test_tracked_many_times_at_once_a_session_is_one_row(database_url: str, stor
 
 
 def test_names_in_the_callers_search_path_are_never_used(shop: psycopg.Connection, stored: Stored):
-    """It runs with its owner's rights: what a caller puts before the real names must not run."""
+    """It runs with its owner's rights, so it must not call functions of the caller's."""
     shop.execute("CREATE SCHEMA mine")
     shop.execute("CREATE TABLE mine.payment_sessions (session_id text PRIMARY KEY)")
     shop.execute("CREATE FUNCTION mine.length(text) RETURNS integer LANGUAGE sql AS 'SELECT 1 / 0'")

@@ -53,7 +53,7 @@ def test_again_means_poll_now_and_a_live_lease_is_left_alone(
 def test_an_argument_corrects_a_session_that_was_never_read(
     shop: psycopg.Connection, stored: Stored, arguments: dict[str, Any], columns: dict[str, Any]
 ):
-    """Another account or kind moves a documented URL; failures there say nothing about it."""
+    """Another account or kind changes a documented URL; earlier failures do not count for it."""
     stored.add_session("s1", reference="order-1", consecutive_failures=3, not_found_count=2)
 
     assert track(shop, **arguments) is False
@@ -89,7 +89,7 @@ def test_an_argument_that_contradicts_what_was_read_is_a_conflict_and_stores_not
 
 
 def test_the_same_again_is_no_conflict(shop: psycopg.Connection, stored: Stored):
-    """A creation's times and a read's may be rounded otherwise; a URL once derived stays so."""
+    """Klarna's times may be rounded differently; a derived URL stays derived."""
     stored.add_session(
         "s1", status="WAITING", reference="order-1", expires_at=LATER, session_url=""
     )

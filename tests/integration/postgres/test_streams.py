@@ -84,7 +84,7 @@ async def test_a_large_stream_is_sent_again_in_pieces(outbox: PostgresOutbox, st
 async def test_a_delivery_under_way_when_the_stream_was_lost_is_delivered_anew(
     outbox: PostgresOutbox, stored: Stored
 ):
-    """It may have gone into the stream that is no more: its mark comes too late."""
+    """It may have gone into the lost stream, so it must not be marked delivered."""
     stored.add_session("s1")
     event_id = stored.add_message("s1", 1)
     await renew(outbox, None, "one")

@@ -122,7 +122,7 @@ async def test_an_argument_corrects_a_session_that_was_never_read(
     row = stored.session("s1")
     assert tracked.effect is TrackEffect.NUDGED
     assert row[field] == value
-    # What failed at another address says nothing about this one.
+    # Failures at another URL do not count for this one.
     is_elsewhere = field in {"account", "kind", "session_url"}
     assert row["consecutive_failures"] == (0 if is_elsewhere else 7)
     assert row["last_error"] == (None if is_elsewhere else "not_found")

@@ -1,4 +1,4 @@
-"""What is claimed first when not all can be: what a read is worth most for."""
+"""The order of claims when not all due sessions can be claimed: the most valuable reads first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def set_ahead(stored: Stored, session_id: str, column: str, seconds: float) -> N
 
 
 async def in_order(sessions: PostgresSessions, count: int, **options: object) -> list[str]:
-    """Claimed one by one, as if the budget paid for one at a time."""
+    """Return them in the order in which they are claimed one by one."""
     return [
         session_id
         for _ in range(count)
@@ -42,7 +42,7 @@ async def in_order(sessions: PostgresSessions, count: int, **options: object) ->
 async def test_who_waited_most_times_its_ideal_interval_is_first(
     sessions: PostgresSessions, stored: Stored
 ):
-    """Not who is due longest; who was never read is worth most."""
+    """Not the longest due; a session that was never read comes first."""
     add_read(stored, "twice", read_ago=20, ideal_interval_seconds=10)
     add_read(stored, "long-due", read_ago=900, due_ago=300, ideal_interval_seconds=600)
     add_read(stored, "thrice", read_ago=6, ideal_interval_seconds=2)
@@ -54,7 +54,7 @@ async def test_who_waited_most_times_its_ideal_interval_is_first(
 async def test_without_an_ideal_interval_the_planned_one_counts(
     sessions: PostgresSessions, stored: Stored
 ):
-    """As the release before wrote it: read 100 s ago to be read after 10, against 20 after 10."""
+    """Rows of the previous release have no ideal interval: the planned one is used."""
     add_read(stored, "ten-times", read_ago=100, due_ago=90)
     add_read(stored, "twice", read_ago=20, due_ago=10)
 
@@ -96,7 +96,7 @@ async def test_after_an_outage_who_loses_most_by_waiting_is_first_of_all(
 
 
 async def test_little_value_comes_at_last(sessions: PostgresSessions, stored: Stored):
-    """Its waiting grows: at ten times its interval it is before what waited twice."""
+    """Its lateness ratio grows: ten times its interval comes before twice another's."""
     add_read(stored, "low", read_ago=40_000, due_ago=37_600, ideal_interval_seconds=4000)
     add_read(stored, "high", read_ago=4, ideal_interval_seconds=2)
 
@@ -119,7 +119,7 @@ async def test_a_claim_has_a_limit_and_returns_the_lowest_lateness_ratio(
 async def test_under_a_huge_backlog_what_is_worth_most_is_found_at_both_its_ends(
     sessions: PostgresSessions, stored: Stored
 ):
-    """Thousands at the longest interval wait; a young session that fell due just now does not."""
+    """Thousands at the longest interval wait; a young session that has just become due does not."""
     stored.rows(
         "INSERT INTO payment_sessions (session_id, account, kind, session_url, next_poll_at,"
         " tracked_at, last_read_at, ideal_interval_seconds)"
@@ -133,7 +133,7 @@ async def test_under_a_huge_backlog_what_is_worth_most_is_found_at_both_its_ends
 
 
 async def test_few_due_sessions_are_found_by_the_index(stored: Stored, sessions: PostgresSessions):
-    """However many there are that are not due."""
+    """However many sessions are not due."""
     stored.rows(
         "INSERT INTO payment_sessions (session_id, account, kind, session_url, next_poll_at)"
         " SELECT 's' || n, 'default', 'hpp', 'https://klarna.test/hpp/v1/sessions/s' || n,"

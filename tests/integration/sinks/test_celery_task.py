@@ -1,4 +1,4 @@
-"""Events as tasks for the shop."""
+"""Events as Celery tasks for the shop's own workers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_what_monitors_show_of_the_shops_task_is_the_events_id(redis_url: 
 
 
 async def test_our_own_workers_never_come_to_consume_the_shops_queue(redis_url: str):
-    """Publishing makes a queue known to the app that publishes, so it must not be ours."""
+    """Publishing declares the queue in the publishing app, so that must not be ours."""
     with Celery("worker", broker=redis_url) as ours:
         ours.set_current()
         before = set(ours.amqp.queues)
@@ -81,7 +81,7 @@ async def test_our_own_workers_never_come_to_consume_the_shops_queue(redis_url: 
 
 
 async def test_the_sink_leaves_the_limit_of_connections_as_it_is(redis_url: str):
-    """Kombu has one limit for all apps of a process, and would take over the sink's."""
+    """Kombu has one limit for all apps of a process, and would use the sink's."""
     sink = celery_sink(redis_url)
 
     await sink.deliver(ENVELOPE)

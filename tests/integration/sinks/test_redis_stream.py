@@ -127,7 +127,7 @@ async def test_a_lost_stream_or_mark_is_noticed(
 async def test_a_stream_that_was_lost_and_made_anew_has_lost_its_mark(
     sink: RedisStreamSink, reader: redis.Redis
 ):
-    """By a delivery, or by a consumer that comes before anybody looked."""
+    """By a delivery, or by a consumer that is quicker than the check."""
     await sink.set_epoch("one")
     reader.delete(STREAM)
 

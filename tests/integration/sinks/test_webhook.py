@@ -1,4 +1,4 @@
-"""One webhook endpoint over real HTTP: what it is sent, and what its answers come to."""
+"""One webhook endpoint over real HTTP: its requests, and the results of its answers."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ async def test_a_name_or_address_of_this_network_is_not_connected_to(
 async def test_the_address_is_checked_at_every_connection_not_when_its_name_was_looked_up(
     make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
 ):
-    """A name that was public a moment ago may lead here now."""
+    """A name may resolve to a private address after it was checked."""
     found: list[str] = []
 
     def public_at_first(address: str) -> bool:

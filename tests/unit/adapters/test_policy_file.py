@@ -1,4 +1,4 @@
-"""Policy files: what is written is read again; what is wrong is told by file, line and field."""
+"""Policy files are read as they were written; errors name file, line and field."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(file: Path, *lines: object) -> Path:
 
 
 def test_what_is_written_is_read_again(file: Path):
-    """But for the scale, which is a deployment's."""
+    """But for the scale, which is a setting."""
     write_policy(file, replace(POLICY, scale=7.0))
 
     read = read_policy(file)
@@ -49,14 +49,14 @@ def test_what_is_written_is_read_again(file: Path):
 
 
 def test_empty_lines_are_none(file: Path):
-    """A file edited by hand is no worse for them, and its lines keep their numbers."""
+    """Empty lines are skipped, and the others keep their numbers."""
     read = read_policy(written(file, "", HEADER, "  ", *ROWS, ""))
 
     assert (read.name, sorted(read.hazards)) == ("mine", ["*", "WAITING"])
 
 
 def test_the_shipped_policy_is_right_and_made_for_the_default():
-    """It has a curve for every status that Klarna documents as open, or for all others."""
+    """It has a curve for every open status in Klarna's documentation, and one for all others."""
     shipped = read_policy(SHIPPED_POLICY)
 
     assert shipped.for_requests(50).scale < shipped.for_requests(80).scale
@@ -96,7 +96,7 @@ def test_the_shipped_policy_is_right_and_made_for_the_default():
     ],
 )
 def test_what_is_wrong_is_told_by_file_line_and_field(file: Path, lines: list[object], told: str):
-    """One line, in which nothing of the file's is repeated but the names of its fields."""
+    """One line that repeats only names of fields from the file."""
     with pytest.raises(JsonLinesError) as refused:
         read_policy(written(file, *lines))
 
@@ -104,7 +104,7 @@ def test_what_is_wrong_is_told_by_file_line_and_field(file: Path, lines: list[ob
 
 
 def test_a_file_that_is_not_there_is_told_by_its_name(file: Path):
-    """Neither does a directory make a policy."""
+    """A directory is no policy file, either."""
     with pytest.raises(JsonLinesError, match=r"policy\.jsonl: cannot be read: No such file"):
         read_policy(file)
     with pytest.raises(JsonLinesError, match="cannot be read: Is a directory"):
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_there_is_told_by_its_name(file: Path):
 
 
 def test_a_line_without_end_is_not_read_into_memory(file: Path):
-    """A file of another kind is refused at its first megabyte."""
+    """A file of another kind is refused after its first mebibyte."""
     file.write_bytes(b"x" * (1024 * 1024 + 1))
 
     with pytest.raises(JsonLinesError, match=":1: is longer than 1 MiB"):

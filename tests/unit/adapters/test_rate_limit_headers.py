@@ -1,4 +1,4 @@
-"""What answers say of Klarna's rate limit, and what of it is no limit that anybody was given."""
+"""Klarna's rate limit in the headers of answers, and implausible values, which are ignored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_limit_is_read_in_reads_a_second(limit: str, rate: float):
     "limit", ["", "0", "-1", "1e9", "abc", "nan", "9999999999", "1, 1;w=99", "0, 0;w=1", ";w=;,"]
 )
 def test_what_is_no_limit_says_nothing_whatever_is_left_of_it(limit: str):
-    """A nought left of it would cut the budget to a twentieth, for as long as it comes."""
+    """Without a limit, `0` remaining must not cut the budget."""
     headers = Headers({"X-Ratelimit-Limit": limit, "X-Ratelimit-Remaining": "0"})
 
     assert read_quota(headers) == NOTHING_SAID

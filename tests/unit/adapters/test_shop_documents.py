@@ -1,4 +1,4 @@
-"""What is taken of documents that shop systems answered, and what is refused, by its place."""
+"""Documents of shop systems: which ids are kept, and errors that name their place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.domain.errors import InvalidArgumentError
 
 SESSION_ID = "0b1d9815-165e-42e2-8867-35bc03789e00"
 CANARY = "canary-secret-of-the-document"
-# What Payway's documentation shows, whole.
+# The whole example of Payway's documentation.
 DOCUMENTED_TOKEN = (
     "eyJhbGciOIJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpZCI6IjAwMDAwMDAwMDAtMDAwMDAtMDAwMC0wMDAwMDAwMC0wMDAw"
     "IiwidXJsIjoiaHR0cHM6Ly9jcmVkaXQtZXUua2xhcm5hLmNvbSJ9.A_rHWMSXQN2NRNGYTREBTkGwYwtm-sulkSDMvlJL87M"
@@ -62,7 +62,7 @@ def test_a_klarna_payment_is_followed_by_its_kp_session():
 
 @pytest.mark.parametrize("order", [{"links": {"self": "x"}}, {"data": None}, {}])
 def test_a_klarna_payment_need_not_name_its_order(order: dict[str, Any]):
-    """Commerce Layer links it only where it was asked to include it."""
+    """Commerce Layer links it only on request."""
     payment = parse_klarna_payment(a_resource(relationships={"order": order}))
 
     assert payment.shop_objects == {"commerce_layer": {"klarna_payment_id": "ertHJlpPTR"}}
@@ -174,7 +174,7 @@ def test_a_wrong_session_id_is_named_as_such():
 
 @given(JSON)
 def test_any_document_is_taken_or_refused_by_name(document: object):
-    """Nothing else comes of it, whatever it is."""
+    """Whatever the document, there is no other error."""
     for parse in (parse_klarna_payment, parse_purchase):
         with pytest.raises(InvalidArgumentError):
             parse(document)

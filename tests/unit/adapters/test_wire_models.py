@@ -1,4 +1,4 @@
-"""Klarna's answers as bytes: what is kept of them, and that anything else is a protocol error."""
+"""Klarna's answers as bytes: what is kept of them, and what is a protocol error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Klarna's answer to creating a session, as a shop hands it on."""
+"""Klarna's answer to creating a session, as a shop passes it on."""
 
 from __future__ import annotations
 

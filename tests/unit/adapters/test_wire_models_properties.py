@@ -1,4 +1,4 @@
-"""Whatever bytes come with a 200: an observation or a protocol error, and nothing else."""
+"""Any bytes with a 200 are an observation or a protocol error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.adapters.klarna.wire_models import parse_session
 from worker.domain.errors import ProtocolError
 from worker.domain.session import Kind
 
-# Two thousand together.
+# Two thousand in all.
 OF_BYTES = settings(max_examples=1500, deadline=None, database=None)
 OF_JSON = settings(max_examples=500, deadline=None, database=None)
 
