@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from celery import current_task
+from celery import Task
 from celery.exceptions import Reject
 
 from worker.celery import app
@@ -19,14 +19,14 @@ from worker.services.track import Sent
 
 # The shop's message is the only copy: it is acknowledged when its session is stored, or when the
 # message is kept among the refused ones; not before.
-_TRACK = {"acks_late": True, "throws": (TrackError,)}
+_TRACK = {"bind": True, "acks_late": True, "throws": (TrackError,)}
 _INTERNAL = {"throws": (UnavailableError, TimeoutError)}
 
 
-def _take_in(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-    request = current_task.request
+def _take_in(task: Task, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+    request = task.request
     call = intake.Call(
-        task=current_task.name,
+        task=task.name,
         args=args,
         kwargs=kwargs,
         sent=Sent(
@@ -61,55 +61,55 @@ def _keep(message: ReceivedMessage, reason: RefusalReason) -> None:
 
 
 @app.task(name="payment_sessions.track", **_TRACK)
-def track(*args: object, **kwargs: object) -> None:
+def track(self: Task, *args: object, **kwargs: object) -> None:
     """Track a payment session, or poll it now if it is tracked already.
 
     Arguments, in order: session_id, and optionally session_url, expires_at, account, kind,
     reference.
     """
-    _take_in(args, kwargs)
+    _take_in(self, args, kwargs)
 
 
 @app.task(name="payment_sessions.track_created", **_TRACK)
-def track_created(*args: object, **kwargs: object) -> None:
+def track_created(self: Task, *args: object, **kwargs: object) -> None:
     """Track the HPP session of Klarna's create-session response, unchanged.
 
     Arguments, in order: response, and optionally account, reference.
     """
-    _take_in(args, kwargs)
+    _take_in(self, args, kwargs)
 
 
 @app.task(name="payment_sessions.track_klarna_payment", **_TRACK)
-def track_klarna_payment(*args: object, **kwargs: object) -> None:
+def track_klarna_payment(self: Task, *args: object, **kwargs: object) -> None:
     """Track the KP session of a Commerce Layer klarna payment; its sink places the order.
 
     Arguments, in order: resource (the JSON:API document, unchanged), and optionally account,
     reference.
     """
-    _take_in(args, kwargs)
+    _take_in(self, args, kwargs)
 
 
 @app.task(name="payment_sessions.track_payway", **_TRACK)
-def track_payway(*args: object, **kwargs: object) -> None:
+def track_payway(self: Task, *args: object, **kwargs: object) -> None:
     """Track the KP session of a purchase at Payway; its sink places the order.
 
     Arguments, in order: response (of create_session, unchanged), and optionally session_id
     (Klarna's, if the client token does not name it), account, reference.
     """
-    _take_in(args, kwargs)
+    _take_in(self, args, kwargs)
 
 
 @app.task(name="payment_sessions.confirm_order", **_TRACK)
-def confirm_order(*args: object, **kwargs: object) -> None:
+def confirm_order(self: Task, *args: object, **kwargs: object) -> None:
     """Note that the shop placed the order of an authorized session: it needs no warning.
 
     Arguments, in order: session_id, order_id.
     """
-    _take_in(args, kwargs)
+    _take_in(self, args, kwargs)
 
 
 @app.task(name=intake.KEEP_REFUSED, **_TRACK)
-def keep_refused(refused: dict[str, str]) -> None:
+def keep_refused(_self: Task, refused: dict[str, str]) -> None:
     """Keep a message that the consumer could not hand to its task; fails afterwards."""
     message, reason = intake.refused_by_consumer(refused)
     _keep(message, reason)

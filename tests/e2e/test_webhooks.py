@@ -97,7 +97,7 @@ def test_an_endpoint_that_is_gone_gets_what_waited_once_it_is_enabled(
     deployed.wait_for_outcomes(*session_ids)
     asked = len(shop.received)
     health = session_worker(deployed.environment, "health")
-    assert (health.code, "is disabled (HTTP 410" in health.out) == (1, True)
+    assert (health.code, "disabled (HTTP 410" in health.out) == (1, True)
 
     shop.answer = 204
     assert session_worker(deployed.environment, "events", "enable", "webhook").code == 0

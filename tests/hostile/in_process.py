@@ -12,6 +12,7 @@ import pytest
 from tests.support.stored import Stored
 from tests.support.wired import deployed
 from worker.bootstrap.worker import open_worker
+from worker.celery_app import intake
 from worker.celery_app.runtime import Runtime
 
 # Longer than any poll of these tests.
@@ -56,8 +57,8 @@ class InProcess:
 
     def forget(self) -> None:
         """Empty the tables, so that tests do not affect each other."""
-        for table in ("payment_sessions", "accounts"):
-            self.stored.rows(f"DELETE FROM {table}")  # noqa: S608 - one of the two
+        for table in ("payment_sessions", "accounts", "refused_messages"):
+            self.stored.rows(f"DELETE FROM {table}")  # noqa: S608 - one of these
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def opened(environment: Mapping[str, str]) -> Iterator[InProcess]:
 
         runtime = Runtime()
         monkeypatch.setattr(tasks, "runtime", runtime)
-        runtime.start(open_worker(settings, app))
+        runtime.start(open_worker(settings, app, take_in_again=intake.take_in_again))
         stored = Stored(environment["DATABASE_URL"])
         try:
             yield InProcess(runtime, stored, environment["KLARNA_BASE_URL"])

@@ -73,8 +73,8 @@ def test_a_token_that_no_key_decrypts_is_named_and_left_as_it_is(
 
     assert said.code == 1
     assert said.text.splitlines()[-1] == (
-        "TOKEN_ENCRYPTION_KEYS: no key decrypts 2 of 3 tokens (of lost-1, lost-2);"
-        " they are left as they are: add the key they were encrypted with."
+        "TOKEN_ENCRYPTION_KEYS: no key decrypts 2 of 3 tokens (sessions lost-1, lost-2);"
+        " they are unchanged: add the key they were encrypted with."
     )
     assert stored.session("lost-1")["authorization_token"] == left
     stored.rows("DELETE FROM payment_sessions WHERE session_id LIKE %s", "lost-%")
