@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Callable
-from datetime import UTC
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -17,14 +18,23 @@ from tests.hostile.cases import parts, run_cases
 from tests.support.builders import SESSION_ID, SESSION_URL
 from worker.celery_app.redaction import shown_ids
 from worker.domain.errors import TrackError
+from worker.domain.refused_messages import RefusalReason
 from worker.domain.session import Kind, ShopObjects
-from worker.domain.track_arguments import TrackArguments, check_arguments
-from worker.domain.tracking import LONGEST_URL, TrackRequest, check_session_url
+from worker.domain.track_arguments import TrackArguments, check_arguments, leave_out_wrong
+from worker.domain.tracking import (
+    LONGEST_URL,
+    TrackRequest,
+    check_session_id,
+    check_session_url,
+)
+from worker.services.refused_messages import ReceivedMessage
+from worker.services.track import Sent
 
 ORIGINS = ["https://api.klarna.com"]
 ACCOUNTS = {"default", "us_east"}
 # The longest line of a log, whatever was sent.
 LONGEST_REFUSAL = 250
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 urls = st.builds(
     lambda origin, path, end: origin + path + end,
@@ -96,20 +106,37 @@ class FakeRuntime:
     """Runs the task's service at once: its argument checking, and nothing behind it."""
 
     def __init__(self) -> None:
-        self.services = SimpleNamespace(track=SimpleNamespace(track=self._track))
+        self.services = SimpleNamespace(
+            track=SimpleNamespace(track=self._track), refused=SimpleNamespace(keep=self._keep)
+        )
         self.taken: list[TrackRequest] = []
+        self.kept: list[ReceivedMessage] = []
 
-    def call(self, service: Callable[..., None], *arguments: object) -> None:
-        """As the runtime's own, in this thread."""
-        service(*arguments)
+    def call(self, service: Callable[..., Coroutine[None, None, Any]], *arguments: object) -> Any:  # noqa: ANN401 - as the runtime's own
+        """As the runtime's own, in this thread: nothing here waits."""
+        with pytest.raises(StopIteration) as ended:
+            service(*arguments).send(None)
+        return ended.value.value
 
-    def _track(
-        self, arguments: TrackArguments, shop_objects: ShopObjects | None, trace: str | None
+    async def _keep(self, message: ReceivedMessage, reason: RefusalReason) -> None:
+        assert reason.field.isidentifier()
+        assert json.loads(message.envelope)["kwargs"] is not None
+        assert message.reference is None or message.reference.isprintable()
+        if message.session_id is not None:
+            check_session_id(message.session_id)
+        self.kept.append(message)
+
+    async def _track(
+        self,
+        arguments: TrackArguments,
+        shop_objects: ShopObjects | None = None,
+        sent: Sent | None = None,
     ) -> None:
-        assert trace is None
+        assert sent == Sent()
         for names in (shop_objects or {}).values():
             assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names.values())
-        request = check_arguments(arguments, accounts=ACCOUNTS, allowed_origins=ORIGINS)
+        right, _ = leave_out_wrong(arguments, now=NOW, max_lifetime=timedelta(days=2))
+        request = check_arguments(right, accounts=ACCOUNTS, allowed_origins=ORIGINS)
         self.taken.append(request)
 
 
@@ -132,13 +159,16 @@ def test_any_argument_is_taken_or_refused_by_name(
     def check_call(call: tuple[str, list[object], dict[str, object]]) -> None:
         name, given, named = call
         fake_runtime.taken.clear()
+        fake_runtime.kept.clear()
         try:
             getattr(tasks, name).run(*given, **named)
         except TrackError as error:
             check_refusal(error)
             assert fake_runtime.taken == []
+            assert [kept.task for kept in fake_runtime.kept] == [f"payment_sessions.{name}"]
         else:
             check_taken(*fake_runtime.taken)
+            assert fake_runtime.kept == []
         shown = shown_ids(given, named)
         assert all(text.isascii() and text.isprintable() and len(text) <= 130 for text in shown)
 
