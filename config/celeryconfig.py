@@ -14,6 +14,8 @@ _settings = load(BrokerSettings)
 broker_url = _settings.effective_broker_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# An error reply of the broker is a lost connection, too: no reply ends a worker.
+broker_channel_error_retry = True
 # More than can publish at once: anyio's 40 threads and the consumer. After a lost connection
 # Celery's mingle does not wait for a free one, and an empty pool would end the worker.
 broker_pool_limit = 64
