@@ -25,6 +25,8 @@ def _redis_transport() -> dict[str, Any]:
     return {
         # `ack_emulation` stays on: it redelivers the `track` of a killed worker.
         "visibility_timeout": 60,
+        # Each is a list. A shop's app may have any of the ten steps; kombu's default is four.
+        "priority_steps": list(range(10)),
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
         "unacked_mutex_expire": 20,
