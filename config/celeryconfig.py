@@ -85,6 +85,9 @@ worker_prefetch_multiplier = 1
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_send_task_events = True
+# Not Celery's default, by which another app on this broker could stop our consumers. The exchange
+# of events stays the default: so one Flower sees the workers of all apps.
+control_exchange = "payment-sessions"
 worker_cancel_long_running_tasks_on_connection_loss = False
 # Its restoring runs in the pool's threads, but only the consumer may use RabbitMQ's connection.
 # With it on, a worker received nothing more after a reconnection.
