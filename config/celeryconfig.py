@@ -14,6 +14,8 @@ _settings = load(BrokerSettings)
 broker_url = _settings.effective_broker_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# An error reply of the broker is a lost connection, too: no reply ends a worker.
+broker_channel_error_retry = True
 # More than can publish at once: anyio's 40 threads and the consumer. After a lost connection
 # Celery's mingle does not wait for a free one, and an empty pool would end the worker.
 broker_pool_limit = 64
@@ -23,6 +25,8 @@ def _redis_transport() -> dict[str, Any]:
     return {
         # `ack_emulation` stays on: it redelivers the `track` of a killed worker.
         "visibility_timeout": 60,
+        # Each is a list. A shop's app may have any of the ten steps; kombu's default is four.
+        "priority_steps": list(range(10)),
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
         "unacked_mutex_expire": 20,
@@ -81,6 +85,9 @@ worker_prefetch_multiplier = 1
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_send_task_events = True
+# Not Celery's default, by which another app on this broker could stop our consumers. The exchange
+# of events stays the default: so one Flower sees the workers of all apps.
+control_exchange = "payment-sessions"
 worker_cancel_long_running_tasks_on_connection_loss = False
 # Its restoring runs in the pool's threads, but only the consumer may use RabbitMQ's connection.
 # With it on, a worker received nothing more after a reconnection.

@@ -57,6 +57,11 @@ class Shop:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._tasks = Celery("shop", broker=os.environ["REDIS_URL"])
+        # A broker that hangs is an error within 5 seconds.
+        self._tasks.conf.update(
+            broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 2},
+            task_publish_retry_policy={"max_retries": 1, "interval_start": 0},
+        )
         database.executescript(TABLES)
 
     def act_once(self, event: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from config import logconfig
 from config.env_file import load_env_files
 from config.secret_files import fill_in_flower_secrets
+from worker.celery_app.compression import bound_decoders
 from worker.celery_app.flower import refuse_open_flower, show_session_ids
 
 # Before Celery and Flower read the environment.
@@ -22,6 +23,8 @@ _FLOWER_FAULTS = fill_in_flower_secrets(os.environ)
 TRANSPORT_ALIASES |= dict.fromkeys(
     ("redis", "rediss"), "worker.celery_app.redis_transport:Transport"
 )
+
+bound_decoders()
 
 _REDACTED_TASK = "worker.celery_app.redaction:RedactedTask"
 app = Celery("worker", include=["worker.tasks"], task_cls=_REDACTED_TASK)

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import redis
 
 from devkit.sandbox.server import SandboxClient
@@ -30,6 +32,8 @@ PROGRAMS = dict(NAMED_BLOCK.findall(README) + NAMED_BLOCK.findall(EVENTS))
 MESSAGE = dict(NAMED_BLOCK.findall(INTEGRATION))["message.json"]
 SEE, DEPLOY, WATCH = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 FROM_PYTHON = ["39a1c773-bafd-754d-af1f-b30c592f1267", "5a3fc9ba-2b2e-7c8e-9d9c-1f3a0c5a7d10"]
+# 5 s of waiting, and what Python needs to start on a busy machine.
+SILENT_SECONDS = 30
 FROM_ELSEWHERE = "7c1f0a52-94d1-7b1e-8a40-6f5f2b7f9c33"
 
 
@@ -140,6 +144,37 @@ def _eventually_printed(log: Path, *, times: int) -> None:
         within=30,
         because=f"each event was printed {times} times, see {log}",
     )
+
+
+@pytest.mark.parametrize(
+    ("folder", "program"),
+    [
+        (None, PROGRAMS["enqueue.py"]),
+        (
+            ROOT / "examples" / "django_shop",
+            "import shop.celery; shop.celery.app.send_task('payment_sessions.track', ['an-id'])",
+        ),
+    ],
+    ids=["README", "Django"],
+)
+def test_sending_to_a_broker_that_hangs_ends_with_an_error(
+    tmp_path: Path, folder: Path | None, program: str
+):
+    """Its port accepts connections and never replies. The programs say: within 5 seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=folder or tmp_path,
+            env={"PATH": os.environ["PATH"], "REDIS_URL": f"redis://127.0.0.1:{port}/0"},
+            capture_output=True,
+            text=True,
+            timeout=SILENT_SECONDS,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert "OperationalError: Timeout reading from" in ended.stderr
 
 
 # --- as an operator

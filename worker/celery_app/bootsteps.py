@@ -10,6 +10,7 @@ from config.settings import Settings, load
 from worker.bootstrap.worker import open_worker
 from worker.celery_app import intake
 from worker.celery_app.liveness_file import LivenessFile, ReceivedTasks
+from worker.celery_app.redis_transport import message_unreadable
 from worker.celery_app.runtime import worker_runtime
 
 # Celery publishes task events after every turn of its loop. Under load that is one message for two
@@ -43,6 +44,12 @@ class RuntimeStep(bootsteps.StartStopStep):
 def _stop_polling(**_: object) -> None:
     if worker_runtime.is_started:
         worker_runtime.services.stop()
+
+
+@message_unreadable.connect
+def _tell_of_unreadable(queue: str, reason: str, **_: object) -> None:
+    if worker_runtime.is_started:
+        worker_runtime.services.refused.drop_unreadable(f"{queue}: {reason}")
 
 
 class LivenessStep(bootsteps.StartStopStep):

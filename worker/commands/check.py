@@ -12,6 +12,7 @@ from worker.bootstrap.shared import poll_policy
 from worker.bootstrap.shop_systems import commerce_layer, payway
 from worker.commands.checked_environment import check_spelling
 from worker.commands.checked_klarna import check_accounts
+from worker.commands.checked_lists import check_unread_lists
 from worker.commands.checked_postgres import check_postgres
 from worker.commands.checked_redis import check_broker, check_redis
 from worker.commands.findings import Finding, exit_code, print_findings
@@ -39,6 +40,7 @@ def check(*, as_json: bool) -> int:
         *check_postgres(settings),
         *check_redis(settings),
         check_broker(settings),
+        *check_unread_lists(settings),
         *check_accounts(settings),
         *_check_webhooks(settings),
         *_check_shop_systems(settings),

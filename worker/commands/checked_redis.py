@@ -34,6 +34,8 @@ def faults_of(info: Mapping[str, Any]) -> Iterator[str]:
     version = str(info["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
         yield f"is version {version}: 6.2 or later is needed"
+    if info.get("role", "master") != "master":
+        yield "is a replica, which accepts no writes: name the primary"
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         yield (

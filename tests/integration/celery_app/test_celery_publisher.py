@@ -74,6 +74,15 @@ async def test_what_waits_is_counted_by_queue(app: Celery, publisher: CeleryPubl
     assert await publisher.waiting() == {"tracks": 1, "polls": 2, "events": 1}
 
 
+async def test_every_priority_step_is_counted(publisher: CeleryPublisher, redis_url: str):
+    with Celery("shop", broker=redis_url, set_as_current=False) as shop:
+        shop.conf.broker_transport_options = {"priority_steps": list(range(10))}
+        for priority in range(10):
+            shop.send_task("a-task", queue="payment-sessions", priority=priority)
+
+    assert await publisher.waiting() == {"tracks": 10, "polls": 0, "events": 0}
+
+
 @pytest.mark.parametrize("call", EVERYTHING.values(), ids=EVERYTHING.keys())
 async def test_a_broker_that_is_away_is_unavailable(
     app: Celery, call: Callable[[CeleryPublisher], Coroutine[Any, Any, object]]

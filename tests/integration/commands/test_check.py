@@ -260,6 +260,9 @@ def test_redis_is_too_old_or_has_a_replica():
     assert list(faults_of({"redis_version": "6.0.16"})) == [
         "is version 6.0.16: 6.2 or later is needed"
     ]
+    assert list(faults_of(kept | {"role": "slave"})) == [
+        "is a replica, which accepts no writes: name the primary"
+    ]
 
 
 # --- Klarna

@@ -19,7 +19,7 @@ import kombu
 import pytest
 from celery.worker import loops
 from celery.worker.consumer import Consumer
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,38 @@ SEAMS = [
         function=redis.Channel._disconnect_pools,  # noqa: SLF001 - it is what renews the pool
         signature="(self)",
         digest="bd0c8c67e4f44805",
+    ),
+    Seam(
+        ours="worker/celery_app/redis_transport.py relies on it: no reply of BRPOP is no message",
+        library="kombu",
+        version="5.7",
+        function=redis.Channel._brpop_read,  # noqa: SLF001 - it reads the reply
+        signature="(self, **options)",
+        digest="61a2bfc9294c1c8c",
+    ),
+    Seam(
+        ours="worker/celery_app/redis_transport.py relies on it: no reply is no broadcast",
+        library="kombu",
+        version="5.7",
+        function=redis.Channel._receive_one,  # noqa: SLF001 - it reads the reply
+        signature="(self, c)",
+        digest="41c829901aacda82",
+    ),
+    Seam(
+        ours="worker/celery_app/redis_messages.py gives it what it needs",
+        library="kombu",
+        version="5.7",
+        function=redis.Channel._do_restore_message,  # noqa: SLF001 - it puts messages back
+        signature="(self, payload, exchange, routing_key, pipe, leftmost=False)",
+        digest="70f28a5b5ebc7649",
+    ),
+    Seam(
+        ours="worker/celery_app/redis_messages.py gives it what it needs",
+        library="kombu",
+        version="5.7",
+        function=virtual.Message.__init__,
+        signature="(self, payload, channel=None, **kwargs)",
+        digest="ff6e49619a1c6a4f",
     ),
 ]
 INSTALLED = {"celery": celery.VERSION, "kombu": kombu.VERSION}
