@@ -100,17 +100,13 @@ class KpSessionRead(_Answer):
 class SessionCreationResponseV1(_Answer):
     """The answer to creating an HPP session.
 
-    Source: Klarna's OpenAPI, hosted payment page API, SessionCreationResponseV1.
+    Source: Klarna's OpenAPI, hosted payment page API, SessionCreationResponseV1. Of its eight
+    fields only these are read. `expires_at` is not checked here: a wrong one is left out later.
     """
 
     session_id: Text
     session_url: str | None = None
-    expires_at: Moment | None = None
-    redirect_url: str | None = None
-    distribution_url: str | None = None
-    distribution_module: Private = None
-    manual_identification_check_url: str | None = None
-    qr_code_url: str | None = None
+    expires_at: Any = Field(default=None, repr=False)
 
 
 def parse_session(body: bytes, *, kind: Kind, session_id: str) -> Observation:
