@@ -102,18 +102,11 @@ async def open_worker(
     """
     warn_of_misspelt_settings()
     async with AsyncExitStack() as stack:
-        poll_limits = _poll_limits(settings)
         telemetry = open_telemetry(stack, settings)
         adapters = _open_adapters(stack, settings, app)
-        relay = RelayService(
-            PostgresOutbox(adapters.engine),
-            adapters.cipher,
-            adapters.sinks,
-            chance=random.random,
-            telemetry=telemetry,
-        )
+        relay = _relay_service(adapters, telemetry)
         stack.push_async_callback(relay.close)
-        poll = _poll_service(adapters, relay, settings, poll_limits, telemetry)
+        poll = _poll_service(adapters, relay, settings, telemetry)
         stack.push_async_callback(poll.close)
 
         async def take_in(task: str, envelope: str, received_at: datetime) -> bool:
@@ -123,15 +116,7 @@ async def open_worker(
             track=_track_service(adapters, settings, telemetry),
             poll=poll,
             relay=relay,
-            housekeeping=HousekeepingService(
-                adapters.sessions,
-                PostgresTokens(adapters.engine),
-                PostgresPurge(adapters.engine, sinks=relay.sinks),
-                PostgresRefusedMessages(adapters.engine),
-                limits=poll_limits,
-                retention=timedelta(days=settings.retention_days),
-                meter=telemetry.meter,
-            ),
+            housekeeping=_housekeeping_service(adapters, relay, settings, telemetry),
             confirmation=confirmation_service(adapters.engine, settings),
             liveness=LivenessService(adapters.publisher),
             refused=RefusedMessagesService(
@@ -188,12 +173,32 @@ def _track_service(adapters: _Adapters, settings: Settings, telemetry: Telemetry
     )
 
 
+def _relay_service(adapters: _Adapters, telemetry: Telemetry) -> RelayService:
+    return RelayService(
+        PostgresOutbox(adapters.engine),
+        adapters.cipher,
+        adapters.sinks,
+        chance=random.random,
+        telemetry=telemetry,
+    )
+
+
+def _housekeeping_service(
+    adapters: _Adapters, relay: RelayService, settings: Settings, telemetry: Telemetry
+) -> HousekeepingService:
+    return HousekeepingService(
+        adapters.sessions,
+        PostgresTokens(adapters.engine),
+        PostgresPurge(adapters.engine, sinks=relay.sinks),
+        PostgresRefusedMessages(adapters.engine),
+        limits=_poll_limits(settings),
+        retention=timedelta(days=settings.retention_days),
+        meter=telemetry.meter,
+    )
+
+
 def _poll_service(
-    adapters: _Adapters,
-    relay: RelayService,
-    settings: Settings,
-    limits: PollLimits,
-    telemetry: Telemetry,
+    adapters: _Adapters, relay: RelayService, settings: Settings, telemetry: Telemetry
 ) -> PollService:
     return PollService(
         adapters.sessions,
@@ -201,7 +206,7 @@ def _poll_service(
         relay,
         adapters.governor,
         environment=PollEnvironment(
-            limits=limits,
+            limits=_poll_limits(settings),
             lease=settings.poll_lease_seconds,
             monotonic=clock.monotonic,
             chance=random.random,
