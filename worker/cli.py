@@ -18,6 +18,7 @@ from worker.commands.events_app import events
 from worker.commands.local_app import local
 from worker.commands.options import Host, Json, Port
 from worker.commands.policy_app import policy
+from worker.commands.refused_app import refused
 from worker.commands.sessions_app import sessions
 
 app = typer.Typer(
@@ -111,7 +112,7 @@ def generate_key() -> None:
 
 @app.command("rotate-keys")
 def rotate_keys(*, as_json: Json = False) -> None:
-    """Re-encrypt all tokens with the first encryption key.
+    """Re-encrypt all that is stored encrypted with the first key.
 
     Example: session-worker rotate-keys
     """
@@ -123,6 +124,7 @@ def rotate_keys(*, as_json: Json = False) -> None:
 app.add_typer(sessions)
 app.add_typer(local)
 app.add_typer(events, name="events")
+app.add_typer(refused, name="refused")
 app.add_typer(policy, name="policy")
 
 

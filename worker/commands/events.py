@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import typer
-from sqlalchemy import Engine, create_engine
 
 from config.settings import DatabaseSettings, Settings, load
 from worker.adapters import clock
-from worker.adapters.postgres.pgbouncer import open_engine
 from worker.adapters.postgres.reports import replay as replaying
 from worker.adapters.postgres.reports.events import STATES, DeliveryFilter, EventReports
 from worker.adapters.postgres.reports.replay import Replay, Replayable
@@ -28,7 +24,7 @@ from worker.commands.output import (
     say,
     text,
 )
-from worker.commands.reading import database_faults_in_one_line, reports
+from worker.commands.reading import reports, writing
 from worker.domain.events import EventType
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,5})(?P<unit>[smhd])", re.ASCII)
@@ -105,7 +101,7 @@ def replay(wanted: Wanted, *, without_token: bool, yes: bool, as_json: bool) -> 
         )
     settings = load(Settings)
     again = Replay(wanted=chosen, sinks=settings.delivery_sinks, without_token=without_token)
-    with _engine(settings) as engine:
+    with writing(settings) as engine:
         found = again.count(engine)
         left_out = _left_out(found, without_token=without_token)
         if not as_json:
@@ -124,7 +120,7 @@ def replay(wanted: Wanted, *, without_token: bool, yes: bool, as_json: bool) -> 
 
 def enable(sink: str, *, as_json: bool) -> None:
     """Enable a disabled endpoint, or end the pause that a sink requested."""
-    with _engine(load(DatabaseSettings)) as engine:
+    with writing(load(DatabaseSettings)) as engine:
         done = replaying.enable(engine, sink)
         waiting = replaying.count_pending(engine, sink) if done else 0
     if not done:
@@ -137,7 +133,7 @@ def enable(sink: str, *, as_json: bool) -> None:
 
 def discard(sink: str, *, yes: bool, as_json: bool) -> None:
     """Give up every pending delivery to a sink."""
-    with _engine(load(DatabaseSettings)) as engine:
+    with writing(load(DatabaseSettings)) as engine:
         waiting = replaying.count_pending(engine, sink)
         if waiting and not yes:
             _ask(f"Give up {counted(waiting, 'pending delivery', 'pending deliveries')} to {sink}?")
@@ -232,13 +228,3 @@ def _moment(name: str, value: str | None) -> datetime | None:
     if moment.tzinfo is None:
         fail(f"{name}: must name its time zone", code=WRONG_USAGE)
     return moment
-
-
-@contextmanager
-def _engine(settings: DatabaseSettings) -> Iterator[Engine]:
-    engine = open_engine(create_engine, settings.database_url.get_secret_value())
-    try:
-        with database_faults_in_one_line():
-            yield engine
-    finally:
-        engine.dispose()

@@ -1,4 +1,4 @@
-"""show, list, stats: read what is stored, for people and for programs."""
+"""show, list, stats: read what is stored, for people and for programs; opens the database."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import sqlalchemy.exc
+from sqlalchemy import Engine, create_engine
 
 from config.settings import DatabaseSettings, load
 from worker.adapters.postgres.error_messages import fault_line
+from worker.adapters.postgres.pgbouncer import open_engine
+from worker.adapters.postgres.reports.refused import RefusedReports
 from worker.adapters.postgres.reports.sessions import Reports
 from worker.commands.output import WRONG_USAGE, fail, print_facts, print_json, print_rows, text
 from worker.domain.session import STATUSES, Outcome
@@ -46,6 +49,17 @@ def reports(kind: type[ReportsT]) -> Iterator[ReportsT]:
         kind(settings.database_url.get_secret_value()) as opened,
     ):
         yield opened
+
+
+@contextmanager
+def writing(settings: DatabaseSettings) -> Iterator[Engine]:
+    """Open the database for changes; a fault ends the command with one line."""
+    engine = open_engine(create_engine, settings.database_url.get_secret_value())
+    try:
+        with database_faults_in_one_line():
+            yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -104,14 +118,15 @@ def _refuse_unknown(option: str, value: str | None, choices: Sequence[str]) -> N
 
 def stats(*, as_json: bool) -> None:
     """Print counts."""
-    with reports(Reports) as opened:
-        counts = opened.stats()
+    with reports(RefusedReports) as opened:
+        counts = opened.stats() | {"refused_messages": opened.refused_counts()}
     if as_json:
         print_json(counts)
         return
     print_rows("Payment sessions", counts["sessions"], none="none")
     print_rows("Due now", counts["due"], none="none")
     print_rows("Authorized without an order", counts["unconfirmed"], none="none")
+    print_rows("Refused messages", counts["refused_messages"], none="none")
     print_rows("Outbox", counts["outbox"], none="empty")
     print_rows("Accounts", counts["accounts"], none="none used yet")
     print_rows("Detection delay, last 24 h", counts["detection_delays"], none="no transitions")

@@ -1,21 +1,23 @@
-"""rotate-keys and erase: stored tokens and personal data."""
+"""rotate-keys and erase: stored tokens, refused messages and personal data."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import redis
 from rich.progress import track as progress
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 
 from config.settings import Settings, load
 from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.conditions import pending
-from worker.adapters.postgres.pgbouncer import open_engine
-from worker.adapters.postgres.tokens import count_tokens, rotate
+from worker.adapters.postgres.refused import by_hand
+from worker.adapters.postgres.refused.by_hand import ErasedMessages
+from worker.adapters.postgres.tokens import rotate
 from worker.commands.output import counted, fail, print_json, say
-from worker.commands.reading import database_faults_in_one_line
+from worker.commands.reading import writing
 from worker.services.relay import DELIVERY_LEASE
 
 # The lock keeps workers from claiming a delivery; one that is claimed may still be running.
@@ -30,70 +32,111 @@ _ERASE = text("DELETE FROM payment_sessions WHERE session_id = :session_id")
 ENTRIES_PER_READ = 1000
 
 
+class _Rotation(NamedTuple):
+    """What was encrypted, and what no key decrypts: sessions, and refused messages."""
+
+    tokens: int
+    arguments: int
+    sessions: list[str]
+    messages: list[int]
+
+
 def rotate_keys(*, as_json: bool) -> None:
-    """Re-encrypt every stored token with the first key."""
+    """Re-encrypt every stored token, and the arguments of refused messages, with the first key."""
     settings = load(Settings)
-    cipher = FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])
-    engine = _engine(settings)
-    unreadable: list[str] = []
-    try:
-        with database_faults_in_one_line():
-            total = count_tokens(engine)
-            done = 0
-            for batch in progress(rotate(engine, cipher), "Encrypting", disable=as_json):
-                done += batch.looked_at - len(batch.unreadable)
-                unreadable += batch.unreadable
-    finally:
-        engine.dispose()
+    cipher = _cipher(settings)
+    with writing(settings) as engine:
+        done = _rotate(engine, cipher, quiet=as_json)
     if as_json:
-        print_json({"encrypted": done, "unreadable": unreadable})
-    if unreadable:
-        some = ", ".join(unreadable[:3])
-        fail(
-            f"TOKEN_ENCRYPTION_KEYS: no key decrypts {len(unreadable)} of {total} tokens "
-            f"(sessions {some}); they are unchanged: add the key they were encrypted with."
+        print_json(
+            {
+                "encrypted": done.tokens,
+                "unreadable": done.sessions,
+                "refused_encrypted": done.arguments,
+                "refused_unreadable": done.messages,
+            }
         )
+    if done.sessions or done.messages:
+        fail(_unreadable(done))
     if not as_json:
-        say(f"{counted(done, 'token')} encrypted with the first key.")
+        messages = counted(done.arguments, "refused message")
+        say(f"{counted(done.tokens, 'token')} and {messages} encrypted with the first key.")
+
+
+def _rotate(engine: Engine, cipher: FernetTokenCipher, *, quiet: bool) -> _Rotation:
+    tokens, arguments = 0, 0
+    sessions: list[str] = []
+    messages: list[int] = []
+    for batch in progress(rotate(engine, cipher), "Encrypting", disable=quiet):
+        tokens += batch.looked_at - len(batch.unreadable)
+        sessions += batch.unreadable
+    for kept in by_hand.rotate(engine, cipher):
+        arguments += kept.encrypted
+        messages += kept.unreadable
+    return _Rotation(tokens, arguments, sessions, messages)
+
+
+def _unreadable(done: _Rotation) -> str:
+    parts = []
+    if done.sessions:
+        some = ", ".join(done.sessions[:3])
+        number = len(done.sessions)
+        parts.append(f"{number} of {number + done.tokens} tokens (sessions {some})")
+    if done.messages:
+        some = ", ".join(map(str, done.messages[:3]))
+        number = len(done.messages)
+        parts.append(f"{number} of {number + done.arguments} refused messages (ids {some})")
+    return (
+        f"TOKEN_ENCRYPTION_KEYS: no key decrypts {' and '.join(parts)};"
+        " they are unchanged: add the key they were encrypted with."
+    )
+
+
+class _Erased(NamedTuple):
+    """What was deleted, and for how many seconds a delivery may still be running."""
+
+    sessions: int
+    messages: ErasedMessages
+    under_way: float
 
 
 def erase(session_id: str, *, as_json: bool) -> None:
-    """Delete a payment session's rows, and its events from the stream."""
+    """Delete a payment session's rows, refused messages that name it, and its stream's events."""
     settings = load(Settings)
-    rows, under_way = _erase_rows(settings, session_id)
+    erased = _erase_rows(settings, session_id)
     try:
         with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
             entries = _erase_from_stream(client, settings.event_stream, session_id)
-            if under_way:
+            if erased.under_way:
                 # A delivery that was under way may have added an event meanwhile.
-                time.sleep(under_way)
+                time.sleep(erased.under_way)
                 entries += _erase_from_stream(client, settings.event_stream, session_id)
     except redis.RedisError:
         fail(
             "REDIS_URL: Redis cannot be reached, its stream may still have events: run erase again."
         )
     if as_json:
-        print_json({"session_id": session_id, "sessions": rows, "stream_entries": entries})
-    elif not rows and not entries:
+        deleted = {"session_id": session_id, "sessions": erased.sessions}
+        print_json(deleted | asdict(erased.messages) | {"stream_entries": entries})
+    elif not any((erased.sessions, *asdict(erased.messages).values(), entries)):
         fail(f"{session_id} is not stored; nothing to delete.")
     else:
-        say(f"Deleted {session_id}, and {counted(entries, 'event')} from the stream.")
+        messages = counted(erased.messages.refused_messages, "refused message")
+        events = counted(entries, "event")
+        say(f"Deleted {session_id}, {messages} that name it, and {events} from the stream.")
 
 
-def _erase_rows(settings: Settings, session_id: str) -> tuple[int, float]:
-    """Delete them; return the number of sessions, and how long a delivery may still be running."""
-    engine = _engine(settings)
+def _erase_rows(settings: Settings, session_id: str) -> _Erased:
     wanted = {"session_id": session_id}
-    try:
-        with database_faults_in_one_line(), engine.begin() as connection:
-            connection.execute(_LOCK, wanted)
-            seconds = connection.execute(_UNDER_WAY, wanted).scalars().all()
-            rows = connection.execute(_ERASE, wanted).rowcount
-    finally:
-        engine.dispose()
+    with writing(settings) as engine, engine.begin() as connection:
+        connection.execute(_LOCK, wanted)
+        seconds = connection.execute(_UNDER_WAY, wanted).scalars().all()
+        messages = by_hand.erase(connection, session_id, _cipher(settings).hashes)
+        rows = connection.execute(_ERASE, wanted).rowcount
     # A failed delivery that waits longer for its next attempt is not running.
     longest = DELIVERY_LEASE.total_seconds()
-    return rows, max(0.0, *(min(wait, longest) for wait in seconds), 0.0)
+    under_way = max(0.0, *(min(wait, longest) for wait in seconds), 0.0)
+    return _Erased(rows, messages, under_way)
 
 
 def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noqa: ANN401 - redis-py types its results as awaitable or not
@@ -107,5 +150,5 @@ def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noq
     return erased
 
 
-def _engine(settings: Settings) -> Engine:
-    return open_engine(create_engine, settings.database_url.get_secret_value())
+def _cipher(settings: Settings) -> FernetTokenCipher:
+    return FernetTokenCipher([k.get_secret_value() for k in settings.token_encryption_keys])

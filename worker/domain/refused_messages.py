@@ -15,6 +15,8 @@ SHORTEST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=5)
 # What time has not healed by then waits for a person.
 TRIED_FOR = timedelta(hours=48)
+# A rolling release is over by then: a message still refused is one that somebody must look at.
+IN_VAIN_AFTER = timedelta(minutes=10)
 # How long the arguments of a message that nobody resolved are kept.
 ARGUMENTS_KEPT = timedelta(hours=72)
 LARGEST_BODY = 64 * 1024

@@ -54,7 +54,6 @@ _ERASE_SPENT = text(f"""
     RETURNING s.session_id, spent.undelivered
 """)  # noqa: S608 - constants of the domain
 
-_COUNT = text("SELECT count(*) FROM payment_sessions WHERE authorization_token IS NOT NULL")
 _NEXT = text("""
     SELECT session_id, authorization_token
     FROM payment_sessions
@@ -89,12 +88,6 @@ class Rotated:
 
     looked_at: int
     unreadable: tuple[str, ...]
-
-
-def count_tokens(engine: Engine) -> int:
-    """Return how many tokens are stored."""
-    with engine.connect() as connection:
-        return int(connection.execute(_COUNT).scalar_one())
 
 
 def rotate(engine: Engine, cipher: FernetTokenCipher) -> Iterator[Rotated]:

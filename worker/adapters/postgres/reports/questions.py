@@ -13,6 +13,7 @@ from worker.adapters.postgres.conditions import SINK_UNAVAILABLE, pending
 from worker.adapters.postgres.literals import interval, literal, one_of
 from worker.domain.confirmation import WARNINGS
 from worker.domain.deliveries import PAYMENT_LATE_AFTER, PAYMENT_TYPES
+from worker.domain.refused_messages import IN_VAIN_AFTER
 from worker.domain.session import AUTHORIZATION_LIFETIME
 
 # The `last_error` of a delivery that a person gave up. It raises no alarm.
@@ -211,3 +212,30 @@ OVERDUE_WARNINGS = text("""
     FROM payment_sessions
     WHERE next_warning_at < statement_timestamp()
 """)
+
+# --- refused messages
+
+# By task and field, what is not resolved: `retried` are tried again by themselves, of which
+# `retried_in_vain` for ten minutes already; `waiting` wait for a person.
+REFUSED_MESSAGES = text(f"""
+    SELECT task, field,
+        count(*) FILTER (WHERE next_try_at IS NULL) AS waiting,
+        count(*) FILTER (WHERE next_try_at IS NOT NULL) AS retried,
+        count(*) FILTER (
+            WHERE next_try_at IS NOT NULL
+                AND received_at < statement_timestamp() - {interval(IN_VAIN_AFTER)}
+        ) AS retried_in_vain,
+        EXTRACT(epoch FROM statement_timestamp() - min(received_at))::float AS oldest_seconds
+    FROM refused_messages
+    WHERE resolved_at IS NULL
+    GROUP BY 1, 2
+    ORDER BY 1, 2
+""")  # noqa: S608 - a constant of the domain
+# Orders confirmed more than a day ago for sessions that nobody has tracked.
+UNMATCHED_CONFIRMATIONS = text(f"""
+    SELECT session_id, order_id, received_at
+    FROM early_confirmations
+    WHERE received_at < statement_timestamp() - {LAST_DAY}
+    ORDER BY received_at
+    LIMIT :limit
+""")  # noqa: S608 - constants of this module
