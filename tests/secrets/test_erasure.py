@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import anyio
 import psycopg
 import pytest
 import redis
+from cryptography.fernet import Fernet
 from structlog.testing import capture_logs
 
 from devkit.sandbox.server import SandboxClient
@@ -17,6 +19,7 @@ from tests.support.commands import run_commands
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
 from tests.support.eventually import eventually
+from tests.support.refused import add_early_confirmation, add_refused
 from tests.support.stored import Stored
 from tests.support.text_locations import database_locations, redis_locations
 from tests.support.tokens import add_authorized, add_many_authorized, decrypted
@@ -185,6 +188,32 @@ def test_erase_leaves_nothing_of_a_session_even_while_it_is_polled(
     assert {name for name, text in locations.items() if polled in text} == set()
     assert other in locations["table payment_sessions"]
     assert other in locations[f"Redis key {STREAM}"]
+
+
+def test_erase_deletes_refused_messages_that_name_the_session_and_its_early_confirmation(
+    environment: dict[str, str], stored: Stored
+):
+    """Found by its column, or by the hash of any key: the arguments name it, encrypted."""
+    old, new = environment["TOKEN_ENCRYPTION_KEYS"], Fernet.generate_key().decode()
+    for hashed_by in (old, new):
+        add_refused(stored, {"session_id": "erased-session"}, keys=[hashed_by])
+    add_refused(stored, keys=[new], session_id="erased-session", arguments=None)
+    other = add_refused(stored, "another-session", keys=[new])
+    add_early_confirmation(stored, "erased-session", hours_ago=1)
+    add_early_confirmation(stored, "another-session", hours_ago=1)
+
+    both = environment | {"TOKEN_ENCRYPTION_KEYS": f"{new},{old}"}
+    said = run_commands(both, ["erase", "erased-session", "--yes", "--json"])["erase"]
+
+    assert json.loads(said.text) == {
+        "session_id": "erased-session",
+        "sessions": 0,
+        "refused_messages": 3,
+        "early_confirmations": 1,
+        "stream_entries": 0,
+    }
+    assert stored.value("SELECT refused_id FROM refused_messages") == other
+    assert stored.value("SELECT session_id FROM early_confirmations") == "another-session"
 
 
 def test_erase_waits_for_the_event_that_is_on_its_way(

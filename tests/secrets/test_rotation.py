@@ -14,9 +14,11 @@ from devkit.sandbox.server import SandboxClient
 from tests.support.commands import run_commands
 from tests.support.deployment import Deployment
 from tests.support.deployment import deployment as deploy
+from tests.support.refused import add_refused
 from tests.support.stored import Stored
 from tests.support.tokens import add_authorized, add_many_authorized, decrypted
 from tests.support.wired import OpenServices
+from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.tokens import BATCH
 
 OLD, NEW, WRONG = (Fernet.generate_key().decode() for _ in range(3))
@@ -79,6 +81,44 @@ def test_a_token_that_no_key_decrypts_is_named_and_left_as_it_is(
     assert stored.session("lost-1")["authorization_token"] == left
     stored.rows("DELETE FROM payment_sessions WHERE session_id LIKE %s", "lost-%")
     assert decrypted(stored, keys=[NEW]) == {"sound": "sound"}
+
+
+def test_rotate_keys_encrypts_and_hashes_refused_arguments_anew(
+    environment: dict[str, str], stored: Stored
+):
+    """By the first key alone: the old one may be removed, and `erase` still finds the id."""
+    for number in range(BATCH + 1):
+        add_refused(stored, f"session-{number}", keys=[OLD])
+    add_refused(stored, keys=[OLD], arguments=None, argument_hashes=[])
+
+    said = run_commands(environment | BOTH, ["rotate-keys", "--json"])["rotate-keys"]
+
+    assert said.code == 0
+    assert json.loads(said.text)["refused_encrypted"] == BATCH + 1
+    cipher = FernetTokenCipher([NEW])
+    rows = stored.rows("SELECT * FROM refused_messages WHERE arguments IS NOT NULL")
+    kept = {json.loads(cipher.decrypt(row["arguments"]))["args"][0]: row for row in rows}
+    assert len(kept) == BATCH + 1
+    assert all(row["argument_hashes"] == cipher.hashes(each) for each, row in kept.items())
+
+
+def test_arguments_that_no_key_decrypts_are_named_and_left_as_they_are(
+    environment: dict[str, str], stored: Stored
+):
+    lost = add_refused(stored, "session-1", keys=[WRONG])
+    add_refused(stored, "session-2", keys=[OLD])
+    left = stored.value("SELECT arguments FROM refused_messages WHERE refused_id = %s", lost)
+
+    said = run_commands(environment | BOTH, ["rotate-keys"])["rotate-keys"]
+
+    assert said.code == 1
+    assert said.text.splitlines()[-1] == (
+        f"TOKEN_ENCRYPTION_KEYS: no key decrypts 1 of 2 refused messages (ids {lost});"
+        " they are unchanged: add the key they were encrypted with."
+    )
+    assert left == stored.value(
+        "SELECT arguments FROM refused_messages WHERE refused_id = %s", lost
+    )
 
 
 @pytest.mark.anyio
