@@ -37,6 +37,7 @@ from tests.support.text_locations import (
     redis_locations,
 )
 from tests.support.tokens import decrypted
+from worker.adapters.crypto import FernetTokenCipher
 
 # What a sink was given holds tokens: that is what it is for.
 GIVEN = (f"Redis key {STREAM}", f"Redis key {SHOP_QUEUE}")
@@ -120,13 +121,17 @@ def test_no_secret_and_nobodys_data_stand_where_they_do_not_belong(
     _assert_the_run_is_in(canary, locations)
     _assert_sinks_were_given_the_tokens(canary, found)
     _assert_columns_decrypt_to_the_tokens(canary)
+    _assert_refused_arguments_decrypt_to_the_canaries(canary)
 
 
 def _commands(canary: CanaryDeployment, roles: Roles) -> Iterator[Location]:
     """What an operator reads, with the role that may only read."""
     environment = canary.deployed.environment | {"DATABASE_URL": roles.url("reader")}
     session_id = next(iter(canary.run.tokens))
-    reading = (["show", session_id], ["list"], ["stats"], ["check"], ["health"])
+    reading = (
+        *(["show", session_id], ["list"], ["stats"], ["check"], ["health"]),
+        ["refused", "list", "--limit", "1000"],
+    )
     for name, said in run_commands(environment, *([*words, "--json"] for words in reading)).items():
         assert name == "besides" or json.loads(said.text)
         yield f"session-worker {name}", said.text
@@ -177,6 +182,8 @@ def _assert_the_run_is_in(canary: CanaryDeployment, locations: list[Location]) -
         "session-worker show": session_id,
         "session-worker list": session_id,
         "session-worker stats": "redis_stream",
+        "session-worker refused": "is not an argument of this task",
+        "table refused_messages": "is not an argument of this task",
         GIVEN[0]: session_id,
         GIVEN[1]: session_id,
     }
@@ -208,3 +215,14 @@ def _assert_columns_decrypt_to_the_tokens(canary: CanaryDeployment) -> None:
     )
     keys = canary.deployed.environment["TOKEN_ENCRYPTION_KEYS"].split(",")
     assert decrypted(canary.stored, keys=keys) == canary.run.tokens
+
+
+def _assert_refused_arguments_decrypt_to_the_canaries(canary: CanaryDeployment) -> None:
+    """What was refused is kept, whatever was wrong with it: a person may look at it."""
+    keys = canary.deployed.environment["TOKEN_ENCRYPTION_KEYS"].split(",")
+    rows = canary.stored.rows("SELECT * FROM refused_messages WHERE arguments IS NOT NULL")
+    kept = " ".join(FernetTokenCipher(keys).decrypt(row["arguments"]) for row in rows)
+    expected = {
+        f"argument: {where}" for where in ("an id", "a query", "an account", "an unknown argument")
+    }
+    assert canary.canaries.found_in(kept) >= expected | {"message: a pickle"}

@@ -97,8 +97,7 @@ class CanaryDeployment:
             )
             send_unreadable(self.deployed.shop, self.canaries)
             locations = self._shown_while_active(worker, read)
-            ends = [events.end_of(task_id)["type"] for task_id in mistakes]
-            assert set(ends) == {"task-failed"}
+            assert mistakes == {each: events.end_of(each)["type"] for each in mistakes}
             self._wait_for_the_end(failing)
             locations += self.watching.locations(worker)
             locations.append(("task events", json.dumps(events.all())))

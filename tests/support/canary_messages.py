@@ -14,15 +14,22 @@ TRACK = "payment_sessions.track"
 QUEUE = "payment-sessions"
 
 
-def send_mistakes(shop: Celery, canaries: Canaries, *, klarna_url: str, read_id: str) -> list[str]:
-    """Send wrong task messages; returns the ids of those that must fail.
+def send_mistakes(
+    shop: Celery, canaries: Canaries, *, klarna_url: str, read_id: str
+) -> dict[str, str]:
+    """Send wrong task messages; returns the event that each must end with, by the task's id.
 
     `read_id` is a followed session that was read at Klarna: what contradicts it is a conflict.
     """
-    return [
-        shop.send_task(task, args=args, kwargs=kwargs, queue=QUEUE).id
+    wrong = {
+        shop.send_task(task, args=args, kwargs=kwargs, queue=QUEUE).id: "task-failed"
         for task, args, kwargs in _mistakes(canaries, klarna_url, read_id)
-    ]
+    }
+    left_out = {
+        shop.send_task(TRACK, args=args, kwargs=kwargs, queue=QUEUE).id: "task-succeeded"
+        for args, kwargs in _left_out(canaries)
+    }
+    return wrong | left_out
 
 
 def _mistakes(
@@ -38,13 +45,9 @@ def _mistakes(
     yield TRACK, ("m-2",), {"session_url": f"https://u:{secret('user info')}@x.invalid/m-2"}
     yield TRACK, ("m-3",), {"account": secret("an account")}
     yield TRACK, ("m-4",), {"kind": secret("a kind")}
-    yield TRACK, ("m-5",), {"expires_at": secret("a time")}
-    yield TRACK, ("m-6",), {"expires_at": {"at": secret("a time in an object")}}
-    yield TRACK, ("m-7",), {"reference": {"name": secret("a reference in an object")}}
-    yield TRACK, ("m-8",), {"reference": secret("a long reference") * 20}
     yield TRACK, ("m-9", None, None, None, None, None, secret("one too many")), {}
     yield TRACK, ("m-10",), {"sesion_url": secret("an unknown argument")}
-    yield TRACK, (read_id,), {"reference": secret("a conflict")}
+    yield TRACK, (read_id,), {"reference": "another-order"}
     yield "payment_sessions.track_created", ({"id": secret("a create answer")},), {}
     yield "payment_sessions.track_created", (secret("no create answer"),), {}
     yield "payment_sessions.poll", ([secret("a poll")], secret("a lease")), {}
@@ -53,6 +56,18 @@ def _mistakes(
     # As the `celery` sink's message would, were its queue one of ours.
     event = {"data": {"authorization_token": secret("an event in our queue")}}
     yield "payment_session.event", (event,), {"more": secret("an unknown task")}
+
+
+def _left_out(canaries: Canaries) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Wrong optional arguments: the session is tracked without them."""
+
+    def secret(where: str) -> str:
+        return canaries.make_no_id(f"argument: {where}")
+
+    yield ("m-5",), {"expires_at": secret("a time")}
+    yield ("m-6",), {"expires_at": {"at": secret("a time in an object")}}
+    yield ("m-7",), {"reference": {"name": secret("a reference in an object")}}
+    yield ("m-8",), {"reference": secret("a long reference") * 20}
 
 
 def send_unreadable(shop: Celery, canaries: Canaries) -> None:
@@ -81,7 +96,9 @@ def _unreadable(canaries: Canaries) -> Iterator[tuple[str | bytes, dict[str, Any
     yield json.dumps([[], {}, {}, _secret(canaries, "four parts")]), {}
     yield json.dumps(7), {}
     whole = json.dumps([["u-1"], {"reference": _secret(canaries, "a reference")}, {}])
-    yield whole, {"headers": {"eta": _secret(canaries, "a time")}}
+    # Taken in: an invalid ETA is left out.
+    sound = json.dumps([["u-2"], {}, {}])
+    yield sound, {"headers": {"eta": _secret(canaries, "a time")}}
     yield whole, {"headers": {"id": None}}
     yield whole, {"headers": {"task": [_secret(canaries, "a name")]}}
     # No header says what it is, and the body does not either: an unknown message.
