@@ -6,17 +6,18 @@ import ipaddress
 from contextlib import ExitStack
 from uuid import UUID
 
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 
 from config.settings import ConsoleSettings, load
 from worker.adapters import clock
 from worker.adapters.postgres.pgbouncer import open_engine
+from worker.adapters.postgres.refused import by_hand
 from worker.adapters.postgres.reports import replay as replaying
 from worker.adapters.postgres.reports.console import ConsoleReports
 from worker.adapters.postgres.reports.events import DeliveryFilter
 from worker.commands.output import WRONG_USAGE, fail, say
 from worker.console.app import create_app
-from worker.console.pages import Replay, Replayed
+from worker.console.forms import Actions, Replayed
 from worker.console.serving import serve
 
 
@@ -33,7 +34,7 @@ def console(*, host: str, port: int) -> None:
         app = create_app(
             stack.enter_context(ConsoleReports(settings.reading_url)),
             logins=settings.logins,
-            replay=_replay(settings, stack),
+            actions=_actions(settings, stack),
             monotonic=clock.monotonic,
         )
         try:
@@ -46,22 +47,33 @@ def _announce(origin: str) -> None:
     say(f"Console: {origin} (login: CONSOLE_BASIC_AUTH). Ctrl-C stops it.")
 
 
-def _replay(settings: ConsoleSettings, stack: ExitStack) -> Replay | None:
-    """Return a function that replays one delivery; None where CONSOLE_REPLAY is not set."""
+def _actions(settings: ConsoleSettings, stack: ExitStack) -> Actions | None:
+    """Return what the buttons do; None where CONSOLE_REPLAY is not set."""
     if not settings.console_replay:
         return None
     engine = open_engine(create_engine, settings.database_url.get_secret_value())
     stack.callback(engine.dispose)
+    return _Actions(engine)
 
-    def replay(event_id: UUID, sink: str) -> Replayed:
+
+class _Actions:
+    """Implements `Actions` with the role that may write."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def replay(self, event_id: UUID, sink: str) -> Replayed:
+        """Make the dead-lettered delivery of an event to a sink due again."""
         wanted = DeliveryFilter(event_id=event_id, sink=sink, state="dead")
         again = replaying.Replay(wanted=wanted, sinks=[sink])
-        counted = again.count(engine)
-        if counted.deliveries and sum(again.send(engine, counted)):
+        counted = again.count(self._engine)
+        if counted.deliveries and sum(again.send(self._engine, counted)):
             return "sent"
         return "without_token" if counted.without_token else "nothing"
 
-    return replay
+    def retry(self, refused_id: int) -> bool:
+        """Make a refused message due."""
+        return bool(by_hand.retry(self._engine, [refused_id]))
 
 
 def _is_loopback(host: str) -> bool:

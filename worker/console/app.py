@@ -21,7 +21,8 @@ from starlette.types import ASGIApp
 
 from worker.adapters.postgres.error_messages import fault_line
 from worker.adapters.postgres.reports.console import ConsoleReports
-from worker.console.pages import Pages, Replay
+from worker.console.forms import Actions
+from worker.console.pages import Pages
 from worker.console.security import BasicLogin, SecurityHeaders, ask_for_login
 
 # Without a login only this machine's own names are served, which prevents DNS rebinding.
@@ -35,14 +36,14 @@ def create_app(
     reports: ConsoleReports,
     *,
     logins: Sequence[str],
-    replay: Replay | None,
+    actions: Actions | None,
     monotonic: Callable[[], float],
 ) -> ASGIApp:
     """Return the console as an ASGI application; without `logins` it needs none.
 
-    `replay` is None where replay is not allowed.
+    `actions` is None where no page may change anything.
     """
-    pages = Pages(reports, replay=replay, monotonic=monotonic)
+    pages = Pages(reports, actions=actions, monotonic=monotonic)
     app = Starlette(
         routes=[
             Route("/", pages.overview),
@@ -50,6 +51,8 @@ def create_app(
             Route("/sessions/{session_id}", pages.session),
             Route("/deliveries/dead", pages.dead),
             Route("/deliveries/replay", pages.replay, methods=["POST"]),
+            Route("/refused", pages.refused),
+            Route("/refused/retry", pages.retry, methods=["POST"]),
             Route("/healthcheck", pages.healthcheck),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],

@@ -52,6 +52,8 @@ class Overview:
             "undelivered": reports.undelivered_payments(limit=LISTED),
             "undelivered_count": reports.undelivered_payments_count(),
             "undelivered_before": reports.undelivered_payments_before(),
+            "refused": _refused(reports.refused_counts()),
+            "unmatched": reports.unmatched_confirmations(limit=LISTED),
             "accounts": reports.accounts(),
             "outbox": _by_sink(reports.undelivered(), reports.unavailable_sinks()),
             "detection": detection,
@@ -82,6 +84,16 @@ def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:
         "is_late": oldest > LATE_SECONDS,
         "read_lately": sum(row["polled_lately"] for row in states),
         "idle_seconds": min(idle, default=None),
+    }
+
+
+def _refused(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return how many refused messages need a person, and the tasks and fields of those."""
+    needing = [row for row in rows if row["waiting"] or row["retried_in_vain"]]
+    return {
+        "waiting": sum(row["waiting"] for row in needing),
+        "retried_in_vain": sum(row["retried_in_vain"] for row in needing),
+        "rows": needing[:LISTED],
     }
 
 

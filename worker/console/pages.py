@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, Final, Literal
-from urllib.parse import parse_qs, quote, urlencode
+import re
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import structlog
@@ -17,26 +17,24 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from worker.adapters.postgres.reports.console import ConsoleReports, Place
+from worker.adapters.postgres.reports.refused import RefusedFilter
 from worker.console.accounts import standing
+from worker.console.forms import Actions, Forms
 from worker.console.overview import Overview
-from worker.console.security import Csrf
+from worker.console.paging import PAGE_ROWS, next_query_of, place_of, text_of
 from worker.console.timeline import delivery_state, draw, status_class, waits_for
 from worker.console.wording import FILTERS
 from worker.domain.session import Outcome
 
 log = structlog.get_logger(__name__)
 
-PAGE_ROWS: Final = 50
 FOUND_ROWS: Final = 100
 STATES: Final = ("open", "finished", *map(str, Outcome))
 # One drawing for a screen and one for a phone; the style sheet shows the one that fits.
 WIDTHS: Final = {"wide": 1100.0, "narrow": 340.0}
-LONGEST_FORM: Final = 4096
 
-# The button does not replay an authorized event whose token is deleted.
-Replayed = Literal["sent", "nothing", "without_token"]
-# Makes the dead-lettered delivery of an event to a sink due again.
-Replay = Callable[[UUID, str], Replayed]
+# An id that the table's type holds.
+_IS_ID: Final = re.compile("[0-9]{1,18}", re.ASCII)
 
 
 class Pages:
@@ -46,14 +44,13 @@ class Pages:
         self,
         reports: ConsoleReports,
         *,
-        replay: Replay | None,
+        actions: Actions | None,
         monotonic: Callable[[], float],
     ) -> None:
         self._reports = reports
-        self._replay = replay
         self._overview = Overview(reports, monotonic=monotonic)
-        self._csrf = Csrf()
         self._templates = Jinja2Templates(env=_templates())
+        self._forms = Forms(self._templates, actions)
 
     def overview(self, request: Request) -> Response:
         """Show whether anything is paid without an order, and whether the worker keeps up."""
@@ -62,18 +59,18 @@ class Pages:
     def sessions(self, request: Request) -> Response:
         """List sessions by state, or the results of a search."""
         asked = request.query_params
-        sought = _text(asked, "q")
+        sought = text_of(asked, "q")
         if sought:
             rows = self._reports.found(sought, limit=FOUND_ROWS)
             if len(rows) == 1:
                 found = quote(rows[0]["session_id"], safe="")
                 return RedirectResponse(f"/sessions/{found}", status_code=303)
             return self._list(request, rows, state=None, sought=sought, next_query=None)
-        state = _text(asked, "state") or "open"
+        state = text_of(asked, "state") or "open"
         if state not in STATES:
             raise HTTPException(400, f"state: must be one of {', '.join(STATES)}")
-        rows = self._state_page(state, _text(asked, "account"), _place(asked))
-        next_query = _next_query(asked, rows, id_column="session_id")
+        rows = self._state_page(state, text_of(asked, "account"), place_of(asked))
+        next_query = next_query_of(asked, rows, id_column="session_id")
         return self._list(request, rows[:PAGE_ROWS], state=state, sought="", next_query=next_query)
 
     def session(self, request: Request) -> Response:
@@ -94,43 +91,56 @@ class Pages:
 
     def dead(self, request: Request) -> Response:
         """List dead-lettered deliveries, each with a replay button if CONSOLE_REPLAY is set."""
-        rows = self._reports.dead_page(after=_place(request.query_params), limit=PAGE_ROWS + 1)
-        next_query = _next_query(request.query_params, rows, id_column="event_id")
+        rows = self._reports.dead_page(after=place_of(request.query_params), limit=PAGE_ROWS + 1)
+        next_query = next_query_of(request.query_params, rows, id_column="event_id")
         context = {
             "rows": rows[:PAGE_ROWS],
             "next_query": next_query,
             "unavailable": self._reports.unavailable_sinks().values(),
-            "may_replay": self._replay is not None,
-            "replayed": _text(request.query_params, "replayed"),
-            "event_id": _text(request.query_params, "event_id"),
+            "replayed": text_of(request.query_params, "replayed"),
+            "event_id": text_of(request.query_params, "event_id"),
         }
-        if self._replay is None:
-            return self._page(request, "dead.html", csrf="", **context)
-        holder = Response()
-        token = self._csrf.token(request, holder)
-        page = self._page(request, "dead.html", csrf=token, **context)
-        page.raw_headers.extend(h for h in holder.raw_headers if h[0] == b"set-cookie")
-        return page
+        return self._forms.page(request, "dead.html", context)
 
     async def replay(self, request: Request) -> Response:
         """Make one dead-lettered delivery due again."""
-        if self._replay is None:
-            raise HTTPException(403, "Replay is disabled: CONSOLE_REPLAY=true enables it.")
-        form = await _form(request)
-        if not self._csrf.is_ours(request, form.get("csrf", "")):
-            raise HTTPException(
-                403, "This form has expired or comes from elsewhere: reload the page."
-            )
+        form, actions = await self._forms.received(request)
         try:
             event_id = UUID(form.get("event_id", ""))
         except ValueError:
             raise HTTPException(400, "event_id: must be an event id") from None
         sink = form.get("sink", "")
-        done = await to_thread.run_sync(self._replay, event_id, sink)
+        done = await to_thread.run_sync(actions.replay, event_id, sink)
         who = request.user.display_name
         log.info("replay_requested", event_id=str(event_id), sink=sink, result=done, user=who)
         said = urlencode({"replayed": done, "event_id": str(event_id)})
         return RedirectResponse(f"/deliveries/dead?{said}", status_code=303)
+
+    def refused(self, request: Request) -> Response:
+        """List messages that were not taken in, without arguments: the console has no key."""
+        rows = self._reports.refused(
+            RefusedFilter(), limit=PAGE_ROWS + 1, after=place_of(request.query_params)
+        )
+        context = {
+            "rows": rows[:PAGE_ROWS],
+            "next_query": next_query_of(request.query_params, rows, id_column="refused_id"),
+            "unmatched": self._reports.unmatched_confirmations(limit=PAGE_ROWS),
+            "retried": text_of(request.query_params, "retried"),
+            "refused_id": text_of(request.query_params, "refused_id"),
+        }
+        return self._forms.page(request, "refused.html", context)
+
+    async def retry(self, request: Request) -> Response:
+        """Make one refused message due; a worker tries it."""
+        form, actions = await self._forms.received(request)
+        given = form.get("refused_id", "")
+        if not _IS_ID.fullmatch(given):
+            raise HTTPException(400, "refused_id: must be the id of a refused message")
+        done = await to_thread.run_sync(actions.retry, int(given))
+        who = request.user.display_name
+        log.info("retry_requested", refused_id=int(given), due=done, user=who)
+        said = urlencode({"retried": "due" if done else "nothing", "refused_id": given})
+        return RedirectResponse(f"/refused?{said}", status_code=303)
 
     def healthcheck(self, _: Request) -> Response:
         """Respond without reading the database."""
@@ -151,7 +161,7 @@ class Pages:
         )
 
     def _list(self, request: Request, rows: list[Any], **context: object) -> Response:
-        account = _text(request.query_params, "account")
+        account = text_of(request.query_params, "account")
         return self._page(
             request, "sessions.html", rows=rows, states=STATES, account=account, **context
         )
@@ -174,42 +184,3 @@ def _templates() -> Environment:
         "delivery_state": delivery_state,
     }
     return environment
-
-
-def _text(parameters: Mapping[str, str], name: str) -> str | None:
-    """Return a parameter's text without NUL, which Postgres refuses."""
-    return parameters.get(name, "").strip().replace("\0", "") or None
-
-
-def _place(parameters: Mapping[str, str]) -> Place | None:
-    """Return where the page begins: time and id of the last row on the previous page."""
-    given = _text(parameters, "after")
-    if given is None:
-        return None
-    moment, _, identifier = given.partition("~")
-    try:
-        return datetime.fromisoformat(moment), identifier
-    except ValueError:
-        raise HTTPException(400, "after: must be taken from a link of the page") from None
-
-
-def _next_query(parameters: Mapping[str, str], rows: list[Any], *, id_column: str) -> str | None:
-    """Return the next page's query if there are more rows than are shown."""
-    if len(rows) <= PAGE_ROWS:
-        return None
-    last = rows[PAGE_ROWS - 1]
-    kept = {name: value for name, value in parameters.items() if name in {"state", "account"}}
-    return urlencode(kept | {"after": f"{last['position'].isoformat()}~{last[id_column]}"})
-
-
-async def _form(request: Request) -> dict[str, str]:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_FORM:
-            raise HTTPException(413, "The form is too long.")
-    try:
-        fields = parse_qs(body.decode(), max_num_fields=10)
-    except ValueError:
-        raise HTTPException(400, "The form is invalid.") from None
-    return {name: values[0] for name, values in fields.items()}

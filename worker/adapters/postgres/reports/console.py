@@ -12,7 +12,8 @@ from sqlalchemy import text
 from worker.adapters.postgres.literals import interval
 from worker.adapters.postgres.reports import questions
 from worker.adapters.postgres.reports.questions import OPEN_ACCOUNTS
-from worker.adapters.postgres.reports.sessions import Reports, Row
+from worker.adapters.postgres.reports.refused import RefusedReports
+from worker.adapters.postgres.reports.sessions import Row
 
 _LISTED = """session_id, account, kind, reference, status, outcome, order_id, poll_count,
         tracked_at, status_updated_at, next_poll_at, finished_at, last_polled_at, last_error,
@@ -106,7 +107,7 @@ _DEAD = text("""
 """)
 
 
-class ConsoleReports(Reports):
+class ConsoleReports(RefusedReports):
     """Reports for the console; a context manager."""
 
     def states(self) -> list[Row]:
