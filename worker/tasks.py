@@ -45,7 +45,6 @@ def _take_in(task: Task, args: tuple[object, ...], kwargs: dict[str, object]) ->
             task_id=request.id or "",
             body=call.arguments(),
             envelope=call.envelope(),
-            decoded=[call.args, call.kwargs],
             session_id=session_id,
             reference=reference,
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tests.support.stored import Stored
 from worker.adapters.crypto import FernetTokenCipher
-from worker.domain.refused_messages import id_like
+from worker.domain.refused_messages import ids_in
 
 
 def add_refused(
@@ -16,15 +16,15 @@ def add_refused(
     """Insert a message that waits for a person, kept with these arguments; returns its id."""
     number = stored.value("SELECT count(*) FROM refused_messages")
     cipher = FernetTokenCipher(keys)
-    envelope = {"args": args, "kwargs": {}, "trace_parent": None, "first_poll_at": None}
+    envelope = json.dumps({"args": args, "kwargs": {}, "trace_parent": None, "first_poll_at": None})
     defaults = {
         "task_id": f"task-{number}",
         "body_hash": b"hash",
         "task": "payment_sessions.track",
         "field": "session_url",
         "reason": "must be text",
-        "arguments": cipher.encrypt(json.dumps(envelope)),
-        "argument_hashes": [cipher.hashes(each)[0] for each in sorted(id_like(args))],
+        "arguments": cipher.encrypt(envelope),
+        "argument_hashes": [cipher.hashes(each)[0] for each in ids_in(envelope)],
     }
     stored.add("refused_messages", **(defaults | columns))
     return stored.value(

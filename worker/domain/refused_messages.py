@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,7 +76,18 @@ def next_try_at(reason: RefusalReason, *, received_at: datetime, now: datetime) 
     return now + min(max(waited, SHORTEST_WAIT), LONGEST_WAIT)
 
 
-def id_like(arguments: Any) -> set[str]:  # noqa: ANN401 - anything may have been sent
+def ids_in(envelope: str) -> list[str]:
+    """Return what may be an id in a kept message; one that is not JSON has none."""
+    kept = json.loads(envelope)
+    if "args" in kept:
+        return sorted(_id_like([kept["args"], kept["kwargs"]]))
+    try:
+        return sorted(_id_like(json.loads(base64.b64decode(kept["body"]))))
+    except (ValueError, RecursionError):
+        return []
+
+
+def _id_like(arguments: Any) -> set[str]:  # noqa: ANN401 - anything may have been sent
     """Return the strings in decoded arguments that may be ids; UUIDs and numbers as text."""
     found: set[str] = set()
     waiting = [arguments]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -17,7 +17,7 @@ from worker.domain.refused_messages import (
     UNFORESEEN,
     RefusalReason,
     Resolution,
-    id_like,
+    ids_in,
     next_try_at,
     reason_of,
 )
@@ -33,16 +33,14 @@ TRY_LEASE = timedelta(seconds=60)
 class ReceivedMessage:
     """A task message as it came.
 
-    `body` identifies it together with the task id. `decoded` are its arguments where they can be
-    read, `envelope` is what a later try needs: JSON text. `session_id` and `reference` are sound,
-    or None.
+    `body` identifies it together with the task id; `envelope` is what a later try needs: JSON
+    text. `session_id` and `reference` are sound, or None.
     """
 
     task: str
     task_id: str
     body: bytes
     envelope: str
-    decoded: Any = None
     session_id: str | None = None
     reference: str | None = None
 
@@ -176,7 +174,7 @@ class RefusedMessagesService:
 
     async def _keep(self, message: ReceivedMessage, reason: RefusalReason) -> bool:
         fits = len(message.envelope) <= LARGEST_BODY
-        ids = sorted(id_like(message.decoded)) if fits else []
+        ids = ids_in(message.envelope) if fits else []
         return await self._messages.keep(
             KeptMessage(
                 task=message.task,

@@ -24,8 +24,7 @@ MESSAGE = ReceivedMessage(
     task="payment_sessions.track",
     task_id="t1",
     body=b'[["secret-argument-1"], {}, {}]',
-    envelope='{"args": ["secret-argument-1"], "kwargs": {}}',
-    decoded=[["secret-argument-1"], {"reference": 4711222}],
+    envelope='{"args": ["secret-argument-1"], "kwargs": {"reference": 4711222}}',
     session_id="s1",
 )
 WRONG = reason_of(InvalidArgumentError("session_url", "must be text"))

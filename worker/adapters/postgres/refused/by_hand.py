@@ -5,7 +5,6 @@ Blocking. A worker tries what is due; nothing is taken in here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.literals import interval, literal
 from worker.adapters.postgres.reports.refused import MATCHES, RefusedFilter
 from worker.adapters.postgres.tokens import BATCH
-from worker.domain.refused_messages import Resolution, id_like
+from worker.domain.refused_messages import Resolution, ids_in
 from worker.services.errors import DeliveryError
 from worker.services.refused_messages import TRY_LEASE
 
@@ -157,13 +156,7 @@ def _encrypt_anew(
         "refused_id": refused_id,
         "old": old,
         "new": cipher.encrypt(envelope),
-        "hashes": [cipher.hashes(each)[0] for each in _ids_in(envelope)],
+        "hashes": [cipher.hashes(each)[0] for each in ids_in(envelope)],
     }
     connection.execute(_REPLACE, values)
     return True
-
-
-def _ids_in(envelope: str) -> list[str]:
-    """Return what may be an id in a kept message's arguments; none where it is undecoded."""
-    kept = json.loads(envelope)
-    return sorted(id_like([kept["args"], kept["kwargs"]])) if "args" in kept else []
