@@ -52,11 +52,20 @@ class AccountFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedFigures:
+    """Refused messages that need a person: they wait for one, or were retried for 10 minutes."""
+
+    waiting: int = 0
+    retried_in_vain: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
     """The work that waits in the database, at one time.
 
     `unconfirmed` is by the minutes that an authorization has left: up to 5, 10, 20, 60. `lapsed`
     counts the last 24 hours. `undelivered` counts payments that some sink has waited for for 10 s.
+    `refused` is None where it cannot be read: before its migration, or without the right.
     """
 
     due: Mapping[str, Waiting] = field(default_factory=dict)
@@ -64,6 +73,7 @@ class Backlog:
     unconfirmed: Mapping[str, int] = field(default_factory=dict)
     lapsed: int = 0
     undelivered: int = 0
+    refused: RefusedFigures | None = None
 
 
 class Meter:

@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.support.command import session_worker
+from tests.support.refused import add_refused
 from tests.support.stored import Stored
 from worker.adapters.postgres.reports.backlog import PostgresBacklog
 from worker.adapters.postgres.reports.console import ConsoleReports
 from worker.adapters.postgres.reports.questions import DISCARDED
 from worker.console.overview import Overview
-from worker.services.meter import Backlog
+from worker.services.meter import Backlog, RefusedFigures
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +52,7 @@ async def asked(environment: dict[str, str], engine: AsyncEngine, stored: Stored
     add_due_sessions(stored)
     add_deliveries(stored)
     add_authorizations(stored)
+    add_refusals(stored, environment["TOKEN_ENCRYPTION_KEYS"].split(","))
     with ConsoleReports(environment["DATABASE_URL"]) as reports:
         overview = Overview(reports, monotonic=lambda: 0.0).figures()
     findings = session_worker(environment, "health", "--json").json()["findings"]
@@ -128,6 +130,14 @@ def add_authorization(stored: Stored, session_id: str, minutes: float, column: s
     )
 
 
+def add_refusals(stored: Stored, keys: list[str]) -> None:
+    """Some wait for a person, some are retried, in vain for ten minutes or not yet; one is over."""
+    for hours_ago, next_try_at in ((2, None), (0, None), (1, "tomorrow"), (0, "tomorrow")):
+        add_refused(stored, keys=keys, hours_ago=hours_ago, next_try_at=next_try_at)
+    over = {"resolved_at": "now", "resolution": "taken", "arguments": None}
+    add_refused(stored, keys=keys, hours_ago=2, **over)
+
+
 async def test_due_sessions(asked: Asked):
     due = {"default": 3, "other": 2}
 
@@ -194,3 +204,25 @@ async def test_authorizations_without_an_order(asked: Asked):
     assert (counts["awaited"], counts["expiring"]) == (7, 6)
     assert asked.backlog.lapsed == counts["lapsed"] == asked.health["orders"] == 2
     assert counts["lapsed"] + counts["lapsed_before"] == 3
+
+
+async def test_refused_messages(asked: Asked):
+    (row,) = asked.stats["refused_messages"]
+    shown = asked.overview["refused"]
+
+    assert asked.backlog.refused == RefusedFigures(waiting=2, retried_in_vain=1)
+    assert (row["waiting"], row["retried_in_vain"], row["retried"]) == (2, 1, 2)
+    assert (shown["waiting"], shown["retried_in_vain"]) == (2, 1)
+
+
+async def test_without_refused_messages_the_other_figures_are_known(
+    engine: AsyncEngine, stored: Stored
+):
+    """Before its migration: beat may be newer than the database."""
+    stored.rows("DROP TABLE refused_messages")
+    stored.add_session("s1")
+
+    backlog = await PostgresBacklog(engine, accounts=["default"]).read()
+
+    assert backlog.refused is None
+    assert backlog.due["default"].count == 1

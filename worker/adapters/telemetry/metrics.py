@@ -166,6 +166,11 @@ class BeatMetrics(Metrics):
         )
         self.in_flight = self._seen("due_in_flight", "Due sessions under a lease", "account")
         self.queue = self._gauge("queue_waiting", "Messages in the worker's queues", "queue")
+        self.refused = self._seen(
+            "refused_messages",
+            "Refused messages that wait for a person, or are retried in vain for 10 minutes",
+            "state",
+        )
 
     def _of_delivering(self) -> None:
         self.outbox = self._seen("outbox_waiting", "Pending deliveries", "sink")

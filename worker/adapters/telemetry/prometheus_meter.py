@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, fields
 from itertools import product
 from typing import TypeVar
 
@@ -16,9 +17,17 @@ from worker.domain.decision import ANOMALIES, Finding
 from worker.domain.refused_messages import MESSAGE, UNFORESEEN
 from worker.domain.session import STATUSES, Outcome
 from worker.domain.tracking import TRACK_ARGUMENTS, TrackEffect
-from worker.services.meter import AccountFigures, Backlog, Meter, SinkFigures, Waiting
+from worker.services.meter import (
+    AccountFigures,
+    Backlog,
+    Meter,
+    RefusedFigures,
+    SinkFigures,
+    Waiting,
+)
 
 OTHER = "other"
+_REFUSED_UNKNOWN = {each.name: math.nan for each in fields(RefusedFigures)}
 Figures = TypeVar("Figures", Waiting, SinkFigures)
 # The tasks of the contract, and what a refusal names: an argument, or the message itself.
 SHOP_TASKS = tuple(
@@ -197,6 +206,9 @@ class BeatMeter(PrometheusMeter):
             self._metrics.unconfirmed[minutes,].set(count)
         self._metrics.lapsed.set(figures.lapsed)
         self._metrics.undelivered.set(figures.undelivered)
+        known = asdict(figures.refused) if figures.refused else _REFUSED_UNKNOWN
+        for state, number in known.items():
+            self._metrics.refused[state,].set(number)
         self._metrics.looked_at.set_to_current_time()
 
     def backlog_unknown(self) -> None:

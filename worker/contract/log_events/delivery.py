@@ -67,6 +67,11 @@ DELIVERY = (
         OUTAGE,
     ),
     LogEvent(
+        *("retry_requested", "info", ("refused_id", "due", "user")),
+        "somebody pressed the console's retry button; `due`: the message is tried again",
+        "nothing",
+    ),
+    LogEvent(
         *("replay_requested", "info", ("event_id", "sink", "result", "user")),
         "somebody pressed the console's replay button",
     ),

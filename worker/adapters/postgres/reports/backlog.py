@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import structlog
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from worker.adapters.postgres.engine import transaction
+from worker.adapters.postgres.engine import one_statement, transaction
 from worker.adapters.postgres.reports import questions
-from worker.services.meter import Backlog, SinkFigures, Waiting
+from worker.services.errors import UnavailableError
+from worker.services.meter import Backlog, RefusedFigures, SinkFigures, Waiting
+
+log = structlog.get_logger(__name__)
 
 
 class PostgresBacklog:
@@ -24,13 +28,14 @@ class PostgresBacklog:
         self._accounts = list(accounts)
 
     async def read(self) -> Backlog:
-        """Return the figures, read in one transaction."""
+        """Return the figures, read in one transaction but for those of refused messages."""
         async with transaction(self._engine) as connection:
             due = await _rows(connection, questions.DUE_BY_ACCOUNT)
             sinks = await _rows(connection, questions.SINKS)
             awaited = await _rows(connection, questions.AWAITED_BY_MINUTES_LEFT)
             (lapsed,) = await _rows(connection, questions.LAPSED)
             (undelivered,) = await _rows(connection, questions.UNDELIVERED_PAYMENTS_COUNT)
+        refused = await self._refused()
         return Backlog(
             due={name: Waiting() for name in self._accounts}
             | {row["account"]: _due(row) for row in due},
@@ -39,6 +44,20 @@ class PostgresBacklog:
             | {str(row["minutes_left"]): row["sessions"] for row in awaited},
             lapsed=lapsed["sessions"],
             undelivered=undelivered["payments"],
+            refused=refused,
+        )
+
+    async def _refused(self) -> RefusedFigures | None:
+        """Read apart: without the table, or the right to it, the other figures are still known."""
+        try:
+            async with one_statement(self._engine) as connection:
+                rows = await _rows(connection, questions.REFUSED_MESSAGES)
+        except UnavailableError as error:
+            log.warning("backlog_read_failed", error=str(error))
+            return None
+        return RefusedFigures(
+            waiting=sum(row["waiting"] for row in rows),
+            retried_in_vain=sum(row["retried_in_vain"] for row in rows),
         )
 
 
