@@ -46,7 +46,7 @@ def rotate_keys(*, as_json: bool) -> None:
     settings = load(Settings)
     cipher = _cipher(settings)
     with writing(settings) as engine:
-        done = _rotate(engine, cipher, quiet=as_json)
+        done = _rotate(engine, cipher, silent=as_json)
     if as_json:
         print_json(
             {
@@ -63,11 +63,11 @@ def rotate_keys(*, as_json: bool) -> None:
         say(f"{counted(done.tokens, 'token')} and {messages} encrypted with the first key.")
 
 
-def _rotate(engine: Engine, cipher: FernetTokenCipher, *, quiet: bool) -> _Rotation:
+def _rotate(engine: Engine, cipher: FernetTokenCipher, *, silent: bool) -> _Rotation:
     tokens, arguments = 0, 0
     sessions: list[str] = []
     messages: list[int] = []
-    for batch in progress(rotate(engine, cipher), "Encrypting", disable=quiet):
+    for batch in progress(rotate(engine, cipher), "Encrypting", disable=silent):
         tokens += batch.looked_at - len(batch.unreadable)
         sessions += batch.unreadable
     for kept in by_hand.rotate(engine, cipher):
