@@ -19,6 +19,7 @@ from tests.support.console_data import (
     ORDER_ID,
     PAID,
     REFERENCE,
+    UNTRACKED,
 )
 
 # What each page must tell, whoever looks and however.
@@ -28,6 +29,7 @@ PAGES = {
         [
             *("Paid, no order", LAPSED, "Is the worker keeping up?", "nordic"),
             *(GONE, "disabled since", "HTTP 410 Gone", "paused until"),
+            *("4 messages not taken in", "Orders were confirmed"),
         ],
     ),
     "sessions-open": ("/sessions?state=open", [OPEN, "order-2050", "IN_PROGRESS"]),
@@ -40,6 +42,10 @@ PAGES = {
         ["A_LONG_NEW_WORD_OF_KLARNAS_OWN", "disabled", "HTTP 410 Gone"],
     ),
     "dead": ("/deliveries/dead", [DEAD, "order-1733", "answered 500", "Replay"]),
+    "refused": (
+        "/refused",
+        [*("session_url", "waits for a person", "after 3 retries", "next try"), UNTRACKED, "Retry"],
+    ),
     "not-found": ("/sessions/nobody", ["404", "nobody is not tracked"]),
 }
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
@@ -78,7 +84,13 @@ def test_reading_needs_no_javascript(browser: Browser, page: str):
 
 def test_what_others_wrote_is_shown_as_text(browser: Browser):
     """A reference and an error that are markup are read, not run."""
-    for path in (f"/sessions/{FAILED}", f"/sessions/{DEAD}", "/deliveries/dead", "/sessions"):
+    for path in (
+        f"/sessions/{FAILED}",
+        f"/sessions/{DEAD}",
+        "/deliveries/dead",
+        "/refused",
+        "/sessions",
+    ):
         text = browser.open(path)
 
         assert INJECTED in text or path == "/sessions"

@@ -44,7 +44,7 @@ def form_of(page: str) -> dict[str, str]:
     return fields
 
 
-@pytest.mark.parametrize("path", ["/", "/sessions", DEAD_PAGE, "/static/console.css"])
+@pytest.mark.parametrize("path", ["/", "/sessions", DEAD_PAGE, "/refused", "/static/console.css"])
 @pytest.mark.parametrize("auth", [None, (USER, "guessed"), ("somebody", PASSWORD), (USER, "")])
 def test_nothing_is_shown_without_the_login(console: str, path: str, auth: tuple[str, str] | None):
     """The answer asks for a login, and tells nothing else."""
@@ -97,6 +97,22 @@ def test_the_button_makes_the_delivery_due_again(
     assert (delivery["dead_at"], delivery["attempts"]) == (None, 0)
     browser.open(DEAD_PAGE)
     assert "order-1702" not in browser.text()
+
+
+def test_the_button_makes_a_refused_message_due(
+    browser: Browser,
+    console_data: ConsoleData,  # noqa: ARG001 - it is in the database
+    stored: Stored,
+):
+    """A worker tries it; the page says so."""
+    waiting = "SELECT refused_id FROM refused_messages WHERE field = 'session_url'"
+    refused_id = stored.value(waiting)
+    browser.open("/refused")
+
+    browser.click(button(refused_id))
+
+    assert f"Message {refused_id} is due" in browser.wait_for("a worker tries it again")
+    assert stored.value(f"{waiting} AND next_try_at <= now()") == refused_id
 
 
 def test_an_authorization_without_its_token_is_not_sent_by_a_button(

@@ -14,6 +14,7 @@ OPEN = "39a1c773-bafd-754d-af1f-b30c592f1267"
 FAILED = "c44f0f8e-1b8a-7f43-9a61-0a9f1e2d3c4b"
 CANCELLED = "b1946ac9-2492-7d23-8b7e-55ad3fa1c0f7"
 DEAD = "e7b1d2a4-6c3f-7d55-8e90-2b4a6c8e0f12"
+UNTRACKED = "8e0a91a6-3f58-7a6b-b3fb-7f6c1d2e9a44"
 REFERENCE = "order-2041"
 ORDER_ID = "f3392f8b-6116-4073-ab96-e330819e2c07"
 INJECTED = '<img src=x onerror="window.injected=true"><script>window.injected=true</script>\'--'
@@ -44,7 +45,31 @@ def add_console_data(stored: Stored, *, shown_text: str = INJECTED) -> ConsoleDa
     stored.add("webhook_endpoints", sink=HELD, held_until="tomorrow")
     _long(stored)
     stored.add_session(FAILED, due_in=150, last_error=f"503 {shown_text}", reference=shown_text)
+    _refused(stored, shown_text)
     return ConsoleData(tokenless=_dead(stored, shown_text), dead=_cancelled(stored))
+
+
+def _refused(stored: Stored, shown_text: str) -> None:
+    """Messages that wait or are retried, and an order of a session that nobody tracks."""
+    for number, columns in enumerate(
+        (
+            {"field": "session_url", "reason": "must be on an allowed origin", "session_id": PAID},
+            {"field": "account", "reason": "is not configured", "next_try_at": "tomorrow"},
+            {"field": "a" * 64, "reason": "is not an argument of this task", "attempts": 3},
+            {"task": "x" * 64, "field": "task", "reason": "is not a task of this worker"},
+        )
+    ):
+        defaults = {
+            "task_id": f"refused-{number}",
+            "body_hash": b"",
+            "task": "payment_sessions.track",
+            "reference": shown_text,
+            "arguments": CANARY.encode(),
+            "received_at": "2026-01-02T03:04:05Z",
+        }
+        stored.add("refused_messages", **(defaults | columns))
+    early = {"session_id": UNTRACKED, "order_id": shown_text}
+    stored.add("early_confirmations", **early, received_at="2026-01-02T03:04:05Z")
 
 
 def _finish(stored: Stored, session_id: str, seconds_ago: float, **columns: object) -> None:

@@ -48,12 +48,18 @@ def event_name(event_type: str) -> str:
     return event_type.removeprefix("payment_session.")
 
 
+def task_name(task: str) -> str:
+    """Return a task's name without the common prefix."""
+    return task.removeprefix("payment_sessions.")
+
+
 FILTERS = {
     "when": when,
     "span": span,
     "count": count,
     "counted": counted,
     "event_name": event_name,
+    "task_name": task_name,
     # Foreign text may stand in commands that a person copies.
     "shell": shlex.quote,
 }

@@ -77,7 +77,7 @@ def test_the_reader_of_roles_sql_suffices(roles: Roles, database_url: str, tmp_p
     ):
         pages = {
             path: visitor.get(path)
-            for path in ("/", "/sessions", f"/sessions/{PAID}", "/deliveries/dead")
+            for path in ("/", "/sessions", f"/sessions/{PAID}", "/deliveries/dead", "/refused")
         }
 
         assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(pages, 200)
