@@ -6,6 +6,8 @@ import time
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rich.progress import track as progress
 from sqlalchemy import Engine, create_engine, text
 
@@ -28,6 +30,7 @@ _UNDER_WAY = text(f"""
 """)  # noqa: S608 - constants of another module
 _ERASE = text("DELETE FROM payment_sessions WHERE session_id = :session_id")
 ENTRIES_PER_READ = 1000
+REDIS_TIMEOUT_SECONDS = 5
 
 
 def rotate_keys(*, as_json: bool) -> None:
@@ -62,7 +65,7 @@ def erase(session_id: str, *, as_json: bool) -> None:
     settings = load(Settings)
     rows, under_way = _erase_rows(settings, session_id)
     try:
-        with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        with _stream_server(settings) as client:
             entries = _erase_from_stream(client, settings.event_stream, session_id)
             if under_way:
                 # A delivery that was under way may have added an event meanwhile.
@@ -94,6 +97,16 @@ def _erase_rows(settings: Settings, session_id: str) -> tuple[int, float]:
     # A failed delivery that waits longer for its next attempt is not running.
     longest = DELIVERY_LEASE.total_seconds()
     return rows, max(0.0, *(min(wait, longest) for wait in seconds), 0.0)
+
+
+def _stream_server(settings: Settings) -> redis.Redis:
+    """Return a client that gives up on a silent server after two tries."""
+    return redis.Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
 
 
 def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noqa: ANN401 - redis-py types its results as awaitable or not
