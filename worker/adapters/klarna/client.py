@@ -86,6 +86,8 @@ class HttpxKlarna:
                 return await self._exchange(session)
         except TimeoutError:
             raise DeadlineExceededError(f"no whole answer within {self._timeout:g} s") from None
+        except http_client.INVALID_HTTP_ERRORS:
+            raise ProtocolError("answer is not valid HTTP") from None
         except http_client.CONNECTION_ERRORS as error:
             raise ConnectionFailedError(http_client.connection_fault(error)) from None
         except http_client.UNREADABLE_ERRORS as error:
