@@ -17,7 +17,7 @@ QUEUE = "payment-sessions"
 def send_mistakes(shop: Celery, canaries: Canaries, *, klarna_url: str, read_id: str) -> list[str]:
     """Send wrong task messages; returns the ids of those that must fail.
 
-    `read_id` is a followed session that was read at Klarna: what contradicts it is a conflict.
+    `read_id` is a tracked session that was read at Klarna: what contradicts it is a conflict.
     """
     return [
         shop.send_task(task, args=args, kwargs=kwargs, queue=QUEUE).id

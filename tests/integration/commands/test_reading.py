@@ -343,7 +343,7 @@ def test_health_is_progress(environment: dict[str, str], stored: Stored):
     assert session_worker(environment, "health", "--late", "3600").code == 0
 
 
-def test_a_paused_account_is_told_and_its_sessions_are_not_late(
+def test_a_paused_account_is_reported_and_its_sessions_are_not_late(
     environment: dict[str, str], stored: Stored
 ):
     stored.rows(

@@ -258,7 +258,7 @@ def test_what_was_said_once_stays_known(known: ShopObjects, given: ShopObjects):
     assert session.shop_objects == WITH_ORDER
 
 
-def test_a_finished_session_can_still_be_told_what_a_sink_calls_it():
+def test_a_finished_session_can_still_be_reported_what_a_sink_calls_it():
     """Its event may be waiting for just that; nothing else of it changes."""
     ended = a_read_session(outcome=Outcome.COMPLETED, finished_at=NOW, next_poll_at=None)
 
