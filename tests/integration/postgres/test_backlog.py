@@ -55,7 +55,7 @@ async def test_an_account_that_the_settings_lost_is_reported(engine: AsyncEngine
     assert due["zz"] == due["default"] == Waiting()
 
 
-async def test_what_a_person_gave_up_is_not_untold(engine: AsyncEngine, stored: Stored):
+async def test_what_a_person_gave_up_is_not_undelivered(engine: AsyncEngine, stored: Stored):
     """`events discard` ends the alert, as it ends that of dead deliveries."""
     stored.add_session("paid", **COMPLETED)
     stored.add_message("paid", 1, event_type=AUTHORIZED, sinks=("webhook",))

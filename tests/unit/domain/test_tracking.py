@@ -19,7 +19,8 @@ from tests.support.builders import (
 )
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.session import Kind, Outcome, PaymentSession, ShopObjects
-from worker.domain.tracking import TrackEffect, TrackRequest, apply_track, default_session_url
+from worker.domain.session_addresses import default_session_url
+from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
 
 BASE_URLS = {"default": "https://api.klarna.com", "us": "https://api-na.klarna.com"}
 US_SESSION_URL = f"https://api-na.klarna.com/hpp/v1/sessions/{SESSION_ID}"

@@ -30,7 +30,7 @@ from worker.domain.errors import (
     SessionNotFoundError,
 )
 from worker.domain.session import Kind, Observation, PaymentSession
-from worker.domain.tracking import check_session_url, default_session_url, located
+from worker.domain.session_addresses import check_session_url, default_session_url, located
 
 LARGEST_BODY = http_client.LARGEST_BODY
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
