@@ -45,7 +45,7 @@ LEAST_USE = 0.95
 
 @dataclass(slots=True)
 class Session:
-    """A followed session; times in seconds since the run began."""
+    """A tracked session; times in seconds since the run began."""
 
     trace: Trace
     created: float
@@ -54,7 +54,7 @@ class Session:
     ideal: float = 1.0
 
     def lateness_ratio(self, now: float) -> float:
-        """As in the claim: see `claim_statements`."""
+        """As in the claim: see `claim_sql`."""
         waited = now - self.last_read
         left = self.created + self.trace.lifetime - now
         soon_over = 0 <= left <= 120  # noqa: PLR2004 - seconds

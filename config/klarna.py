@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from config.fields import ReadLimit, SecretText, Text
 from config.urls import HttpUrl, Origin, ProxyUrl
-from config.values import ENVIRONMENT, comma_list, nothing_if_blank
+from config.values import ENVIRONMENT, by_lower_cased_name, comma_list, nothing_if_blank
 from worker.domain.tracking import DEFAULT_ACCOUNT
 
 KLARNA_LIVE = "https://api.klarna.com"
@@ -52,7 +52,9 @@ class KlarnaSettings(BaseSettings):
     klarna_password: Annotated[SecretText | None, BeforeValidator(nothing_if_blank)] = None
     klarna_base_url: HttpUrl = KLARNA_LIVE
     klarna_read_limit: ReadLimit = None
-    klarna_accounts: dict[str, KlarnaAccount] = Field(default_factory=dict)
+    klarna_accounts: Annotated[dict[str, KlarnaAccount], BeforeValidator(by_lower_cased_name)] = (
+        Field(default_factory=dict)
+    )
     klarna_quota_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.75
     klarna_proxy_url: Annotated[ProxyUrl | None, BeforeValidator(nothing_if_blank)] = None
     klarna_allowed_origins: Annotated[
@@ -62,7 +64,7 @@ class KlarnaSettings(BaseSettings):
     @property
     def accounts(self) -> Mapping[str, KlarnaAccount]:
         """Every configured account by its lower-cased name."""
-        named = {name.lower(): account for name, account in self.klarna_accounts.items()}
+        named = dict(self.klarna_accounts)
         if self.klarna_username and self.klarna_password:
             named[DEFAULT_ACCOUNT] = KlarnaAccount(
                 username=self.klarna_username,

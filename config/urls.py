@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from redis.connection import parse_url
@@ -73,6 +73,9 @@ def _redis_url(value: SecretStr) -> SecretStr:
         raise ValueError("must start with redis:// or rediss://")
     _readable_url(text, _port_of)
     _readable_url(text, parse_url)
+    if "decode_responses" in parse_qs(urlsplit(text).query):
+        # redis-py takes any text for true, and the worker reads bytes.
+        raise ValueError("must not set decode_responses: remove it")
     return value
 
 

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode
 
 from config.urls import WebhookUrl
-from config.values import ENVIRONMENT, comma_list, nothing_if_blank
+from config.values import ENVIRONMENT, by_lower_cased_name, comma_list, nothing_if_blank
 from worker.domain.events import EventType
 
 SINK = "webhook"
@@ -76,7 +76,9 @@ class WebhookSettings(BaseSettings):
     webhook_url: Annotated[WebhookUrl | None, BeforeValidator(nothing_if_blank)] = None
     webhook_secrets: Annotated[Secrets | None, NoDecode, BeforeValidator(nothing_if_blank)] = None
     webhook_events: Events = None
-    webhook_endpoints: dict[str, WebhookEndpointSettings] = Field(default_factory=dict)
+    webhook_endpoints: Annotated[
+        dict[str, WebhookEndpointSettings], BeforeValidator(by_lower_cased_name)
+    ] = Field(default_factory=dict)
     webhook_allow_private: bool = False
 
     @property
@@ -98,8 +100,8 @@ class WebhookSettings(BaseSettings):
                 ),
             )
         for name, endpoint in self.webhook_endpoints.items():
-            if name.lower() != DEFAULT_ENDPOINT or not self.webhook_url:
-                yield name.lower(), f"WEBHOOK_ENDPOINTS__{name.upper()}__", endpoint
+            if name != DEFAULT_ENDPOINT or not self.webhook_url:
+                yield name, f"WEBHOOK_ENDPOINTS__{name.upper()}__", endpoint
 
     @model_validator(mode="after")
     def _default_endpoint_is_whole(self) -> Self:

@@ -147,7 +147,7 @@ def place_at_klarna(
         },
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - likewise
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - as above
             return "placed", json.load(answer)["order_id"]
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.NOT_FOUND:
@@ -174,12 +174,13 @@ class Entries:
     def __init__(self, server: Any) -> None:  # noqa: ANN401 - redis-py is of two minds
         self._server = server
 
-    def take(self) -> list[tuple[bytes, dict[bytes, bytes] | None]]:
+    def take(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """What somebody left unacknowledged for STALE_SECONDS, else what is new."""
         stale = int(STALE_SECONDS * 1000)
         try:
             _, left, *_ = self._server.xautoclaim(STREAM, GROUP, CONSUMER, stale, count=10)
-            if left:
+            # Redis 6.2 gives no id for an entry that was trimmed.
+            if left := [entry for entry in left if entry[0]]:
                 return left
             answer = self._server.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count=10, block=1000)
         except redis.ResponseError as error:
@@ -197,7 +198,7 @@ class Entries:
 
 
 def main() -> None:
-    """Take entries until told to stop."""
+    """Take entries until a signal stops it."""
     stopping = False
 
     def stop(*_: object) -> None:
@@ -216,7 +217,7 @@ def main() -> None:
             for entry_id, fields in entries.take():
                 if stopping:
                     break
-                if fields:  # None: trimmed before anybody took it
+                if fields:  # empty: trimmed before anybody took it
                     try:
                         shop.act_once(json.loads(fields[b"event"]))
                     except TryAgainLaterError as error:

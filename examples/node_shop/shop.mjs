@@ -1,4 +1,4 @@
-// A shop in Node: checks out, has the payment session followed through Flower's HTTP API, takes
+// A shop in Node: checks out, tracks the payment session through Flower's HTTP API, takes
 // webhooks, and places each order once. No framework, and a database of its own.
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -24,12 +24,12 @@ const CART = {
   order_lines: [{ name: "Hat", quantity: 1, unit_price: 10000, total_amount: 10000 }],
 };
 
-// `told` is what the worker was told of the order last: "", "tracked", "confirmed".
+// `sent` is the last task that the worker was sent for the order: "", "tracked", "confirmed".
 const database = new DatabaseSync(SHOP_DATABASE, { timeout: 20_000 });
 database.exec(`
   CREATE TABLE IF NOT EXISTS orders (
     reference TEXT PRIMARY KEY, session_id TEXT UNIQUE NOT NULL, state TEXT NOT NULL,
-    order_id TEXT, told TEXT NOT NULL DEFAULT ''
+    order_id TEXT, sent TEXT NOT NULL DEFAULT ''
   );
   CREATE TABLE IF NOT EXISTS processed_events (event_id TEXT PRIMARY KEY);
 `);
@@ -100,20 +100,20 @@ async function send(task, args, kwargs = {}) {
   if (!answer.ok) throw new Error(`Flower answered ${answer.status}`);
 }
 
-// Whatever the worker was not told yet: at once, and again as long as Flower cannot be reached.
+// What was not sent to the worker yet: at once, and again as long as Flower cannot be reached.
 async function tellWorker() {
-  const untold = database.prepare(`
-    SELECT * FROM orders WHERE told = '' OR (told = 'tracked' AND order_id IS NOT NULL)
+  const unsent = database.prepare(`
+    SELECT * FROM orders WHERE sent = '' OR (sent = 'tracked' AND order_id IS NOT NULL)
   `);
-  const tell = database.prepare("UPDATE orders SET told = ? WHERE reference = ?");
+  const tell = database.prepare("UPDATE orders SET sent = ? WHERE reference = ?");
   try {
-    for (const { reference, session_id, order_id, told } of untold.all()) {
-      if (told === "") await send("payment_sessions.track", [session_id], { reference });
+    for (const { reference, session_id, order_id, sent } of unsent.all()) {
+      if (sent === "") await send("payment_sessions.track", [session_id], { reference });
       if (order_id) await send("payment_sessions.confirm_order", [session_id, order_id]);
       tell.run(order_id ? "confirmed" : "tracked", reference);
     }
   } catch (error) {
-    console.log(`the worker is told later: ${error.message}`);
+    console.log(`sent to the worker later: ${error.message}`);
   }
 }
 

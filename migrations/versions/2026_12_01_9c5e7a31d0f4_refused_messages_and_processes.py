@@ -13,7 +13,7 @@ depends_on = None
 
 _TIME = postgresql.TIMESTAMP(timezone=True)
 
-# A statement trigger: one lookup for all rows of an INSERT, whoever inserts them (the task, a list,
+# A statement trigger: one lookup for all rows of an INSERT, from every writer (the task, a list,
 # the SQL function, the release before). It runs with its owner's rights, so that a role that was
 # granted nothing new can go on tracking.
 _APPLY = """

@@ -22,7 +22,7 @@ from tests.support.console_data import (
     UNTRACKED,
 )
 
-# What each page must tell, whoever looks and however.
+# What each page must show, in every browser and with every setting.
 PAGES = {
     "overview": (
         "/",
@@ -57,13 +57,13 @@ def test_every_page_fits_tells_and_makes_the_browser_complain_of_nothing(
     browser: Browser, page: str, size: str
 ):
     """No sideways scrolling, no refused resource, no token; everything it is for is there."""
-    path, told = PAGES[page]
+    path, expected = PAGES[page]
     browser.resize(SIZES[size])
 
     text = browser.open(path)
 
     browser.screenshot(f"console-{page}-{size}")
-    assert [part for part in told if part not in text] == []
+    assert [part for part in expected if part not in text] == []
     assert browser.overflow() == 0
     assert browser.broken_words() == []
     assert browser.nameless() == []
@@ -73,13 +73,13 @@ def test_every_page_fits_tells_and_makes_the_browser_complain_of_nothing(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_reading_needs_no_javascript(browser: Browser, page: str):
-    """The same is told where scripts are not allowed."""
+    """The same is shown where scripts are not allowed."""
     browser.allow_scripts(allowed=False)
-    path, told = PAGES[page]
+    path, expected = PAGES[page]
 
     text = browser.open(path)
 
-    assert [part for part in told if part not in text] == []
+    assert [part for part in expected if part not in text] == []
 
 
 def test_what_others_wrote_is_shown_as_text(browser: Browser):

@@ -32,7 +32,7 @@ def window() -> Iterator[Browser]:
         yield opened
 
 
-def test_polls_are_found_by_payment_session_and_mistakes_are_told(
+def test_polls_are_found_by_payment_session_and_mistakes_are_shown(
     deployment: Deployment, sandbox: SandboxClient, window: Browser, tmp_path: Path
 ):
     """The worker is online; one session's polls stand alone; a bad argument names its field."""

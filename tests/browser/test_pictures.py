@@ -21,10 +21,10 @@ def test_they_are_taken_anew(database_url: str, window: Browser, tmp_path: Path)
         window.origin = origin
         window.log_in(LOGIN)
         window.resize(SIZE)
-        for name, path, told in (
+        for name, path, expected in (
             ("console-overview", "/", LAPSED),
             ("console-session", f"/sessions/{PAID}", "History"),
         ):
-            assert told in window.open(path)
+            assert expected in window.open(path)
             assert (Path(__file__).parents[2] / "docs" / f"{name}.png").exists()
             assert window.screenshot(f"docs-{name}", whole=False).stat().st_size > 10_000

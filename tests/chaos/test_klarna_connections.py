@@ -97,7 +97,7 @@ def test_klarnas_name_is_not_resolved(experiment: Experiment, way: Way):
     experiment.end()
 
 
-def test_who_answers_in_klarnas_place_speaks_no_tls(
+def test_a_server_in_klarnas_place_has_no_tls(
     experiment: Experiment, way: Way, sandbox_server: SandboxServer
 ):
     experiment.start("worker", "beat")
@@ -113,7 +113,7 @@ def test_who_answers_in_klarnas_place_speaks_no_tls(
     experiment.end()
 
 
-def test_who_answers_in_klarnas_place_shows_another_certificate(
+def test_a_server_in_klarnas_place_has_another_certificate(
     experiment: Experiment, way: Way, tmp_path: Path
 ):
     other = tmp_path / "other"

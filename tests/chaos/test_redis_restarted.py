@@ -1,4 +1,4 @@
-"""Redis loses everything: it only wakes people up, so nothing that is followed gets lost."""
+"""Redis loses everything: it only wakes workers up, so no tracked session gets lost."""
 
 from __future__ import annotations
 

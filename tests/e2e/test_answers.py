@@ -55,7 +55,7 @@ def elsewhere() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture(scope="module")
-def followed(
+def deployed(
     shared_environment: dict[str, str],
     klarna: SandboxClient,
     elsewhere: SandboxServer,
@@ -84,10 +84,10 @@ def followed(
 
 
 @pytest.fixture
-def deployment(followed: Deployment) -> Iterator[Deployment]:
+def deployment(deployed: Deployment) -> Iterator[Deployment]:
     """The shared deployment; after each test all invariants must hold."""
-    yield followed
-    followed.assert_invariants()
+    yield deployed
+    deployed.assert_invariants()
 
 
 def paid(klarna: SandboxClient, account: str = "default", **fault: Any) -> str:  # noqa: ANN401

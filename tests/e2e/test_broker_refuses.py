@@ -38,7 +38,7 @@ def assert_works(deployment: Deployment, sandbox: SandboxClient, worker: CeleryP
 
 
 def wait_for_word(worker: CeleryProcess, word: str) -> None:
-    eventually(lambda: word in worker.log(), within=30, because=f"the worker was told: {word}")
+    eventually(lambda: word in worker.log(), within=30, because=f"the broker sent: {word}")
 
 
 @pytest.mark.parametrize(

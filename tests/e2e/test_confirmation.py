@@ -79,7 +79,7 @@ def let_pass(shop: Deployment, session_id: str, *, minutes: float) -> None:
     )
 
 
-def test_a_missing_order_is_told_with_20_10_and_5_minutes_left_and_when_it_is_too_late(
+def test_a_missing_order_is_warned_of_with_20_10_and_5_minutes_left_and_when_it_is_too_late(
     shop: Deployment, klarna: SandboxClient
 ):
     """With two beats, each event is sent once."""

@@ -105,7 +105,7 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
         second = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
-        told = (state / "environment").read_text()
+        environment_file = (state / "environment").read_text()
         up.send_signal(signal.SIGTERM)
         code = up.wait(40)
 
@@ -113,7 +113,7 @@ def test_up_runs_everything_and_stops_in_order(temporary: Path):
     assert second.stderr == (
         f"--state: another `session-worker up` is running in {state}. Name another folder.\n"
     )
-    assert "DATABASE_URL='postgresql://" in told
+    assert "DATABASE_URL='postgresql://" in environment_file
     assert (code, "Stopping." in out.read_text()) == (0, True)
     assert (state / "token-key").stat().st_mode & 0o777 == 0o600
     assert not (state / "environment").exists()

@@ -97,7 +97,7 @@ def ports() -> tuple[int, int]:
 
 
 @pytest.fixture(scope="module")
-def followed(
+def deployed(
     shared_environment: dict[str, str],
     ports: tuple[int, int],
     tmp_path_factory: pytest.TempPathFactory,
@@ -116,12 +116,12 @@ def followed(
 
 @pytest.fixture
 def shop(
-    followed: Deployment, ports: tuple[int, int], sandbox: SandboxClient, tmp_path: Path
+    deployed: Deployment, ports: tuple[int, int], sandbox: SandboxClient, tmp_path: Path
 ) -> Iterator[Shop]:
     """Every customer pays half a second after the checkout."""
     installed(EXAMPLE)
     sandbox.set_default_script(steps=[[0.5, "COMPLETED"]], expires_in=600)
-    made = Shop(followed, tmp_path, port=ports[0], flower=ports[1])
+    made = Shop(deployed, tmp_path, port=ports[0], flower=ports[1])
     with made.process, made.page:
         yield made
 
@@ -134,38 +134,38 @@ def _flower(deployment: Deployment, port: int, folder: Path) -> Iterator[None]:
 
 def test_a_checkout_becomes_one_order_however_often_its_event_comes(
     shop: Shop,
-    followed: Deployment,
+    deployed: Deployment,
     ports: tuple[int, int],
     sandbox: SandboxClient,
     tmp_path: Path,
 ):
     """Flower starts after the checkout: what could not be sent is sent again."""
     bought = shop.check_out()
-    assert shop.order(bought)["told"] == ""
-    with _flower(followed, ports[1], tmp_path):
-        order = shop.wait_for(bought, state="placed", told="confirmed")
-        (event,) = followed.received_of(bought["session_id"])
+    assert shop.order(bought)["sent"] == ""
+    with _flower(deployed, ports[1], tmp_path):
+        order = shop.wait_for(bought, state="placed", sent="confirmed")
+        (event,) = deployed.received_of(bought["session_id"])
         assert [shop.post(event) for _ in range(3)] == [204, 204, 204]
-        followed.replay(bought["session_id"])
+        deployed.replay(bought["session_id"])
 
     paid = sandbox.session(bought["session_id"])
     assert order["order_id"] == paid["order_id"]
     assert tries_to_order(sandbox, paid) == 1
     assert paid["orders"] == 1
     assert paid["authorization_token"] not in shop.process.log()
-    followed.wait_for_confirmation(bought["session_id"], paid["order_id"])
-    followed.assert_invariants()
+    deployed.wait_for_confirmation(bought["session_id"], paid["order_id"])
+    deployed.assert_invariants()
 
 
 def test_a_shop_killed_while_klarna_answers_places_no_second_order(
     shop: Shop,
-    followed: Deployment,
+    deployed: Deployment,
     ports: tuple[int, int],
     sandbox: SandboxClient,
     tmp_path: Path,
 ):
     """The order is placed and the response lost: the webhook is sent again, and shows it."""
-    with _flower(followed, ports[1], tmp_path):
+    with _flower(deployed, ports[1], tmp_path):
         bought = shop.check_out()
         sandbox.add_fault("hold", methods=["POST"])
         sandbox.wait_for_held(timeout_seconds=30)
@@ -180,13 +180,13 @@ def test_a_shop_killed_while_klarna_answers_places_no_second_order(
 
 def test_a_403_of_what_stands_before_klarna_is_not_taken_for_an_order(
     shop: Shop,
-    followed: Deployment,
+    deployed: Deployment,
     ports: tuple[int, int],
     sandbox: SandboxClient,
     tmp_path: Path,
 ):
     """As abuse protection responds, without an error object: the webhook is sent again."""
-    with _flower(followed, ports[1], tmp_path):
+    with _flower(deployed, ports[1], tmp_path):
         bought = shop.check_out()
         sandbox.add_fault("status", code=403, body="abuse", methods=["POST"], times=1)
         shop.wait_for(bought, state="placed")

@@ -5,10 +5,11 @@ Each test has consumers, a shop database and a payment session of its own.
 
 from __future__ import annotations
 
+import runpy
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,60 @@ def test_an_order_that_may_be_there_is_not_called_too_late(
 
     with shop.consumer("second"):
         shop.wait_for(paid["session_id"], "unclear")
+
+
+def test_an_entry_that_was_trimmed_while_it_was_pending_is_acknowledged(
+    shop: Shop, deployment: Deployment, pending: Callable[[], int]
+):
+    with redis.Redis.from_url(deployment.environment["REDIS_URL"]) as server:
+        with suppress(redis.ResponseError):
+            server.xgroup_create(STREAM, "shop", id="0", mkstream=True)
+        trimmed = server.xadd(STREAM, {"event": "{}"})
+        while server.xreadgroup("shop", "dead", {STREAM: ">"}, count=1)[0][1][0][0] != trimmed:
+            pass
+        server.xdel(STREAM, trimmed)
+    assert pending() > 0
+
+    with shop.consumer("first") as consumer:
+        eventually(lambda: pending() == 0, within=30, because="everything is acknowledged")
+
+    assert "Traceback" not in consumer.log()
+
+
+class TrimmedEntries:
+    """A server whose pending entries were all trimmed, as redis-py shows them."""
+
+    def __init__(self, *left: tuple[bytes | None, dict[bytes, bytes] | None]) -> None:
+        self._left = list(left)
+
+    def xautoclaim(self, *_: object, **__: object) -> list[Any]:
+        """What was pending."""
+        return [b"0-0", self._left]
+
+    def xreadgroup(self, *_: object, **__: object) -> list[Any]:
+        """One new entry."""
+        return [[b"stream", [(b"2-0", {b"event": b"{}"})]]]
+
+
+@pytest.mark.parametrize(
+    ("left", "taken"),
+    [
+        ((b"1-0", {}), [(b"1-0", {})]),
+        # Redis 6.2 says only that there was an entry. What is new must not wait for it.
+        ((None, None), [(b"2-0", {b"event": b"{}"})]),
+    ],
+    ids=["empty", "without an id"],
+)
+def test_a_trimmed_entry_is_taken_if_it_can_be_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+    left: tuple[bytes | None, dict[bytes, bytes] | None],
+    taken: list[Any],
+):
+    monkeypatch.setenv("KLARNA_USERNAME", "user")
+    monkeypatch.setenv("KLARNA_PASSWORD", "password")
+    example = runpy.run_path(str(EXAMPLE))
+
+    assert example["Entries"](TrimmedEntries(left)).take() == taken
 
 
 def test_it_starts_before_the_stream_is_there_and_ends_cleanly(shop: Shop):

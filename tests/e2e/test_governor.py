@@ -47,7 +47,9 @@ def governed(deployment: Deployment, sandbox: SandboxClient, tmp_path: Path) -> 
     return deployment
 
 
-def followed(deployment: Deployment, sandbox: SandboxClient, count: int, account: str) -> list[str]:
+def track_sessions(
+    deployment: Deployment, sandbox: SandboxClient, count: int, account: str
+) -> list[str]:
     created = sandbox.create_sessions([{"account": account}] * count)
     ids = [session["session_id"] for session in created]
     deployment.insert(*ids, account=account)
@@ -75,8 +77,8 @@ def test_twice_the_quota_is_offered_and_the_budget_is_used_without_a_429(
 
     The intervals of the sessions that wait are lengthened instead.
     """
-    on_time = followed(governed, sandbox, 5, "default")
-    followed(governed, sandbox, 2 * 2 * LIMIT, "busy")
+    on_time = track_sessions(governed, sandbox, 5, "default")
+    track_sessions(governed, sandbox, 2 * 2 * LIMIT, "busy")
     eventually(
         lambda: governed.query(
             "SELECT stretch FROM accounts WHERE account = 'busy' AND stretch > 1.5"
@@ -98,8 +100,8 @@ def test_an_account_whose_reads_fail_is_probed_and_then_asked_more_and_more(
     governed: Deployment, sandbox: SandboxClient
 ):
     """Probes instead of all sessions, one log event; at the end all are polled within seconds."""
-    on_time = followed(governed, sandbox, 5, "default")
-    failing = followed(governed, sandbox, 80, "busy")
+    on_time = track_sessions(governed, sandbox, 5, "default")
+    failing = track_sessions(governed, sandbox, 80, "busy")
     polled = "SELECT session_id FROM payment_sessions WHERE account = 'busy' AND {} > 0"
     eventually(lambda: len(governed.query(polled.format("poll_count"))) == 80, within=30)
 

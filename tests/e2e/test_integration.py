@@ -76,7 +76,7 @@ def ids_in(*programs: str) -> list[str]:
     return re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "".join(programs))
 
 
-def assert_told(shop: Deployment, session_id: str, *, reference: str | None) -> None:
+def assert_event_sent(shop: Deployment, session_id: str, *, reference: str | None) -> None:
     """The payment's event has arrived, with the shop's own fields."""
     assert shop.wait_for_outcomes(session_id) == {session_id: "completed"}
     (event,) = shop.received_of(session_id)
@@ -95,7 +95,7 @@ def test_a_shop_in_any_language_tracks_by_flowers_api(
 
     answer = run("flower.sh", tmp_path, shop.environment | {"FLOWER_URL": running_flower.url})
 
-    assert_told(shop, session_id, reference="order-20")
+    assert_event_sent(shop, session_id, reference="order-20")
     assert set(json.loads(answer)) == {"task-id"}
 
 
@@ -107,7 +107,7 @@ def test_every_task_of_the_contract_goes_by_flowers_api(
     session_id = created["session_id"]
 
     running_flower.send("payment_sessions.track_created", created["response"], reference="r")
-    assert_told(shop, session_id, reference="r")
+    assert_event_sent(shop, session_id, reference="r")
     running_flower.send("payment_sessions.confirm_order", session_id, order_id="order-1")
     shop.wait_for_confirmation(session_id, "order-1")
     wrong = running_flower.send("payment_sessions.confirm_order", session_id, "order-2")
@@ -141,7 +141,7 @@ def test_the_order_and_its_tracking_commit_together(shop: Deployment, klarna: Sa
     with psycopg.connect(shop.environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(PROGRAMS["track.sql"])
 
-    assert_told(shop, session_id, reference="order-21")
+    assert_event_sent(shop, session_id, reference="order-21")
     assert [r["path"] for r in klarna.requests(session_id=session_id)] == [
         f"/hpp/v1/sessions/{session_id}"
     ]
@@ -156,7 +156,7 @@ def test_a_rolled_back_order_is_never_read(shop: Deployment, klarna: SandboxClie
         connection.rollback()
         sql_shop.track(connection, done, kind="kp", reference="order-7")
 
-    assert_told(shop, done, reference="order-7")
+    assert_event_sent(shop, done, reference="order-7")
     assert klarna.requests(session_id=undone) == []
     assert shop.session(undone) is None
 
@@ -177,7 +177,7 @@ def test_an_address_that_sql_cannot_check_is_never_read_and_can_be_corrected(
         url = f"{klarna.url}/hpp/v1/sessions/{session_id}"
         sql_shop.track(connection, session_id, session_url=url)
 
-    assert_told(shop, session_id, reference=None)
+    assert_event_sent(shop, session_id, reference=None)
 
 
 def test_a_session_tracked_in_sql_may_be_tracked_by_task_as_well(
@@ -193,13 +193,13 @@ def test_a_session_tracked_in_sql_may_be_tracked_by_task_as_well(
 
     shop.track(session_id, session_url=created["session_url"], reference="order-8")
 
-    assert_told(shop, session_id, reference="order-8")
+    assert_event_sent(shop, session_id, reference="order-8")
 
 
 # --- a list
 
 
-def test_a_list_is_followed_line_by_line(shop: Deployment, klarna: SandboxClient, tmp_path: Path):
+def test_a_list_is_tracked_line_by_line(shop: Deployment, klarna: SandboxClient, tmp_path: Path):
     first, second = ids_in(PROGRAMS["sessions.jsonl"])
     for session_id in (first, second):
         klarna.create_session(session_id=session_id, steps=PAID)
@@ -207,5 +207,5 @@ def test_a_list_is_followed_line_by_line(shop: Deployment, klarna: SandboxClient
     said = run("track.sh", tmp_path, shop.environment)
 
     assert said == "2 lines: 2 new, 0 updated, 0 unchanged, 0 invalid.\n"
-    assert_told(shop, first, reference="order-22")
-    assert_told(shop, second, reference=None)
+    assert_event_sent(shop, first, reference="order-22")
+    assert_event_sent(shop, second, reference=None)

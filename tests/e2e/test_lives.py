@@ -62,7 +62,7 @@ LIVES = {
 
 
 @pytest.fixture(scope="module")
-def followed(
+def deployed(
     shared_environment: dict[str, str],
     klarna: SandboxClient,  # noqa: ARG001 - as new
     tmp_path_factory: pytest.TempPathFactory,
@@ -79,10 +79,10 @@ def followed(
 
 
 @pytest.fixture
-def deployment(followed: Deployment) -> Iterator[Deployment]:
+def deployment(deployed: Deployment) -> Iterator[Deployment]:
     """The shared deployment; after each test all invariants must hold."""
-    yield followed
-    followed.assert_invariants()
+    yield deployed
+    deployed.assert_invariants()
 
 
 def test_every_life_is_written_down_status_by_status_and_ends_in_its_events(

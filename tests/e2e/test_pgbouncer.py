@@ -19,7 +19,7 @@ from tests.support.processes import BIN
 from worker.adapters.postgres.engine import create_engine, transaction
 
 # What each transaction must run under, and no other program's.
-TOLD = {
+SERVER_SETTINGS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5s",
@@ -34,7 +34,7 @@ def behind(environment: dict[str, str], temporary: Path) -> Iterator[str]:
         yield url
 
 
-def test_sessions_are_tracked_polled_and_told_of_through_pgbouncer(
+def test_sessions_are_tracked_polled_and_notified_of_through_pgbouncer(
     deployment: Deployment, sandbox: SandboxClient, behind: str
 ):
     started = [
@@ -71,15 +71,19 @@ def test_each_transaction_runs_under_its_own_settings_and_leaves_none(behind: st
         engine = create_engine(url)
         bare = create_engine(url)
         async with transaction(engine) as connection:
-            within = {name: await connection.scalar(text(f"SHOW {name}")) for name in TOLD}
+            within = {
+                name: await connection.scalar(text(f"SHOW {name}")) for name in SERVER_SETTINGS
+            }
         async with bare.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            after = {name: await connection.scalar(text(f"SHOW {name}")) for name in TOLD}
+            after = {
+                name: await connection.scalar(text(f"SHOW {name}")) for name in SERVER_SETTINGS
+            }
         await engine.dispose()
         await bare.dispose()
         return within, after
 
     within, after = anyio.run(shown)
-    assert within == TOLD
+    assert within == SERVER_SETTINGS
     assert "10s" not in after.values()
     assert "5s" not in after.values()
 

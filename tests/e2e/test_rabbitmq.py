@@ -55,7 +55,7 @@ def waiting(broker: RabbitMq, queue: str) -> int:
         return connection.default_channel.queue_declare(queue, passive=True).message_count
 
 
-def test_sessions_are_tracked_polled_and_told_of_over_rabbitmq(
+def test_sessions_are_tracked_polled_and_notified_of_over_rabbitmq(
     deployment: Deployment, sandbox: SandboxClient, broker: RabbitMq
 ):
     deployment.start_all("worker", "beat")

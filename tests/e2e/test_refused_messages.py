@@ -64,7 +64,7 @@ def tracked(shop: Deployment, session_id: str) -> dict[str, Any]:
     return eventually(lambda: shop.session(session_id), because=f"{session_id} is tracked")
 
 
-def test_a_foreign_serializer_is_kept_undecoded_and_told_to_flower_as_failed(
+def test_a_foreign_serializer_is_kept_undecoded_and_shown_in_flower_as_failed(
     shop: Deployment, klarna: SandboxClient
 ):
     session_id = new_session(klarna)

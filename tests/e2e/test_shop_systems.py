@@ -107,7 +107,7 @@ def test_an_authorized_payment_becomes_one_order(
     assert shop.session(session["session_id"])["kind"] == "kp"
 
 
-def test_payway_is_told_the_shops_reference(shop: Deployment, klarna: SandboxClient):
+def test_payway_gets_the_shops_reference(shop: Deployment, klarna: SandboxClient):
     order_id = wait_for_order(shop, begin(klarna, shop, "payway"))
 
     (purchase,) = [p for p in klarna.purchases() if p["order_id"] == order_id]
@@ -146,7 +146,7 @@ def deliveries(shop: Deployment, session: CreatedSession, system: str, condition
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_a_payment_told_of_after_it_was_authorized_is_not_lost(
+def test_a_payment_tracked_after_it_was_authorized_is_not_lost(
     shop: Deployment, klarna: SandboxClient, system: str
 ):
     """Tracked by its id alone first: the order is placed once the shop names its shop system."""

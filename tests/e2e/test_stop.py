@@ -39,7 +39,7 @@ def hold(deployment: Deployment, sandbox: SandboxClient, session_ids: list[str])
     sandbox.clear_faults()
 
 
-def test_a_worker_told_to_stop_ends_in_time_and_another_goes_on_at_once(
+def test_a_worker_that_is_stopped_ends_in_time_and_another_goes_on_at_once(
     deployment: Deployment, sandbox: SandboxClient, in_flight: list[str]
 ):
     first, beat = deployment.start_all("worker", "beat")

@@ -1,4 +1,4 @@
-"""What anything may push into our lists ends no worker: it is dropped, told and counted."""
+"""What anything may push into our lists ends no worker: it is dropped, logged and counted."""
 
 from __future__ import annotations
 

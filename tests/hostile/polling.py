@@ -1,7 +1,7 @@
 """A process that polls a hostile server many times at once and prints what that cost.
 
 Started by the tests: `python -m tests.hostile.polling ORIGIN SECONDS`. For each line on its
-standard input, a number of polls, it answers one JSON line.
+standard input, a number of polls, it prints one JSON line.
 """
 
 from __future__ import annotations

@@ -20,13 +20,9 @@ from worker.celery_app.redaction import shown_ids
 from worker.domain.errors import TrackError
 from worker.domain.refused_messages import RefusalReason
 from worker.domain.session import Kind, ShopObjects
+from worker.domain.session_addresses import LONGEST_URL, check_session_id, check_session_url
 from worker.domain.track_arguments import TrackArguments, check_arguments, leave_out_wrong
-from worker.domain.tracking import (
-    LONGEST_URL,
-    TrackRequest,
-    check_session_id,
-    check_session_url,
-)
+from worker.domain.tracking import TrackRequest
 from worker.services.refused_messages import ReceivedMessage
 from worker.services.track import Sent
 

@@ -84,7 +84,7 @@ def test_json_holds_the_text_and_no_control_character(
 
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
-def test_an_id_that_is_not_followed_is_refused_in_one_line(
+def test_an_id_that_is_not_tracked_is_refused_in_one_line(
     shown_in_process: InProcess, capsys: pytest.CaptureFixture[str], text: str
 ):
     with pytest.raises(SystemExit):

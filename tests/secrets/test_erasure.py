@@ -43,7 +43,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.mark.anyio
-async def test_a_token_is_kept_for_its_hour_and_told_of_if_nobody_got_it_in_time(
+async def test_a_token_is_kept_for_its_hour_and_logged_if_nobody_got_it_in_time(
     services: OpenServices, stored: Stored, environment: dict[str, str]
 ):
     key = environment["TOKEN_ENCRYPTION_KEYS"]

@@ -19,7 +19,7 @@ def send_mistakes(
 ) -> dict[str, str]:
     """Send wrong task messages; returns the event that each must end with, by the task's id.
 
-    `read_id` is a followed session that was read at Klarna: what contradicts it is a conflict.
+    `read_id` is a tracked session that was read at Klarna: what contradicts it is a conflict.
     """
     wrong = {
         shop.send_task(task, args=args, kwargs=kwargs, queue=QUEUE).id: "task-failed"

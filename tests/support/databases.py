@@ -66,7 +66,7 @@ class Databases:
         return self._url(name)
 
     def drop(self, url: str) -> None:
-        """Drop a database, whoever is still connected."""
+        """Drop a database, even while clients are connected."""
         name = url.rpartition("/")[2]
         self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
         self._made.remove(name)

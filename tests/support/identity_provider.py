@@ -14,7 +14,7 @@ CODE, ACCESS_TOKEN = "a-made-up-code", "a-made-up-access-token"
 
 
 class _Provider(BaseHTTPRequestHandler):
-    """Whoever comes is taken for the server's one user."""
+    """Every visitor is logged in as the server's one user."""
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)

@@ -13,8 +13,8 @@ from worker.domain.session import Kind, PaymentSession
 CREDENTIALS = Credentials(DEFAULT_USERNAME, DEFAULT_PASSWORD)
 
 
-def followed(created: CreatedSession, **fields: str) -> PaymentSession:
-    """The session that the mock Klarna server made, as the worker follows it."""
+def tracked_session(created: CreatedSession, **fields: str) -> PaymentSession:
+    """The session that the mock Klarna server made, as the worker tracks it."""
     kind = Kind(created["kind"])
     defaults = {
         "session_id": created["session_id"],

@@ -10,7 +10,8 @@ from tests.support.stored import ORIGIN
 from worker.adapters.postgres.sessions.repository import PostgresSessions
 from worker.domain.errors import ObservationError, TrackError
 from worker.domain.session import Kind, Observation
-from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url
+from worker.domain.session_addresses import default_session_url
+from worker.domain.tracking import TrackEffect, TrackRequest
 from worker.domain.transitions import Decision, decide
 from worker.services.sessions import ClaimLimits, LeasedSession, PollTask, SessionUrls
 

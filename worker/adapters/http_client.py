@@ -36,6 +36,8 @@ _LONGEST_WAIT_SECONDS = 86_400.0
 
 # What the transport raises without a complete answer. It passes aiohttp's own errors on.
 CONNECTION_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
+# What it raises for an answer that is not HTTP, such as one with two lengths.
+INVALID_HTTP_ERRORS = (aiohttp.ClientResponseError,)
 # What it raises for an answer or an address that cannot be parsed.
 UNREADABLE_ERRORS = (httpx.InvalidURL, ValueError)
 

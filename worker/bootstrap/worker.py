@@ -119,18 +119,26 @@ async def open_worker(
             housekeeping=_housekeeping_service(adapters, relay, settings, telemetry),
             confirmation=confirmation_service(adapters.engine, settings),
             liveness=LivenessService(adapters.publisher),
-            refused=RefusedMessagesService(
-                PostgresRefusedMessages(adapters.engine),
-                adapters.cipher,
-                take_in,
-                meter=telemetry.meter,
-                monotonic=clock.monotonic,
-            ),
+            refused=_refused_messages_service(adapters, telemetry, take_in),
             heartbeat=open_heartbeat(
                 stack, adapters.engine, settings, role="worker", queues=OWN_QUEUES
             ),
         )
         yield services
+
+
+def _refused_messages_service(
+    adapters: _Adapters,
+    telemetry: Telemetry,
+    take_in: Callable[[str, str, datetime], Awaitable[bool]],
+) -> RefusedMessagesService:
+    return RefusedMessagesService(
+        PostgresRefusedMessages(adapters.engine),
+        adapters.cipher,
+        take_in,
+        meter=telemetry.meter,
+        monotonic=clock.monotonic,
+    )
 
 
 def _open_adapters(stack: AsyncExitStack, settings: Settings, app: Celery) -> _Adapters:

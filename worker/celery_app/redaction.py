@@ -11,8 +11,8 @@ from celery import Task
 from celery.worker.request import Request
 
 from worker.domain.errors import InvalidArgumentError
+from worker.domain.session_addresses import check_session_id
 from worker.domain.track_arguments import check_reference
-from worker.domain.tracking import check_session_id
 
 _FIRST_ARGUMENTS = ("session_id", "response", "resource")
 # Where documents have an id that tasks take unchanged; Payway's is its own handle.

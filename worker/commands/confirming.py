@@ -10,7 +10,7 @@ from worker.adapters.postgres.sessions.confirmations import PostgresConfirmation
 from worker.commands.output import WRONG_USAGE, fail, print_json, say
 from worker.domain.confirmation import ConfirmEffect, check_order_id
 from worker.domain.errors import InvalidArgumentError, TrackError
-from worker.domain.tracking import check_session_id
+from worker.domain.session_addresses import check_session_id
 from worker.services.errors import UnavailableError
 
 

@@ -61,7 +61,7 @@ def show(
 
 
 @events.command()
-def dead(
+def dead(  # an option each
     *,
     session: Session = None,
     kind: Type = None,

@@ -78,7 +78,7 @@ def sandbox(
 
 
 @local.command()
-def simulate(
+def simulate(  # an option each
     *,
     traces: Annotated[
         Path | None, typer.Option(help="Recorded sessions as JSON lines; - is stdin.")

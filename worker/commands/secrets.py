@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rich.progress import track as progress
 from sqlalchemy import Engine, text
 
@@ -30,6 +32,7 @@ _UNDER_WAY = text(f"""
 """)  # noqa: S608 - constants of another module
 _ERASE = text("DELETE FROM payment_sessions WHERE session_id = :session_id")
 ENTRIES_PER_READ = 1000
+REDIS_TIMEOUT_SECONDS = 5
 
 
 class _Rotation(NamedTuple):
@@ -105,7 +108,7 @@ def erase(session_id: str, *, as_json: bool) -> None:
     settings = load(Settings)
     erased = _erase_rows(settings, session_id)
     try:
-        with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        with _stream_server(settings) as client:
             entries = _erase_from_stream(client, settings.event_stream, session_id)
             if erased.under_way:
                 # A delivery that was under way may have added an event meanwhile.
@@ -137,6 +140,16 @@ def _erase_rows(settings: Settings, session_id: str) -> _Erased:
     longest = DELIVERY_LEASE.total_seconds()
     under_way = max(0.0, *(min(wait, longest) for wait in seconds), 0.0)
     return _Erased(rows, messages, under_way)
+
+
+def _stream_server(settings: Settings) -> redis.Redis:
+    """Return a client that gives up on a silent server after two tries."""
+    return redis.Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
 
 
 def _erase_from_stream(client: Any, stream: str, session_id: str) -> int:  # noqa: ANN401 - redis-py types its results as awaitable or not

@@ -18,7 +18,7 @@ Example: session-worker {name} 39a1c773-bafd-754d-af1f-b30c592f1267
 
 
 @sessions.command()
-def track(
+def track(  # an option each
     session_id: Annotated[
         str | None, typer.Argument(help="Klarna's payment session id.", show_default=False)
     ] = None,
@@ -97,7 +97,7 @@ def show(session_id: SessionId, *, as_json: Json = False) -> None:
 
 
 @sessions.command("list")
-def list_sessions(
+def list_sessions(  # an option each
     *,
     account: Annotated[str | None, typer.Option(help="Filter by account.")] = None,
     status: Annotated[str | None, typer.Option(help="Filter by Klarna's status.")] = None,

@@ -10,12 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.domain.tracking import (
-    DEFAULT_ACCOUNT,
-    LONGEST_REFERENCE,
-    LONGEST_URL,
-    SESSION_ID_PATTERN,
-)
+from worker.domain.session_addresses import LONGEST_URL, SESSION_ID_PATTERN
+from worker.domain.tracking import DEFAULT_ACCOUNT, LONGEST_REFERENCE
 
 _SESSION_ID = Field(
     pattern=f"^{SESSION_ID_PATTERN}$", examples=["39a1c773-bafd-754d-af1f-b30c592f1267"]

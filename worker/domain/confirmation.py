@@ -9,7 +9,7 @@ from enum import StrEnum
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.events import Event, EventType, build_event
 from worker.domain.session import KP_COMPLETE, PaymentSession
-from worker.domain.tracking import as_text
+from worker.domain.session_addresses import as_text
 
 # The shop is warned of a missing order when its authorization has this much time left.
 WARNINGS = (timedelta(minutes=20), timedelta(minutes=10), timedelta(minutes=5))

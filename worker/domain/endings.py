@@ -48,18 +48,7 @@ def end(
         next_warning_at=warning_at,
     )
     time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=limits.max_lifetime)
-    events = tuple(
-        build_event(
-            event_type,
-            done,
-            sequence=after.event_count + number,
-            time=time,
-            observed_at=now,
-            authorization_expires_at=expires_at if event_type is EventType.AUTHORIZED else None,
-        )
-        for number, event_type in enumerate(types, start=1)
-    )
-    return done, events
+    return done, _built(types, done, time=time, observed_at=now)
 
 
 def events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
@@ -74,6 +63,24 @@ def events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
     if not types or (after.kind is Kind.KP and after.status == KP_COMPLETE):
         types.append(EventType.COMPLETED)
     return tuple(types)
+
+
+def _built(
+    types: tuple[EventType, ...], done: PaymentSession, *, time: datetime, observed_at: datetime
+) -> tuple[Event, ...]:
+    """Return the last events of `done`, which counts them already."""
+    expires_at = done.authorization_expires_at
+    return tuple(
+        build_event(
+            event_type,
+            done,
+            sequence=sequence,
+            time=time,
+            observed_at=observed_at,
+            authorization_expires_at=expires_at if event_type is EventType.AUTHORIZED else None,
+        )
+        for sequence, event_type in enumerate(types, start=done.event_count - len(types) + 1)
+    )
 
 
 def is_anomalous(after: PaymentSession, outcome: Outcome) -> bool:

@@ -9,14 +9,8 @@ from typing import TypeAlias
 
 from worker.domain.errors import InvalidArgumentError, UnknownAccountError
 from worker.domain.session import Kind
-from worker.domain.tracking import (
-    LONGEST_REFERENCE,
-    TRACK_ARGUMENTS,
-    TrackRequest,
-    as_text,
-    check_session_id,
-    check_session_url,
-)
+from worker.domain.session_addresses import as_text, check_session_id, check_session_url
+from worker.domain.tracking import LONGEST_REFERENCE, TRACK_ARGUMENTS, TrackRequest
 
 # As received, by name; nothing in them is trusted. None means that the shop did not say.
 TrackArguments: TypeAlias = dict[str, object]

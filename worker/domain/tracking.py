@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
 
-from worker.domain.errors import ConflictError, InvalidArgumentError
+from worker.domain.errors import ConflictError
 from worker.domain.session import Kind, PaymentSession, ShopObjects
 
-# RFC 3986 unreserved characters: an id is one URL path segment, unescaped.
-SESSION_ID_PATTERN = r"[A-Za-z0-9._~-]{1,128}"
-_SESSION_ID = re.compile(SESSION_ID_PATTERN)
-_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-_DOTS = {".", ".."}
 LONGEST_REFERENCE = 255
-_ID_BITS = 128
 # A first poll that the shop asked for later: a token lives 60 minutes.
 LATEST_FIRST_POLL = timedelta(minutes=40)
-# Klarna's own have 100; many servers refuse a request line of more than 8,000.
-LONGEST_URL = 2048
 # Of a session that is tracked without an account.
 DEFAULT_ACCOUNT = "default"
 
@@ -69,77 +59,6 @@ class TrackRequest(_CheckedArguments):
     # When a message came that was refused at first; None for one that came just now.
     asked_at: datetime | None = None
     trace_parent: str | None = None
-
-
-def as_text(value: object) -> object:
-    """Return an id as text if it came as an integer or a UUID; Celery's JSON keeps both types."""
-    if isinstance(value, UUID):
-        return str(value)
-    # Python refuses to write very long ones.
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= _ID_BITS:
-        return str(value)
-    return value
-
-
-def check_session_id(value: object) -> str:
-    """Return a payment session id that is safe as a URL path segment.
-
-    Raises:
-        InvalidArgumentError: on anything else.
-    """
-    value = as_text(value)
-    if value is None or value == "":
-        raise InvalidArgumentError("session_id", "is missing")
-    if not isinstance(value, str) or not _SESSION_ID.fullmatch(value) or value in _DOTS:
-        raise InvalidArgumentError(
-            "session_id", "must be 1 to 128 letters, digits, dots, hyphens, underscores or tildes"
-        )
-    return value
-
-
-def check_session_url(value: object, *, session_id: str, allowed_origins: Collection[str]) -> str:
-    """Return a URL that credentials may be sent to.
-
-    The text itself is checked, not its parts: an allowed origin as written, then plain path
-    segments, the last of which is the session id. That leaves no place for user info, another
-    port, a query, a fragment, a backslash, an encoded or a relative part.
-
-    Raises:
-        InvalidArgumentError: on anything else; its text does not repeat the URL.
-    """
-    if not isinstance(value, str):
-        raise InvalidArgumentError("session_url", "must be text")
-    if len(value) > LONGEST_URL:
-        raise InvalidArgumentError("session_url", f"must have at most {LONGEST_URL} characters")
-    origin = next((o for o in allowed_origins if value.startswith(f"{o}/")), None)
-    if origin is None:
-        raise InvalidArgumentError(
-            "session_url", "is not on an allowed origin (KLARNA_ALLOWED_ORIGINS)"
-        )
-    path = value.removeprefix(origin)
-    if not _PATH.fullmatch(path) or not _DOTS.isdisjoint(path.split("/")):
-        raise InvalidArgumentError(
-            "session_url", "must be a plain path: no query, fragment, user info or escapes"
-        )
-    if path.rpartition("/")[2] != session_id:
-        raise InvalidArgumentError("session_url", "must end in the session id")
-    return value
-
-
-def default_session_url(base_url: str, kind: Kind, session_id: str) -> str:
-    """Return the documented URL of a session whose shop did not give one."""
-    path = "hpp/v1/sessions" if kind is Kind.HPP else "payments/v1/sessions"
-    return f"{base_url}/{path}/{session_id}"
-
-
-def located(
-    session: PaymentSession, session_url_for: Callable[[str, Kind, str], str]
-) -> PaymentSession:
-    """Return `session` with the URL it is read at. Tracked in SQL, it may have none yet."""
-    if session.session_url:
-        return session
-    url = session_url_for(session.account, session.kind, session.session_id)
-    return replace(session, session_url=url)
 
 
 def apply_track(

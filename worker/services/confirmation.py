@@ -10,7 +10,7 @@ import structlog
 
 from worker.domain.confirmation import ConfirmEffect, check_order_id
 from worker.domain.events import Event, EventType
-from worker.domain.tracking import check_session_id
+from worker.domain.session_addresses import check_session_id
 from worker.services.retrying import MESSAGE_HELD_SECONDS, retry_until
 
 log = structlog.get_logger(__name__)

@@ -45,7 +45,7 @@ class IntakePurge(Protocol):
 class HousekeepingService:
     """`retention` is how long finished payment sessions are kept."""
 
-    def __init__(
+    def __init__(  # what is deleted has a port each
         self,
         sessions: Sessions,
         tokens: Tokens,

@@ -12,8 +12,9 @@ import structlog
 
 from worker.domain.errors import TrackError, UnknownAccountError
 from worker.domain.session import Kind, ShopObjects
+from worker.domain.session_addresses import default_session_url
 from worker.domain.track_arguments import TrackArguments, check_arguments, leave_out_wrong
-from worker.domain.tracking import TrackEffect, TrackRequest, default_session_url
+from worker.domain.tracking import TrackEffect, TrackRequest
 from worker.services.batching import Batcher
 from worker.services.errors import UnavailableError, UnstorableTextError
 from worker.services.governor import RateGovernor

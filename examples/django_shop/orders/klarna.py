@@ -71,7 +71,7 @@ def _post(url: str, document: dict[str, Any]) -> dict[str, Any]:
         },
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - likewise
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - as above
             return json.load(answer)
     except urllib.error.HTTPError:
         raise

@@ -17,7 +17,7 @@ RELEASING = {f"payment_session.{end}" for end in ("cancelled", "disabled", "expi
 
 
 def track(order: Order, **details: str) -> None:
-    """Have the order's payment session followed; again means: read it now."""
+    """Track the order's payment session; sent again, it is polled now."""
     current_app.send_task(
         "payment_sessions.track",
         args=[order.session_id],
@@ -61,7 +61,7 @@ def act_once(event: dict[str, Any]) -> None:
         log.warning("event of a payment session that is not ours: %s", event["subject"])
     elif ProcessedEvent.objects.filter(event_id=event["id"]).exists():
         if order.klarna_order_id:
-            confirm(order)  # whoever did it may have died before saying so; twice is no harm
+            confirm(order)  # it may not have been confirmed before a crash; twice does no harm
     elif event["type"] == "payment_session.authorized":
         tried_before = order.state == Order.State.PLACING
         # Written down before the call: if this process dies in it, the next one knows.

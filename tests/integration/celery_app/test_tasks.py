@@ -239,7 +239,7 @@ def test_a_task_outside_a_worker_says_so(app: Celery):
         Runtime().call(print)
 
 
-def test_a_session_is_followed_from_its_track_to_its_event(
+def test_a_session_is_tracked_from_its_track_to_its_event(
     app: Celery,
     runtime: Runtime,
     sandbox: SandboxClient,

@@ -1,4 +1,4 @@
-"""`session-worker track --from`: good lines are followed, bad ones named, again is harmless."""
+"""`session-worker track --from`: good lines are tracked, bad ones named, again is harmless."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(file: Path, *lines: Mapping[str, object] | str) -> Path:
     return file
 
 
-def test_every_line_is_followed_with_what_it_says_and_due_at_once(
+def test_every_line_is_tracked_with_what_it_says_and_due_at_once(
     environment: dict[str, str], stored: Stored, file: Path, sandbox_server: SandboxServer
 ):
     url = f"{sandbox_server.url}/hpp/v1/sessions/s2"
@@ -119,13 +119,13 @@ def test_the_same_list_again_changes_nothing_and_polls_nothing(
     environment: dict[str, str], stored: Stored, file: Path
 ):
     """So an interrupted run is simply begun anew, and thousands are not read at once for it."""
-    stored.add_session("followed", due_in=600, reference="order-1")
+    stored.add_session("tracked", due_in=600, reference="order-1")
     stored.add_session("gone", outcome="expired", finished_at="now", next_poll_at=None)
     stored.add_session("done", outcome="completed", finished_at="now", next_poll_at=None)
     before = stored.rows("SELECT * FROM payment_sessions ORDER BY session_id")
     write(
         file,
-        {"session_id": "followed", "reference": "order-1"},
+        {"session_id": "tracked", "reference": "order-1"},
         {"session_id": "gone"},
         {"session_id": "done", "reference": "order-3"},
     )
@@ -223,7 +223,7 @@ def test_standard_input_is_a_list_too(environment: dict[str, str], stored: Store
         ((), 2, "session_id: is missing"),
     ],
 )
-def test_wrong_usage_is_told_and_stores_nothing(
+def test_wrong_usage_is_named_and_stores_nothing(
     environment: dict[str, str],
     stored: Stored,
     arguments: tuple[str, ...],

@@ -71,11 +71,11 @@ def test_misspelt_settings_are_warned_with_what_was_meant(environment: dict[str,
     """A warning is no fault: another program may read them."""
     wrong = {"EVENT_SINK": "canary", "POLL_REQUEST_PER_SESSION": "20", "OTEL_SERVICE_NAME": "x"}
 
-    told = session_worker(environment | wrong, "check")
+    ran = session_worker(environment | wrong, "check")
     as_json = session_worker(environment | wrong, "check", "--json").json()
 
-    warnings = [line for line in told.out.splitlines() if not line.startswith("ok ")]
-    assert (told.code, len(warnings)) == (0, 2)
+    warnings = [line for line in ran.out.splitlines() if not line.startswith("ok ")]
+    assert (ran.code, len(warnings)) == (0, 2)
     assert warnings[0].startswith("warn  settings: EVENT_SINK is no setting")
     assert warnings[0].endswith("did you mean EVENT_SINKS?")
     assert warnings[1].endswith("did you mean POLL_REQUESTS_PER_SESSION?")
@@ -86,15 +86,15 @@ def test_misspelt_settings_are_warned_with_what_was_meant(environment: dict[str,
 def test_a_misspelt_part_of_an_account_is_a_fault_in_our_words(environment: dict[str, str]):
     wrong = {"KLARNA_ACCOUNTS__NORDIC_USERNAME": "canary", "EVENT_SINK": "canary"}
 
-    told = session_worker(environment | wrong, "check")
+    ran = session_worker(environment | wrong, "check")
 
-    assert told.code == 2
+    assert ran.code == 2
     assert (
         "fault settings: KLARNA_ACCOUNTS__NORDIC_USERNAME: is no setting: did you mean "
         "KLARNA_ACCOUNTS__NORDIC__USERNAME?"
-    ) in told.out
-    assert "did you mean EVENT_SINKS?" in told.out
-    assert "canary" not in told.out + told.err
+    ) in ran.out
+    assert "did you mean EVENT_SINKS?" in ran.out
+    assert "canary" not in ran.out + ran.err
 
 
 # --- Postgres
@@ -147,7 +147,7 @@ def test_migrations_are_missing(faults: Faults, databases: Databases):
 def test_migrations_of_another_release(
     faults: Faults, database_url: str, revision: str, words: str
 ):
-    """An older program must not be told to migrate a newer database."""
+    """An older program must not be asked to migrate a newer database."""
     stored = Stored(database_url)
     stored.rows("UPDATE alembic_version SET version_num = %s", revision)
     stored.close()
@@ -227,9 +227,9 @@ def test_redis_is_not_reached(faults: Faults, redis_url: str, login: str, place:
     server = urlsplit(redis_url).netloc.rpartition("@")[2]
     url = at(redis_url, login=login, place=place.format(place=server))
 
-    told, broker = faults(REDIS_URL=url)
+    fault, broker = faults(REDIS_URL=url)
 
-    assert told.startswith(words)
+    assert fault.startswith(words)
     assert broker.startswith("broker: cannot be reached: is it running, and are host")
 
 

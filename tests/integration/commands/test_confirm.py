@@ -34,7 +34,9 @@ def add_authorized(stored: Stored, session_id: str, *, minutes_left: float, laps
     )
 
 
-def test_confirming_by_hand_is_told_and_again_is_fine(environment: dict[str, str], stored: Stored):
+def test_confirming_by_hand_is_printed_and_again_is_fine(
+    environment: dict[str, str], stored: Stored
+):
     add_authorized(stored, "s1", minutes_left=15)
 
     first = session_worker(environment, "confirm", "s1", "order-1")

@@ -1,4 +1,4 @@
-"""`session-worker events`: the outbox told, and deliveries sent again, over a real database."""
+"""`session-worker events`: the outbox listed, and deliveries sent again, over a real database."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_list_tells_each_delivery_and_what_it_waits_for(
 
     rows = events(environment, "list", "--json").json()
 
-    told = {(row["event_id"], row["sink"]): (row["state"], row["waits_for"]) for row in rows}
-    assert told == {
+    states = {(row["event_id"], row["sink"]): (row["state"], row["waits_for"]) for row in rows}
+    assert states == {
         (str(first), "redis_stream"): ("delivered", None),
         (str(first), "webhook"): ("pending", None),
         (str(second), "redis_stream"): ("pending", None),
@@ -393,7 +393,7 @@ def test_enable_lifts_a_disabling_and_begins_anew(environment: dict[str, str], s
     assert stored.value(f"{fresh} FROM outbox_deliveries")
 
 
-def test_a_pause_that_a_sink_asked_for_is_told_and_can_be_ended(
+def test_a_pause_that_a_sink_asked_for_is_listed_and_can_be_ended(
     environment: dict[str, str], stored: Stored
 ):
     """It may ask for an hour, which is all that a token has."""

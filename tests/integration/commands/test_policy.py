@@ -161,7 +161,7 @@ def test_a_database_that_is_away_or_not_migrated_is_one_line(
 
 
 def test_a_file_that_cannot_be_written_is_one_line(lives: list[Trace], tmp_path: Path):
-    """The fit is done by then; the fault is told all the same."""
+    """The fit is done by then; the fault is printed all the same."""
     traces = tmp_path / "traces.jsonl"
     write_traces(traces, lives[:50])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -241,6 +242,19 @@ def test_a_server_that_is_away_is_one_line(
     assert "canary" not in ran.err + ran.out
 
 
+def test_erase_gives_up_on_a_silent_redis_with_one_line(
+    environment: dict[str, str], listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+):
+    """Without these timeouts it would wait for ever."""
+    monkeypatch.setattr("worker.commands.secrets.REDIS_TIMEOUT_SECONDS", 0.2)
+    silent = {"REDIS_URL": f"redis://127.0.0.1:{listener.getsockname()[1]}/0"}
+
+    ran = CliRunner().invoke(app, ["erase", ID, "--yes"], env=environment | silent)
+
+    assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    assert ran.stderr.startswith("REDIS_URL: Redis cannot be reached")
+
+
 def test_check_has_a_line_for_everything_that_is_right(environment: dict[str, str]):
     ran = session_worker(environment, "check")
 
@@ -329,7 +343,7 @@ def test_health_is_progress(environment: dict[str, str], stored: Stored):
     assert session_worker(environment, "health", "--late", "3600").code == 0
 
 
-def test_a_paused_account_is_told_and_its_sessions_are_not_late(
+def test_a_paused_account_is_reported_and_its_sessions_are_not_late(
     environment: dict[str, str], stored: Stored
 ):
     stored.rows(

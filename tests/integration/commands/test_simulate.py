@@ -58,7 +58,7 @@ def test_it_draws_sessions_of_a_population_where_no_traces_are_given(environment
 
 
 @pytest.mark.parametrize("option", ["--traces", "--policy"])
-def test_a_wrong_file_is_told_by_file_line_and_field(
+def test_a_wrong_file_is_reported_by_file_line_and_field(
     environment: dict[str, str], tmp_path: Path, option: str
 ):
     """Wrong usage, in one line."""

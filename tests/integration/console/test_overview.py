@@ -53,7 +53,7 @@ def awaited(stored: Stored, session_id: str, minutes_left: float) -> str:
 
 
 def given_up(stored: Stored, session_id: str, hours_ago: float, error: str = "HTTP 500") -> None:
-    """A paid session that the webhook was not told of."""
+    """A paid session that the webhook has not accepted."""
     paid(stored, session_id)
     event_type = "payment_session.order_placed"
     event_id = stored.add_message(session_id, 1, sinks=("webhook",), event_type=event_type)
@@ -86,10 +86,10 @@ def test_what_can_still_be_saved_comes_first(stored: Stored, overview: Overview)
     assert (counts["lapsed"], counts["awaited"], counts["expiring"]) == (12, 3, 2)
 
 
-def test_what_was_lost_before_the_weekend_is_still_told(stored: Stored, overview: Overview):
+def test_what_was_lost_before_the_weekend_is_still_reported(stored: Stored, overview: Overview):
     """Longer than a day ago it is counted apart; it never becomes 'none'."""
     lapsed(stored, "friday", minutes_ago=60 * 60)
-    given_up(stored, "never-told", hours_ago=60)
+    given_up(stored, "never-delivered", hours_ago=60)
 
     figures = overview.figures()
 

@@ -108,11 +108,11 @@ def test_replay_asks_with_the_workers_role_and_reads_with_the_readers(
         answer = visitor.post("/deliveries/replay", data=form)
 
     assert "replayed=sent" in answer.headers["Location"]
-    (told,) = [
+    (shown,) = [
         line for line in (tmp_path / "log").read_text().splitlines() if "replay_requested" in line
     ]
-    assert "operator" in told
-    assert str(console_data.dead) in told
+    assert "operator" in shown
+    assert str(console_data.dead) in shown
     assert stored.delivery(console_data.dead, "webhook")["dead_at"] is None
     stored.close()
 

@@ -106,7 +106,7 @@ def test_script_unfolds_with_the_clock(sandbox: SandboxClient, klarna: httpx.Cli
     assert "authorization_token" not in seen[-2]
 
 
-def test_status_set_by_hand_ends_the_script_unless_told(
+def test_status_set_by_hand_ends_the_script_unless_asked(
     sandbox: SandboxClient, klarna: httpx.Client
 ):
     left, kept = (sandbox.create_session(steps=[[60, "COMPLETED"]]) for _ in range(2))

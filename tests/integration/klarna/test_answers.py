@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devkit.sandbox.server import SandboxClient
-from tests.support.klarna_reads import followed
+from tests.support.klarna_reads import tracked_session
 from worker.adapters.klarna.client import HttpxKlarna
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +29,7 @@ async def test_a_read_is_an_observation_with_everything_the_answer_says(
         steps=[{"after": 0, "status": "COMPLETED", "updated_at": "2026-05-13T14:54:04.675+02:00"}],
     )
 
-    seen = await klarna.read(followed(created))
+    seen = await klarna.read(tracked_session(created))
 
     assert seen.status == "COMPLETED"
     assert seen.updated_at == datetime(2026, 5, 13, 12, 54, 4, 675000, UTC)
@@ -54,7 +54,7 @@ async def test_a_kp_session_with_a_token_is_authorized(
         kind="kp", steps=[[0, step]], authorization_token="kp-token", expires_in=600
     )
 
-    seen = await klarna.read(followed(created))
+    seen = await klarna.read(tracked_session(created))
 
     assert (seen.status, seen.authorization_token) == (status, token)
 
@@ -89,7 +89,7 @@ async def test_an_unusual_but_sound_answer_is_read(
 ):
     created = sandbox.create_session(faults=[fault])
 
-    seen = await klarna.read(followed(created))
+    seen = await klarna.read(tracked_session(created))
 
     assert seen.status == status
     assert seen.order_id is None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
-from tests.support.klarna_reads import CREDENTIALS, at, followed, was_connected_to
+from tests.support.klarna_reads import CREDENTIALS, at, tracked_session, was_connected_to
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
 from worker.domain.errors import (
     AccountRefusedError,
@@ -63,7 +63,7 @@ async def test_whatever_takes_too_long_ends_at_the_total_deadline(
     created = sandbox.create_session(faults=[fault])
 
     with pytest.raises(DeadlineExceededError, match="no whole answer within"):
-        await make_klarna(timeout=SHORT).read(followed(created))
+        await make_klarna(timeout=SHORT).read(tracked_session(created))
 
 
 async def test_a_server_that_says_nothing_ends_at_the_total_deadline(
@@ -84,7 +84,7 @@ async def test_a_request_is_sent_as_klarna_documents_it(
 ):
     created = sandbox.create_session()
 
-    await klarna.read(followed(created))
+    await klarna.read(tracked_session(created))
 
     (request,) = sandbox.requests()
     headers = headers_of(request)
@@ -106,7 +106,7 @@ async def test_each_account_sends_its_own_credentials(
     klarna = make_klarna(accounts={"default": CREDENTIALS, "other": other})
     created = sandbox.create_session(account="other")
 
-    seen = await klarna.read(followed(created, account="other"))
+    seen = await klarna.read(tracked_session(created, account="other"))
 
     assert seen.status == "WAITING"
     assert "päss" not in repr(other)
@@ -115,8 +115,8 @@ async def test_each_account_sends_its_own_credentials(
 async def test_a_cookie_is_never_sent_back(sandbox: SandboxClient, klarna: HttpxKlarna):
     created = sandbox.create_session(faults=[{"kind": "set_cookie"}])
 
-    await klarna.read(followed(created))
-    await klarna.read(followed(created))
+    await klarna.read(tracked_session(created))
+    await klarna.read(tracked_session(created))
 
     assert [headers_of(r).get("cookie") for r in sandbox.requests()] == [None, None]
 
@@ -127,7 +127,7 @@ async def test_an_account_without_credentials_is_refused_and_sends_nothing(
     created = sandbox.create_session()
 
     with pytest.raises(AccountRefusedError, match="no credentials"):
-        await klarna.read(followed(created, account="unknown"))
+        await klarna.read(tracked_session(created, account="unknown"))
 
     assert sandbox.requests() == []
 
@@ -150,7 +150,7 @@ async def test_a_redirect_elsewhere_is_not_followed(
     )
 
     with pytest.raises(ProtocolError):
-        await klarna.read(followed(created))
+        await klarna.read(tracked_session(created))
 
     assert not was_connected_to(listener)
 
@@ -166,7 +166,7 @@ async def test_proxies_that_the_environment_names_are_ignored(
         monkeypatch.setenv(name, f"http://{host}:{port}")
     created = sandbox.create_session()
 
-    seen = await make_klarna().read(followed(created))
+    seen = await make_klarna().read(tracked_session(created))
 
     assert seen.status == "WAITING"
     assert not was_connected_to(listener)
@@ -179,7 +179,7 @@ async def test_a_proxy_that_is_configured_is_used(
     klarna = make_klarna(timeout=SHORT, proxy_url=f"http://{host}:{port}")
 
     with pytest.raises(DeadlineExceededError):
-        await klarna.read(followed(sandbox.create_session()))
+        await klarna.read(tracked_session(sandbox.create_session()))
 
     assert was_connected_to(listener)
     assert sandbox.requests() == []
@@ -196,7 +196,7 @@ async def test_the_correlation_id_is_kept_for_klarnas_support(
     fault = {"kind": "exact", "code": code, "headers": headers}
 
     with pytest.raises(ObservationError) as raised:
-        await klarna.read(followed(sandbox.create_session(faults=[fault])))
+        await klarna.read(tracked_session(sandbox.create_session(faults=[fault])))
 
     assert raised.value.correlation_id == "a1b2-c3"
     assert "a1b2-c3" in str(raised.value)
@@ -224,9 +224,9 @@ async def test_an_error_repeats_neither_body_nor_headers_nor_credentials(
     fault = {"headers": secrets, **fault} if fault["kind"] == "exact" else fault
 
     with pytest.raises(ObservationError) as raised:
-        await klarna.read(followed(sandbox.create_session(faults=[fault])))
+        await klarna.read(tracked_session(sandbox.create_session(faults=[fault])))
 
-    told = f"{raised.value} {raised.value!r} {raised.value.__cause__!r} {vars(raised.value)}"
+    shown = f"{raised.value} {raised.value!r} {raised.value.__cause__!r} {vars(raised.value)}"
     for secret in (CANARY, DEFAULT_PASSWORD, BASIC.split()[1]):
-        assert secret not in told
+        assert secret not in shown
     assert raised.value.__suppress_context__ or raised.value.__context__ is None

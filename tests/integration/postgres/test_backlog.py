@@ -42,7 +42,7 @@ async def test_due_sessions_are_counted_by_account_and_a_paused_one_has_none(
     assert due["paused"] == due["idle"] == Waiting()
 
 
-async def test_an_account_that_the_settings_lost_is_told_of(engine: AsyncEngine, stored: Stored):
+async def test_an_account_that_the_settings_lost_is_reported(engine: AsyncEngine, stored: Stored):
     """Its open sessions are not read. Finished ones are not counted."""
     stored.add_session("s1", account="a lost one", due_in=-90)
     stored.add_session("s2", account="zz", due_in=60)
@@ -55,7 +55,7 @@ async def test_an_account_that_the_settings_lost_is_told_of(engine: AsyncEngine,
     assert due["zz"] == due["default"] == Waiting()
 
 
-async def test_what_a_person_gave_up_is_not_untold(engine: AsyncEngine, stored: Stored):
+async def test_what_a_person_gave_up_is_not_undelivered(engine: AsyncEngine, stored: Stored):
     """`events discard` ends the alert, as it ends that of dead deliveries."""
     stored.add_session("paid", **COMPLETED)
     stored.add_message("paid", 1, event_type=AUTHORIZED, sinks=("webhook",))
@@ -67,7 +67,9 @@ async def test_what_a_person_gave_up_is_not_untold(engine: AsyncEngine, stored: 
     assert (await PostgresBacklog(engine, accounts=["default"]).read()).undelivered == 0
 
 
-async def test_what_waits_died_or_is_disabled_is_told_by_sink(engine: AsyncEngine, stored: Stored):
+async def test_what_waits_died_or_is_disabled_is_reported_by_sink(
+    engine: AsyncEngine, stored: Stored
+):
     """A payment counts if any sink has not got it, whether it is pending or dead."""
     stored.add_session("paid", **COMPLETED)
     stored.add_session("gone", **COMPLETED)
@@ -155,7 +157,7 @@ class Seen(Meter):
         self.forgotten += 1
 
 
-async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_told():
+async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_reported():
     """With the database unavailable, or a bug, beat continues and reads again later."""
     meter = Seen()
     backlog = FakeBacklog(UnavailableError("away"), ZeroDivisionError(), Backlog(lapsed=3))
@@ -172,7 +174,7 @@ async def test_a_look_that_fails_ends_nothing_and_the_next_one_is_told():
     assert meter.lapsed == [3]
 
 
-async def test_what_was_seen_is_told_for_a_minute_without_another_look():
+async def test_what_was_seen_is_reported_for_a_minute_without_another_look():
     """One failed read changes nothing. After a minute the figures are forgotten."""
     now = 0.0
     meter = Seen()

@@ -55,7 +55,7 @@ async def test_quiet_records_at_once_are_all_written(
     )
 
 
-async def test_each_of_a_group_is_told_what_became_of_its_own_row(
+async def test_each_of_a_batch_gets_what_became_of_its_own_row(
     sessions: PostgresSessions, stored: Stored
 ):
     for session_id in ("kept", "lost", "nudged"):
@@ -63,10 +63,10 @@ async def test_each_of_a_group_is_told_what_became_of_its_own_row(
     loaded = await claim_and_load(sessions)
     await track(sessions, "nudged")
     stored.rows("UPDATE payment_sessions SET lease_id = %s WHERE session_id = 'lost'", uuid4())
-    told: dict[str, Recorded | None] = {}
+    recorded: dict[str, Recorded | None] = {}
 
     async def record(leased: LeasedSession) -> None:
-        told[leased.session.session_id] = await sessions.record(
+        recorded[leased.session.session_id] = await sessions.record(
             leased, decision_on(leased, ServerError())
         )
 
@@ -74,7 +74,11 @@ async def test_each_of_a_group_is_told_what_became_of_its_own_row(
         for leased in loaded.values():
             group.start_soon(record, leased)
 
-    assert told == {"kept": Recorded(nudged=False), "lost": None, "nudged": Recorded(nudged=True)}
+    assert recorded == {
+        "kept": Recorded(nudged=False),
+        "lost": None,
+        "nudged": Recorded(nudged=True),
+    }
 
 
 async def test_a_row_that_the_table_refuses_harms_no_other_of_its_group(
@@ -128,7 +132,7 @@ async def test_a_poll_that_is_cancelled_while_its_group_gathers_harms_no_other(
     assert stored.session(first.session.session_id)["poll_count"] == 0
 
 
-async def test_changes_at_once_are_all_told_by_few_statements(
+async def test_changes_at_once_are_all_recorded_by_few_statements(
     sessions: PostgresSessions, stored: Stored, engine: AsyncEngine
 ):
     # Read a moment ago, so that the account's row is not written and all records come at once.
@@ -157,11 +161,11 @@ async def test_changes_at_once_are_all_told_by_few_statements(
     assert len([each for each in statements if "status_transitions" in each]) < len(loaded)
     names = sorted(loaded)
     for table in ("status_transitions", "outbox_messages"):
-        told = stored.rows(f"SELECT session_id FROM {table}")  # noqa: S608 - of this test
-        assert sorted({row["session_id"] for row in told}) == names
+        recorded = stored.rows(f"SELECT session_id FROM {table}")  # noqa: S608 - of this test
+        assert sorted({row["session_id"] for row in recorded}) == names
 
 
-async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_told(
+async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_recorded(
     sessions: PostgresSessions, stored: Stored
 ):
     """One has a transition and the other an end, which no constraint of the tables could detect."""
@@ -172,17 +176,17 @@ async def test_of_two_decisions_on_one_session_at_once_only_the_holders_is_told(
     end = give_up(held.session, now=held.loaded_at + timedelta(days=2), limits=LIMITS)
     assert end is not None
     assert end.transition is None
-    told: dict[str, Recorded | None] = {}
+    recorded: dict[str, Recorded | None] = {}
 
     async def record(name: str, leased: LeasedSession, decision: Decision) -> None:
-        told[name] = await sessions.record(leased, decision)
+        recorded[name] = await sessions.record(leased, decision)
 
     change = decision_on(lost, "IN_PROGRESS")
     async with anyio.create_task_group() as group:
         group.start_soon(record, "lost", lost, change)
         group.start_soon(record, "held", held, end)
 
-    assert told == {"lost": None, "held": Recorded(nudged=False)}
+    assert recorded == {"lost": None, "held": Recorded(nudged=False)}
     assert stored.statuses("s1") == []
     assert stored.session("s1")["outcome"] == "expired"
 

@@ -64,8 +64,8 @@ async def test_of_a_session_named_twice_the_first_request_is_the_first(
     tracked = await sessions.track([*first, *again], documented_url, CLAIMS)
 
     assert tracked.effects == [TrackEffect.CREATED] * 100 + [TrackEffect.NUDGED] * 100
-    told = stored.rows("SELECT session_id FROM payment_sessions WHERE reference = 'order-1'")
-    assert sorted(row["session_id"] for row in told) == sorted(names)
+    stored_rows = stored.rows("SELECT session_id FROM payment_sessions WHERE reference = 'order-1'")
+    assert sorted(row["session_id"] for row in stored_rows) == sorted(names)
 
 
 async def test_no_task_carries_more_than_it_may(sessions: PostgresSessions):

@@ -63,16 +63,16 @@ async def test_marks_made_together_each_say_whether_their_session_has_more(
     stored.add_message("stale", 2)
     claimed = {each.session_id: each for each in await claim(outbox, "last", "more", "stale")}
     stored.rows("UPDATE outbox_deliveries SET attempts = 9 WHERE session_id = 'stale'")
-    told: dict[str, bool] = {}
+    marked: dict[str, bool] = {}
 
     async def mark(delivery: Delivery) -> None:
-        told[delivery.session_id] = await outbox.mark_delivered(delivery)
+        marked[delivery.session_id] = await outbox.mark_delivered(delivery)
 
     async with anyio.create_task_group() as group:
         for delivery in claimed.values():
             group.start_soon(mark, delivery)
 
-    assert told == {"last": False, "more": True, "stale": False}
+    assert marked == {"last": False, "more": True, "stale": False}
     delivered = stored.rows(
         "SELECT session_id FROM outbox_deliveries WHERE delivered_at IS NOT NULL ORDER BY 1"
     )

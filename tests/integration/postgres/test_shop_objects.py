@@ -62,7 +62,7 @@ async def test_another_payment_is_not(sessions: PostgresSessions, stored: Stored
     assert sinks(stored) == ["redis_stream"]
 
 
-async def test_a_name_told_while_the_read_is_under_way_counts(
+async def test_a_name_given_while_the_read_is_under_way_counts(
     sessions: PostgresSessions, stored: Stored
 ):
     """The session was loaded before its shop objects were stored."""
@@ -75,7 +75,7 @@ async def test_a_name_told_while_the_read_is_under_way_counts(
     assert sinks(stored) == ["payway", "redis_stream"]
 
 
-async def test_a_name_told_afterwards_makes_up_for_it_once(
+async def test_a_name_given_afterwards_makes_up_for_it_once(
     sessions: PostgresSessions, stored: Stored
 ):
     stored.add_session("s1", kind="kp")
@@ -88,7 +88,7 @@ async def test_a_name_told_afterwards_makes_up_for_it_once(
     assert stored.session("s1")["outcome"] == "completed"
 
 
-async def test_a_name_told_when_the_token_is_erased_comes_too_late(
+async def test_a_name_given_when_the_token_is_erased_comes_too_late(
     sessions: PostgresSessions, stored: Stored
 ):
     """Without the token no order can be placed, so there is no delivery that could only fail."""

@@ -1,4 +1,4 @@
-"""`track_payment_session` on a session that is followed already: what the task would do."""
+"""`track_payment_session` on a session that is tracked already: what the task would do."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_what_a_worker_reads_is_not_named(
     assert unread_lists(client) == []
 
 
-def test_a_user_who_may_not_look_everywhere_is_told_what_may_be_seen(
+def test_a_user_who_may_not_look_everywhere_gets_what_may_be_seen(
     client: redis.Redis, redis_url: str
 ):
     send(redis_url, priority=3, sep=":")

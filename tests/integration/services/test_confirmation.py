@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 def add_authorized(
     stored: Stored, session_id: str = "s1", *, minutes_left: float, **columns: object
 ) -> None:
-    """A session that was told as authorized, and whose clock strikes with 20 minutes left."""
+    """A session whose event `authorized` was sent, and whose clock strikes with 20 minutes left."""
     stored.add_session(
         session_id,
         status="COMPLETED",
@@ -41,8 +41,8 @@ def add_authorized(
     )
 
 
-def told(stored: Stored, session_id: str = "s1") -> list[Any]:
-    """What was told after the authorization: the type's last word and the minutes."""
+def sent_after(stored: Stored, session_id: str = "s1") -> list[Any]:
+    """What was sent after the authorization: the type's last word and the minutes."""
     rows = stored.rows(
         "SELECT event_type, payload FROM outbox_messages"
         " WHERE session_id = %s AND sequence > 1 ORDER BY sequence",
@@ -71,7 +71,7 @@ async def test_a_due_warning_is_written_with_the_next_ones_time(
         assert await opened.confirmation.warn() == (1 if event else 0)
         assert await opened.confirmation.warn() == 0
 
-    assert told(stored) == ([event] if event else [])
+    assert sent_after(stored) == ([event] if event else [])
     left = stored.value(
         "SELECT EXTRACT(epoch FROM authorization_expires_at - next_warning_at)::int"
         " FROM payment_sessions"
@@ -80,7 +80,9 @@ async def test_a_due_warning_is_written_with_the_next_ones_time(
     assert stored.session("s1")["event_count"] == (2 if event else 1)
 
 
-async def test_too_late_is_told_once_and_stays_to_be_seen(services: OpenServices, stored: Stored):
+async def test_too_late_is_reported_once_and_stays_to_be_seen(
+    services: OpenServices, stored: Stored
+):
     add_authorized(stored, minutes_left=-30)
 
     async with services() as opened:
@@ -88,7 +90,7 @@ async def test_too_late_is_told_once_and_stays_to_be_seen(services: OpenServices
         assert await opened.confirmation.warn() == 0
 
     row = stored.session("s1")
-    assert told(stored) == [("lapsed", None)]
+    assert sent_after(stored) == [("lapsed", None)]
     assert row["authorization_lapsed_at"] is not None
     assert row["next_warning_at"] is None
 
@@ -101,7 +103,7 @@ async def test_several_beats_at_once_tell_each_session_once(services: OpenServic
         for opened in (first, second, first, second):
             group.start_soon(opened.confirmation.warn)
 
-    assert [told(stored, f"s{number}") for number in range(30)] == [[("expiring", 15)]] * 30
+    assert [sent_after(stored, f"s{number}") for number in range(30)] == [[("expiring", 15)]] * 30
 
 
 async def test_a_warning_wakes_the_relay_with_the_same_tick(
@@ -119,16 +121,16 @@ async def test_a_warning_wakes_the_relay_with_the_same_tick(
 async def test_a_missing_order_is_noted_while_the_broker_is_away(
     services: OpenServices, stored: Stored
 ):
-    """The log and the metrics tell of it, and the shop is told when the broker is back."""
+    """The log and the metrics tell of it, and the shop is notified when the broker is back."""
     add_authorized(stored, minutes_left=15)
 
     async with services(REDIS_URL="redis://127.0.0.1:9/0") as opened:
         await opened.dispatch.tick()
 
-    assert told(stored) == [("expiring", 15)]
+    assert sent_after(stored) == [("expiring", 15)]
 
 
-async def test_a_shop_that_confirms_nothing_is_told_nothing(services: OpenServices, stored: Stored):
+async def test_a_shop_that_confirms_nothing_gets_no_warning(services: OpenServices, stored: Stored):
     """Nor is a clock from before that was said: it stops, and is not overdue for ever."""
     add_authorized(stored, minutes_left=15)
     add_authorized(stored, "s2", minutes_left=25)
@@ -138,7 +140,7 @@ async def test_a_shop_that_confirms_nothing_is_told_nothing(services: OpenServic
     async with services() as opened:
         assert await opened.confirmation.warn() == 0
 
-    assert told(stored) == []
+    assert sent_after(stored) == []
     assert stored.session("s1")["next_warning_at"] is None
     assert stored.session("s2")["next_warning_at"] is not None
 
@@ -176,7 +178,7 @@ async def test_a_confirmed_order_is_noted_and_nobody_is_warned_of_it(
     assert (effect, again) == (ConfirmEffect.CONFIRMED, ConfirmEffect.UNCHANGED)
     assert (row["confirmed_order_id"], row["next_warning_at"]) == ("order-1", None)
     assert row["confirmed_at"] is not None
-    assert told(stored) == []
+    assert sent_after(stored) == []
 
 
 async def test_another_order_is_refused_and_changes_nothing(services: OpenServices, stored: Stored):

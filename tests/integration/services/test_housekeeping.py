@@ -45,7 +45,7 @@ async def test_a_session_that_another_took_meanwhile_is_not_given_up(
 
     async with services() as opened, anyio.create_task_group() as group:
         with psycopg.connect(database_url) as locking:
-            # Whoever writes an event of that id waits, its session's row locked already.
+            # The writer of an event of that id waits, with its session's row locked.
             for sequence, session_id in enumerate(("s1", "s2")):
                 locking.execute(_SAME_EVENT, [expiry_of(session_id).event_id, sequence])
             group.start_soon(opened.housekeeping.purge)

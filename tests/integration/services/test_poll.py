@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def tracked(services: Services, sandbox: SandboxClient, **script: object) -> str:
-    """A session that the mock Klarna server plays, followed."""
+    """A session that the mock Klarna server has, tracked."""
     session_id = sandbox.create_session(**ScriptFields(**script))["session_id"]
     await services.track.track(TrackArguments(session_id=session_id))
     return session_id
@@ -51,7 +51,7 @@ async def test_a_paid_session_is_recorded_and_its_events_are_delivered(
     assert stored.rows(_DELIVERED) == [{"event_type": "payment_session.authorized"}]
 
 
-async def test_an_open_session_is_due_again_and_nobody_is_told(
+async def test_an_open_session_is_due_again_and_no_event_is_sent(
     services: OpenServices, sandbox: SandboxClient, stored: Stored, redis_url: str
 ):
     async with services() as opened:
@@ -65,7 +65,7 @@ async def test_an_open_session_is_due_again_and_nobody_is_told(
     assert stored.rows("SELECT * FROM outbox_messages") == []
 
 
-async def test_completed_with_neither_token_nor_order_is_told_as_such(
+async def test_completed_with_neither_token_nor_order_has_an_event_of_its_own(
     services: OpenServices, sandbox: SandboxClient, stored: Stored, redis_url: str
 ):
     async with services() as opened:

@@ -203,7 +203,9 @@ async def test_every_argument_is_taken_as_the_shop_may_write_it(
     assert row["session_url"] == f"{sandbox_url}/payments/v1/sessions/s1"
 
 
-async def test_a_conflict_is_told_at_once(services: OpenServices, stored: Stored, redis_url: str):
+async def test_a_conflict_is_reported_at_once(
+    services: OpenServices, stored: Stored, redis_url: str
+):
     stored.add_session("s1", status="WAITING", reference="order-1")
 
     async with services() as opened:

@@ -129,11 +129,11 @@ async def test_sessions_without_an_event_for_it_take_no_room_from_those_that_hav
     services: OpenServices, stored: Stored, shop: WebhookReceiver
 ):
     silent = [stored.add_session(f"silent{number}") for number in range(3 * IN_FLIGHT)]
-    told = [stored.add_session(f"s{number}") for number in range(IN_FLIGHT)]
-    events = [str(stored.add_message(session_id, 1, sinks=SINKS)) for session_id in told]
+    accepted = [stored.add_session(f"s{number}") for number in range(IN_FLIGHT)]
+    events = [str(stored.add_message(session_id, 1, sinks=SINKS)) for session_id in accepted]
 
     async with services(**to(shop)) as opened:
-        await opened.relay.relay([*silent, *told])
+        await opened.relay.relay([*silent, *accepted])
         await delivered(stored)
 
     assert sorted(ids(shop)) == sorted(events)

@@ -340,7 +340,7 @@ async def test_a_placed_order_needs_no_token(
     await sink.deliver(authorized_event(purchase.session, token=False))
 
 
-async def test_a_token_that_klarna_refuses_is_told(sink: CommerceLayerSink, buy: BuyWith):
+async def test_a_token_that_klarna_refuses_is_reported(sink: CommerceLayerSink, buy: BuyWith):
     """It was used elsewhere, and this order is not placed."""
     purchase = await buy()
     event = purchase.event

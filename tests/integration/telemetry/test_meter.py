@@ -115,18 +115,18 @@ async def test_before_beat_has_looked_nothing_is_known_and_later_it_is_forgotten
     """Not zero: nobody has counted. No figure outlives the database that it came from."""
     meter = BeatMeter(accounts=["default"], sinks=["webhook"])
 
-    def told() -> set[float]:
+    def exported() -> set[float]:
         samples = generate_latest(meter.registry).decode().splitlines()
         return {float(line.rpartition(" ")[2]) for line in samples if line.startswith(GAUGES)}
 
-    assert all(math.isnan(number) for number in told())
+    assert all(math.isnan(number) for number in exported())
     meter.backlog(Backlog(undelivered=2, lapsed=2, due={"default": Waiting(count=2)}))
-    assert 2 in told()
+    assert 2 in exported()
     meter.backlog_unknown()
-    assert all(math.isnan(number) for number in told())
+    assert all(math.isnan(number) for number in exported())
 
 
-async def test_queues_are_not_told_of_while_the_broker_is_away():
+async def test_queues_are_not_reported_of_while_the_broker_is_away():
     """An alert must not go by what a beat that is cut off saw last."""
     meter = BeatMeter(accounts=["default"], sinks=["webhook"])
     meter.queues({"tracks": 7})

@@ -64,7 +64,7 @@ def test_the_shipped_policy_is_right_and_made_for_the_default():
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "fault"),
     [
         ([], ": is empty; its first line is the policy's header"),
         (["{"], ":1: is not JSON"),
@@ -95,15 +95,15 @@ def test_the_shipped_policy_is_right_and_made_for_the_default():
         ),
     ],
 )
-def test_what_is_wrong_is_told_by_file_line_and_field(file: Path, lines: list[object], told: str):
+def test_what_is_wrong_is_named_by_file_line_and_field(file: Path, lines: list[object], fault: str):
     """One line that repeats only names of fields from the file."""
     with pytest.raises(JsonLinesError) as refused:
         read_policy(written(file, *lines))
 
-    assert str(refused.value) == f"{file}{told}"
+    assert str(refused.value) == f"{file}{fault}"
 
 
-def test_a_file_that_is_not_there_is_told_by_its_name(file: Path):
+def test_a_file_that_is_not_there_is_reported_by_its_name(file: Path):
     """A directory is no policy file, either."""
     with pytest.raises(JsonLinesError, match=r"policy\.jsonl: cannot be read: No such file"):
         read_policy(file)

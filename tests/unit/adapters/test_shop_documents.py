@@ -50,7 +50,7 @@ def a_purchase(**changes: object) -> dict[str, Any]:
     return {"item": item | changes}
 
 
-def test_a_klarna_payment_is_followed_by_its_kp_session():
+def test_a_klarna_payment_is_tracked_by_its_kp_session():
     payment = parse_klarna_payment(a_resource())
 
     assert payment.session_id == SESSION_ID
@@ -97,7 +97,7 @@ def test_a_wrong_klarna_payment_is_refused_by_the_place_of_its_fault(
 
 
 @pytest.mark.parametrize("name", ["session_id", "id"])
-def test_a_purchase_is_followed_by_what_its_client_token_says(name: str):
+def test_a_purchase_is_tracked_by_what_its_client_token_says(name: str):
     """`session_id`, else `id`."""
     purchase = parse_purchase(a_purchase(klarna_client_token=a_token({name: SESSION_ID})))
 

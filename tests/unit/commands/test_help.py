@@ -82,10 +82,10 @@ def test_a_port_is_one(option: tuple[str, str]):
     assert option[1] in asked.output
 
 
-def test_the_version_is_told():
-    told = CliRunner().invoke(app, ["--version"])
+def test_the_version_is_reported():
+    ran = CliRunner().invoke(app, ["--version"])
 
-    assert (told.exit_code, told.stdout) == (0, f"{version('klarna-session-worker')}\n")
+    assert (ran.exit_code, ran.stdout) == (0, f"{version('klarna-session-worker')}\n")
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

@@ -7,14 +7,8 @@ import pytest
 from tests.support.builders import NOW, SESSION_ID, SESSION_URL, a_read_session, a_session, ago
 from worker.domain.errors import ConflictError
 from worker.domain.session import Kind, Outcome, PaymentSession
-from worker.domain.tracking import (
-    TrackEffect,
-    TrackRequest,
-    apply_bulk_track,
-    apply_track,
-    default_session_url,
-    located,
-)
+from worker.domain.session_addresses import default_session_url, located
+from worker.domain.tracking import TrackEffect, TrackRequest, apply_bulk_track, apply_track
 
 OTHER_URL = f"https://api.klarna.com/elsewhere/{SESSION_ID}"
 

@@ -13,7 +13,7 @@ from config.env_file import _honcho, differences
 CANARY = "canary-7c1d"
 
 
-def told(text: str) -> list[str]:
+def faults_of(text: str) -> list[str]:
     return list(differences(text, str.isidentifier))
 
 
@@ -32,7 +32,7 @@ def told(text: str) -> list[str]:
         ('"REDIS_URL"=a', "without quotes"),
     ],
 )
-def test_a_line_that_honcho_reads_otherwise_is_told_with_a_spelling_that_both_read_alike(
+def test_a_line_that_honcho_reads_otherwise_is_reported_with_a_spelling_that_both_read_alike(
     written: str, advice: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("HOME", "/home")
@@ -40,7 +40,7 @@ def test_a_line_that_honcho_reads_otherwise_is_told_with_a_spelling_that_both_re
         f"'{CANARY}", f"{CANARY}'"
     ).replace(f'"{CANARY}', f'{CANARY}"')
 
-    (line,) = told(text)
+    (line,) = faults_of(text)
 
     assert line.startswith("line 5: honcho ")
     assert "REDIS_URL" in line
@@ -56,8 +56,8 @@ def test_a_line_that_honcho_reads_otherwise_is_told_with_a_spelling_that_both_re
         "A=user:password",
     ],
 )
-def test_what_both_read_alike_is_not_told(line: str):
-    assert told(line + "\n") == []
+def test_what_both_read_alike_is_not_reported(line: str):
+    assert faults_of(line + "\n") == []
     assert parse_as_honcho(line).get("A", "") == (
         dotenv_values(stream=io.StringIO(line)).get("A") or ""
     )
@@ -65,7 +65,7 @@ def test_what_both_read_alike_is_not_told(line: str):
 
 @pytest.mark.parametrize("value", ["a b", "a#b", "a\\b", 'a"b', "a'b", "a\\\\b", "#", " a "])
 def test_the_spelling_advised_is_read_alike_by_the_real_ones(value: str):
-    (line,) = told(f"export A={value!r}\n") or [""]
+    (line,) = faults_of(f"export A={value!r}\n") or [""]
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     (spelled,) = [
         f"A={text}"
@@ -80,7 +80,7 @@ def test_the_spelling_advised_is_read_alike_by_the_real_ones(value: str):
     ours = dotenv_values(stream=io.StringIO(spelled))
 
     assert ours == parse_as_honcho(spelled)
-    assert told(spelled) == []
+    assert faults_of(spelled) == []
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,6 @@ def test_a_quote_that_nothing_closes_ends_honcho_itself():
     with pytest.raises(ValueError, match="No closing quotation"):
         parse_as_honcho("A=it's")
 
-    (line,) = told("A=it's")
+    (line,) = faults_of("A=it's")
 
     assert line.startswith('line 1: honcho ends with a traceback at A: write A="value" in double')

@@ -1,4 +1,4 @@
-"""Misspelt settings: which variables are told, and what they are taken for."""
+"""Misspelt settings: which variables are named, and what they are taken for."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ EXAMPLE = (Path(__file__).parents[3] / ".env.example").read_text()
         ("klarna_user", "KLARNA_USERNAME"),
     ],
 )
-def test_a_misspelt_name_is_told_with_what_was_meant(name: str, meant: str):
+def test_a_misspelt_name_is_reported_with_what_was_meant(name: str, meant: str):
     (found,) = misspelt({name: "canary"})
 
     assert (found.name, found.meant) == (name.upper(), meant)
     assert str(found) == f"{name.upper()} is no setting and is ignored: did you mean {meant}?"
 
 
-def test_what_has_our_prefix_and_is_like_nothing_is_told_without_a_guess():
+def test_what_has_our_prefix_and_is_like_nothing_is_reported_without_a_guess():
     (found,) = misspelt({"PAYWAY_ZZZZZZZZZZZZZZZZZZZZZ": "1"})
 
     assert str(found) == "PAYWAY_ZZZZZZZZZZZZZZZZZZZZZ is no setting and is ignored"
@@ -81,7 +81,7 @@ def test_every_setting_of_the_example_is_one():
     assert not is_setting("KLARNA_ACCOUNTS__A__USERNAME_FILE")
 
 
-def test_other_tools_variables_are_not_told():
+def test_other_tools_variables_are_not_reported():
     assert [str(found) for found in misspelt(dict.fromkeys(OTHERS, "x"))] == []
     assert list(misspelt({"WEBHOOK_PORT": "tcp://10.0.0.1:80"})) == []
 

@@ -165,6 +165,8 @@ def test_a_good_value_is_taken(env: pytest.MonkeyPatch, variable: str, text: str
                 "redis://:[canary]@h/0",
                 "redis://:canary\u2100@h/0",
                 "redis://h:canary/0",
+                "redis://:canary@h/0?decode_responses=true",
+                "redis://:canary@h/0?decode_responses=false",
             ],
         ),
         (

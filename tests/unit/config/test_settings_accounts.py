@@ -61,6 +61,16 @@ def test_further_accounts_are_known_by_their_lower_cased_names(env: pytest.Monke
     }
 
 
+def test_json_and_variables_of_one_account_are_merged_by_its_lower_cased_name(
+    env: pytest.MonkeyPatch,
+):
+    """A variable wins over JSON, which may hold everything but the password."""
+    env.setenv("KLARNA_ACCOUNTS", '{"NORDIC": {"username": "json", "password": "of json"}}')
+    env.setenv("KLARNA_ACCOUNTS__NORDIC__PASSWORD", "canary")
+
+    assert accounts() == {"nordic": ("json", "canary", "https://api.klarna.com")}
+
+
 def test_named_accounts_alone_are_enough(env: pytest.MonkeyPatch):
     set_account(env, "DE")
 

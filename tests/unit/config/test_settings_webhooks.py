@@ -69,6 +69,19 @@ def test_further_endpoints_are_sinks_by_their_lower_cased_names(env: pytest.Monk
     assert settings.webhooks["webhook:erp"].events == (EventType.AUTHORIZED, EventType.EXPIRED)
 
 
+def test_json_and_variables_of_one_endpoint_are_merged_by_its_lower_cased_name(
+    env: pytest.MonkeyPatch,
+):
+    env.setenv("EVENT_SINKS", "webhook")
+    env.setenv("WEBHOOK_ENDPOINTS", f'{{"ERP": {{"url": "{URL}"}}}}')
+    env.setenv("WEBHOOK_ENDPOINTS__ERP__SECRETS", SECRET)
+
+    endpoint = parse(Settings).webhooks["webhook:erp"]
+
+    assert endpoint.url.get_secret_value() == URL
+    assert [secret.get_secret_value() for secret in endpoint.secrets] == [SECRET]
+
+
 def test_a_named_endpoint_alone_is_enough_and_may_be_the_default(env: pytest.MonkeyPatch):
     set_endpoint(env, "DEFAULT")
 

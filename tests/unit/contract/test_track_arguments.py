@@ -54,6 +54,12 @@ def test_a_time_may_come_as_a_time():
     assert checked(expires_at=moment).expires_at == moment
 
 
+def test_a_time_may_come_as_postgres_writes_it():
+    assert checked(expires_at="2026-12-02 03:04:05+00").expires_at == datetime(
+        2026, 12, 2, 3, 4, 5, tzinfo=UTC
+    )
+
+
 @pytest.mark.parametrize("value", [4711, UUID(int=4711)])
 def test_an_id_may_come_as_a_number_or_a_uuid(value: object):
     request = checked(session_id=value, reference=value, session_url=None)

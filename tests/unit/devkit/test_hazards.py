@@ -144,7 +144,7 @@ def first_hours(trace: Trace) -> Trace:
     return Trace(until, tuple(change for change in trace.statuses if change[0] < until))
 
 
-def test_a_status_that_was_skipped_between_two_reads_is_told_from_one_that_was_not():
+def test_a_status_that_was_skipped_between_two_reads_is_reported_from_one_that_was_not():
     """WAITING, then COMPLETED: the opening between the reads is put where it may have been."""
     drawn = [trace for trace in draw("assumed", 30_000, seed=3) if trace.statuses[1:]]
     links = [first_hours(trace) for trace in drawn if trace.statuses[1][0] > 60]
@@ -156,7 +156,7 @@ def test_a_status_that_was_skipped_between_two_reads_is_told_from_one_that_was_n
     assert completed[1] == pytest.approx(completed[0], rel=0.05)
 
 
-def test_direct_changes_are_told_from_skipped_ones_by_what_close_reads_show():
+def test_direct_changes_are_reported_from_skipped_ones_by_what_close_reads_show():
     """Half of those who open the page complete at once, in a WAITING that is read every 2 s."""
     chance = random.Random(5)  # noqa: S311 - a simulation
     traces = []

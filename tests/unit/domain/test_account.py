@@ -35,7 +35,7 @@ def test_refusals_in_a_row_pause_longer_and_a_read_starts_anew():
 
 
 def test_a_version_is_never_counted_here():
-    """Whoever writes the state counts it, against the version that was read."""
+    """The writer of the state counts it, against the version that was read."""
     account = AccountState(version=4)
 
     changed = [account.refused(NOW), account.throttled(NOW, None), account.read(NOW)]

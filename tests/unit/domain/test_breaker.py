@@ -53,7 +53,7 @@ def test_an_answer_between_begins_the_count_anew():
     assert not failed(state, 5, 6, 7, 8).is_broken
 
 
-def test_probes_wait_longer_each_time_and_count_whoever_is_sent():
+def test_probes_wait_longer_each_time_and_count_for_every_session():
     state, waits = BROKEN, []
     for _ in range(5):
         state = state.failed(NOW, session_failures=99)

@@ -1,4 +1,4 @@
-"""The confirmation clock: what a shop is told of an order that is missing, and when."""
+"""The confirmation clock: which warnings of a missing order a shop gets, and when."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def authorized(*, minutes_left: float, **overrides: object) -> PaymentSession:
 
 
 def warned(session: PaymentSession, now: datetime = NOW) -> Warned:
-    told = due_warning(session, now=now)
-    assert told is not None
-    return told
+    said = due_warning(session, now=now)
+    assert said is not None
+    return said
 
 
 # --- when the clock begins
@@ -121,7 +121,7 @@ def test_without_a_token_there_is_no_clock(status: str):
 
 
 @pytest.mark.parametrize(
-    ("minutes_left", "told", "next_in"),
+    ("minutes_left", "said", "next_in"),
     [
         (20, 20, 10),
         (19.5, 20, 9.5),
@@ -134,43 +134,43 @@ def test_without_a_token_there_is_no_clock(status: str):
         (3, 3, 3),
     ],
 )
-def test_the_shop_is_told_how_much_time_is_left(minutes_left: float, told: int, next_in: float):
+def test_the_warning_says_how_much_time_is_left(minutes_left: float, said: int, next_in: float):
     """Once; the next warning is the next of 20, 10 and 5 minutes that is still to come."""
     session = authorized(minutes_left=minutes_left)
 
     after = warned(session)
 
     assert after.event.type is EventType.AUTHORIZATION_EXPIRING
-    assert after.event.data["minutes_left"] == told
+    assert after.event.data["minutes_left"] == said
     assert after.session.next_warning_at == ahead(minutes=next_in)
     assert due_warning(after.session, now=NOW) is None
 
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(minutes=30)])
-def test_when_it_is_too_late_that_alone_is_told(late: timedelta):
+def test_when_it_is_too_late_that_alone_is_reported(late: timedelta):
     session = authorized(minutes_left=0)
 
-    told = warned(session, NOW + late)
+    said = warned(session, NOW + late)
 
-    assert told.event.type is EventType.AUTHORIZATION_LAPSED
-    assert told.event.time == session.authorization_expires_at
-    assert "minutes_left" not in told.event.data
-    assert told.session.authorization_lapsed_at == NOW + late
-    assert told.session.next_warning_at is None
-    assert due_warning(told.session, now=NOW + late) is None
+    assert said.event.type is EventType.AUTHORIZATION_LAPSED
+    assert said.event.time == session.authorization_expires_at
+    assert "minutes_left" not in said.event.data
+    assert said.session.authorization_lapsed_at == NOW + late
+    assert said.session.next_warning_at is None
+    assert due_warning(said.session, now=NOW + late) is None
 
 
 def test_a_whole_hour_of_ticks_tells_each_warning_once_and_in_order():
     session = authorized(minutes_left=60)
-    told = []
+    said = []
     for second in range(3700):
-        if next_told := due_warning(session, now=NOW + timedelta(seconds=second)):
-            session = next_told.session
-            told.append(next_told.event)
+        if next_warning := due_warning(session, now=NOW + timedelta(seconds=second)):
+            session = next_warning.session
+            said.append(next_warning.event)
 
-    assert [event.data.get("minutes_left") for event in told] == [20, 10, 5, None]
-    assert [event.sequence for event in told] == [2, 3, 4, 5]
-    assert len({event.event_id for event in told}) == 4
+    assert [event.data.get("minutes_left") for event in said] == [20, 10, 5, None]
+    assert [event.sequence for event in said] == [2, 3, 4, 5]
+    assert len({event.event_id for event in said}) == 4
     assert session.event_count == 5
 
 
@@ -182,20 +182,20 @@ def test_a_whole_hour_of_ticks_tells_each_warning_once_and_in_order():
         {"authorization_expires_at": None},
     ],
 )
-def test_before_its_time_nothing_is_told(nothing_due: dict[str, object]):
+def test_before_its_time_nothing_is_reported(nothing_due: dict[str, object]):
     assert due_warning(authorized(minutes_left=20, **nothing_due), now=NOW) is None
 
 
 def test_the_events_say_what_the_others_say_and_never_the_token():
-    told = warned(
+    said = warned(
         authorized(minutes_left=10, reference="order-7", authorization_token=CANARY_TOKEN)
     )
 
-    data = told.event.envelope()["data"]
+    data = said.event.envelope()["data"]
     assert (data["reference"], data["status"], data["kind"]) == ("order-7", "COMPLETED", "hpp")
     assert data["authorization_expires_at"] == "2026-03-01T12:10:00Z"
     assert data["observed_at"] == "2026-03-01T12:00:00Z"
-    assert CANARY_TOKEN not in str(told.event.envelope())
+    assert CANARY_TOKEN not in str(said.event.envelope())
 
 
 # --- confirming

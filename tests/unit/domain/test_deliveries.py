@@ -46,7 +46,7 @@ def test_a_route_with_types_takes_those_alone():
     assert [each for each in EventType if route.takes(each)] == [EventType.AUTHORIZED]
 
 
-def test_who_places_orders_is_told_of_its_own_payments_only():
+def test_who_places_orders_is_reported_of_its_own_payments_only():
     own = {
         sink: Route(sink=sink).requires_mapping for sink in ("commerce_layer", "payway", "webhook")
     }

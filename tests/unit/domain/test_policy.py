@@ -116,7 +116,7 @@ def test_requests_out_of_the_calibrations_range_are_refused(requests: float):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "fault"),
     [
         ({"scale": 0}, "scale: must be above 0 and finite"),
         ({"scale": math.inf}, "scale: must be above 0 and finite"),
@@ -147,9 +147,9 @@ def test_requests_out_of_the_calibrations_range_are_refused(requests: float):
         ),
     ],
 )
-def test_a_policy_that_says_something_impossible_is_refused(changes: dict[str, object], told: str):
+def test_a_policy_that_says_something_impossible_is_refused(changes: dict[str, object], fault: str):
     """The error names the field, and the status where it is a status's."""
     with pytest.raises(InvalidPolicyError) as refused:
         a_policy(**changes)
 
-    assert str(refused.value) == told
+    assert str(refused.value) == fault

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders import SESSION_ID, SESSION_URL
 from worker.domain.errors import InvalidArgumentError
-from worker.domain.tracking import check_session_id, check_session_url
+from worker.domain.session_addresses import check_session_id, check_session_url
 
 ALLOWED = ("https://api.klarna.com", "https://api-na.playground.klarna.com", "http://[::1]:8080")
 PATH = f"/hpp/v1/sessions/{SESSION_ID}"

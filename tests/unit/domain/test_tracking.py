@@ -19,7 +19,8 @@ from tests.support.builders import (
 )
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.session import Kind, Outcome, PaymentSession, ShopObjects
-from worker.domain.tracking import TrackEffect, TrackRequest, apply_track, default_session_url
+from worker.domain.session_addresses import default_session_url
+from worker.domain.tracking import TrackEffect, TrackRequest, apply_track
 
 BASE_URLS = {"default": "https://api.klarna.com", "us": "https://api-na.klarna.com"}
 US_SESSION_URL = f"https://api-na.klarna.com/hpp/v1/sessions/{SESSION_ID}"
@@ -258,7 +259,7 @@ def test_what_was_said_once_stays_known(known: ShopObjects, given: ShopObjects):
     assert session.shop_objects == WITH_ORDER
 
 
-def test_a_finished_session_can_still_be_told_what_a_sink_calls_it():
+def test_a_finished_session_can_still_be_reported_what_a_sink_calls_it():
     """Its event may be waiting for just that; nothing else of it changes."""
     ended = a_read_session(outcome=Outcome.COMPLETED, finished_at=NOW, next_poll_at=None)
 

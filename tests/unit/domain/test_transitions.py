@@ -38,7 +38,7 @@ FINAL = [
 
 
 @pytest.mark.parametrize("status", OPEN)
-def test_an_open_status_is_recorded_and_followed_on(status: str):
+def test_an_open_status_is_recorded_and_stays_tracked(status: str):
     decision = decided(a_read_session("STARTED"), an_observation(status))
 
     assert decision.finding is Finding.CHANGED

@@ -100,16 +100,18 @@ def test_a_stale_answer_at_the_end_is_still_a_healthy_read_of_an_open_session():
 
 
 @pytest.mark.parametrize(
-    ("told", "outcome"),
+    ("named", "outcome"),
     [
         pytest.param(ahead(hours=1), None, id="later-than-known-goes-on"),
         pytest.param(ago(hours=1), Outcome.EXPIRED, id="earlier-than-known-ends"),
     ],
 )
-def test_the_end_that_the_answer_itself_tells_counts(told: datetime, outcome: Outcome | None):
+def test_the_end_that_the_answer_itself_tells_counts(named: datetime, outcome: Outcome | None):
     known = ago(minutes=5) if outcome is None else ahead(minutes=5)
 
-    decision = decided(a_read_session(expires_at=known), an_observation("WAITING", expires_at=told))
+    decision = decided(
+        a_read_session(expires_at=known), an_observation("WAITING", expires_at=named)
+    )
 
     assert decision.session.outcome is outcome
 
@@ -160,7 +162,7 @@ def test_an_unreadable_session_is_tried_for_a_day_past_its_end_and_then_given_up
 
 
 @pytest.mark.parametrize("error", UNREADABLE, ids=str)
-def test_the_account_is_told_of_the_failure_that_ended_a_session(error: ObservationError):
+def test_the_account_is_reported_of_the_failure_that_ended_a_session(error: ObservationError):
     ended = decided(a_long_unread_session(expires_at=ago(hours=24)), error)
     going_on = decided(a_read_session(), error)
 
@@ -269,7 +271,7 @@ def test_late_truth_wins_over_a_guess_and_follows_its_event(reopened: PaymentSes
     assert decision.session.event_count == 3
 
 
-def test_a_guess_that_gives_way_to_another_guess_is_told():
+def test_a_guess_that_gives_way_to_another_guess_is_reported():
     decision = decided(replace(REOPENED_NOT_FOUND, expires_at=ago(seconds=1)), NOT_FOUND)
 
     assert decision.session.outcome is Outcome.EXPIRED
@@ -278,7 +280,7 @@ def test_a_guess_that_gives_way_to_another_guess_is_told():
     ]
 
 
-def test_a_not_found_session_that_is_there_after_all_is_followed_again():
+def test_a_not_found_session_that_is_there_after_all_is_tracked_again():
     decision = decided(REOPENED_NOT_FOUND, an_observation())
     later = decided(decision.session, NOT_FOUND)
 

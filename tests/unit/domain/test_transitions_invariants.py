@@ -26,7 +26,8 @@ from worker.domain.errors import (
     SessionNotFoundError,
 )
 from worker.domain.session import Kind, Observation, Outcome, PaymentSession
-from worker.domain.tracking import TrackRequest, apply_track, default_session_url
+from worker.domain.session_addresses import default_session_url
+from worker.domain.tracking import TrackRequest, apply_track
 from worker.domain.transitions import Decision
 
 statuses = st.sampled_from(

@@ -1,4 +1,4 @@
-"""bin/setup on a machine that lacks something: it says what, and mends what it left half made."""
+"""bin/setup on a machine that lacks something: it says what, and repairs what it left half made."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_python_that_is_not_there_is_said_to_be_not_found(checkout: Path, pyth
     assert not (checkout / ".venv").exists()
 
 
-def test_a_python_that_is_too_old_is_told_what_is_needed(checkout: Path):
+def test_a_python_that_is_too_old_is_reported_what_is_needed(checkout: Path):
     old = checkout / "old-python"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)

@@ -30,7 +30,7 @@ from worker.domain.errors import (
     SessionNotFoundError,
 )
 from worker.domain.session import Kind, Observation, PaymentSession
-from worker.domain.tracking import check_session_url, default_session_url, located
+from worker.domain.session_addresses import check_session_url, default_session_url, located
 
 LARGEST_BODY = http_client.LARGEST_BODY
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -86,6 +86,8 @@ class HttpxKlarna:
                 return await self._exchange(session)
         except TimeoutError:
             raise DeadlineExceededError(f"no whole answer within {self._timeout:g} s") from None
+        except http_client.INVALID_HTTP_ERRORS:
+            raise ProtocolError("answer is not valid HTTP") from None
         except http_client.CONNECTION_ERRORS as error:
             raise ConnectionFailedError(http_client.connection_fault(error)) from None
         except http_client.UNREADABLE_ERRORS as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from worker.domain.errors import InvalidArgumentError
 from worker.domain.session import ShopObjects
-from worker.domain.tracking import check_session_id
+from worker.domain.session_addresses import check_session_id
 
 # Safe as a URL path segment without escaping.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

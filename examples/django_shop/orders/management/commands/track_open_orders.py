@@ -7,7 +7,7 @@ from orders.models import Order
 
 
 class Command(BaseCommand):
-    """Enqueues every open order again: followed ones are only read a bit sooner."""
+    """Enqueues every open order again: those tracked already are only polled sooner."""
 
     help = "Enqueue the payment sessions of open orders again."
 
