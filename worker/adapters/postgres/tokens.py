@@ -95,7 +95,7 @@ class Rotated:
 def count_batches(engine: Engine) -> int:
     """Return how many batches of tokens `rotate` has to do."""
     with engine.connect() as connection:
-        return math.ceil(connection.execute(_COUNT).scalar_one() / BATCH)
+        return math.ceil(int(connection.execute(_COUNT).scalar_one()) / BATCH)
 
 
 def rotate(engine: Engine, cipher: FernetTokenCipher) -> Iterator[Rotated]:
