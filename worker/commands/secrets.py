@@ -17,7 +17,7 @@ from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.conditions import pending
 from worker.adapters.postgres.refused import by_hand
 from worker.adapters.postgres.refused.by_hand import ErasedMessages
-from worker.adapters.postgres.tokens import rotate
+from worker.adapters.postgres.tokens import count_batches, rotate
 from worker.commands.output import counted, fail, print_json, say
 from worker.commands.reading import writing
 from worker.services.relay import DELIVERY_LEASE
@@ -70,7 +70,8 @@ def _rotate(engine: Engine, cipher: FernetTokenCipher, *, silent: bool) -> _Rota
     tokens, arguments = 0, 0
     sessions: list[str] = []
     messages: list[int] = []
-    for batch in progress(rotate(engine, cipher), "Encrypting", disable=silent):
+    total = count_batches(engine)
+    for batch in progress(rotate(engine, cipher), "Encrypting", total=total, disable=silent):
         tokens += batch.looked_at - len(batch.unreadable)
         sessions += batch.unreadable
     for kept in by_hand.rotate(engine, cipher):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,6 +55,7 @@ _ERASE_SPENT = text(f"""
     RETURNING s.session_id, spent.undelivered
 """)  # noqa: S608 - constants of the domain
 
+_COUNT = text("SELECT count(*) FROM payment_sessions WHERE authorization_token IS NOT NULL")
 _NEXT = text("""
     SELECT session_id, authorization_token
     FROM payment_sessions
@@ -88,6 +90,12 @@ class Rotated:
 
     looked_at: int
     unreadable: tuple[str, ...]
+
+
+def count_batches(engine: Engine) -> int:
+    """Return how many batches of tokens `rotate` has to do."""
+    with engine.connect() as connection:
+        return math.ceil(int(connection.execute(_COUNT).scalar_one()) / BATCH)
 
 
 def rotate(engine: Engine, cipher: FernetTokenCipher) -> Iterator[Rotated]:
