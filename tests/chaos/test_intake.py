@@ -64,13 +64,19 @@ class Workers:
 
     def start_old(self) -> CeleryProcess:
         """Start the older release's."""
-        (old,) = self._experiment.start("worker")
+        (old,) = self._experiment.start("worker", arguments=self._own_name("old"))
         return old
 
     def start_new(self, role: str = "worker") -> CeleryProcess:
         """Start the newer release's."""
-        (new,) = self._experiment.start(role, **self._nordic)
+        arguments = self._own_name("new") if role == "worker" else ()
+        (new,) = self._experiment.start(role, arguments=arguments, **self._nordic)
         return new
+
+    @staticmethod
+    def _own_name(name: str) -> tuple[str, str]:
+        """On RabbitMQ, two workers of one machine need two names."""
+        return ("-n", f"{name}@%h")
 
     def kill(self, *killed: CeleryProcess) -> None:
         """End them by SIGKILL."""

@@ -153,8 +153,7 @@ class RefusedMessagesService:
         """Keep a message that is not taken in; to be acknowledged afterwards.
 
         Raises:
-            UnavailableError: it cannot be kept, as while the database is away: the message must
-                stay with the broker.
+            UnavailableError: it cannot be kept now: the message must stay with the broker.
         """
         kept = await retry_until(
             self._monotonic() + MESSAGE_HELD_SECONDS,
@@ -178,12 +177,11 @@ class RefusedMessagesService:
 
     async def _keep(self, message: ReceivedMessage, reason: RefusalReason) -> bool:
         try:
-            try:
-                return await self._store(message, reason)
-            except UnstorableTextError:
-                return await self._store(replace(message, reference=None), reason)
+            return await self._store(message, reason)
         except UnavailableError:
             raise
+        except UnstorableTextError:
+            return await self._store(replace(message, reference=None), reason)
         except Exception as error:
             # Whatever it is: the message is the only copy, and must not be acknowledged.
             raise UnavailableError(f"cannot be kept: {type(error).__name__}") from error
