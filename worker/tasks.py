@@ -42,7 +42,7 @@ def _take_in(task: Task, args: tuple[object, ...], kwargs: dict[str, object]) ->
         session_id, reference = sound_ids(call.args, call.kwargs)
         message = ReceivedMessage(
             task=call.task,
-            task_id=request.id or "",
+            task_id=intake.printable(request.id or ""),
             body=call.arguments(),
             envelope=call.envelope(),
             session_id=session_id,
@@ -55,7 +55,8 @@ def _take_in(task: Task, args: tuple[object, ...], kwargs: dict[str, object]) ->
 def _keep(message: ReceivedMessage, reason: RefusalReason) -> None:
     try:
         runtime.call(runtime.services.refused.keep, message, reason)
-    except UnavailableError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the message is the only copy
+        # Celery acknowledges a task that raises anything else.
         raise Reject(str(error), requeue=True) from None
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.databases import migrate
 from tests.support.experiment import Experiment
+from tests.support.previous_release import unpack_previous_release
 
-ROOT = Path(__file__).parents[2]
 # What a later release may do to a table that this release reads: expand it.
 EXPAND = "ALTER TABLE payment_sessions ADD COLUMN of_the_next_release text"
 CONTRACT = "ALTER TABLE payment_sessions DROP COLUMN of_the_next_release"
@@ -70,20 +68,3 @@ def test_the_release_before_the_newest_migration_runs_on_until_it_is_replaced(
     experiment.fault_over()
     experiment.end()
     assert " raised " not in experiment.deployment.logs(), "no task failed"
-
-
-def unpack_previous_release(folder: Path) -> None:
-    """The code as it was before the newest migration was written, by this repository's history."""
-    newest = max((ROOT / "migrations" / "versions").glob("*.py"))
-    added = git("log", "--diff-filter=A", "--format=%H", "--", str(newest)).strip()
-    if not added:
-        pytest.skip("only a checkout with its history holds the previous release")
-    archive = folder.with_suffix(".tar")
-    git("archive", "--output", str(archive), f"{added}^", "worker", "config")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-
-
-def git(*arguments: str) -> str:
-    ran = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return ran.stdout if ran.returncode == 0 else ""

@@ -19,13 +19,16 @@ JOBS: tuple[Job, ...] = ("migration", "worker", "reader", "shop")
 
 
 class Roles:
-    """What an operator makes of a migrated database by docs/roles.sql; each with a password."""
+    """What an operator makes of a migrated database by docs/roles.sql; each with a password.
 
-    def __init__(self, database_url: str) -> None:
+    `script` is that of another release at first.
+    """
+
+    def __init__(self, database_url: str, *, script: Path = ROLES_SQL) -> None:
         self._owner_url = database_url
         self._own_prefix = f"{_PREFIX}{uuid4().hex[:12]}_"
         self.passwords = {job: f"canary-{secrets.token_hex(16)}" for job in JOBS}
-        self.grant()
+        self.grant(script)
         with psycopg.connect(database_url, autocommit=True) as connection:
             for job in JOBS:
                 connection.execute(
@@ -34,11 +37,11 @@ class Roles:
                     )
                 )
 
-    def grant(self) -> None:
+    def grant(self, script: Path = ROLES_SQL) -> None:
         """Run docs/roles.sql, as its head says: any number of times."""
-        script = ROLES_SQL.read_text().replace(_PREFIX, self._own_prefix)
+        statements = script.read_text().replace(_PREFIX, self._own_prefix)
         with psycopg.connect(self._owner_url, autocommit=True) as connection:
-            connection.execute(script)
+            connection.execute(statements)
 
     def name(self, job: Job) -> str:
         """The role's name."""

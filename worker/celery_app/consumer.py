@@ -109,12 +109,7 @@ def _names(message: Any) -> tuple[str | None, str]:  # noqa: ANN401 - kombu's
         return None, ""
     if not isinstance(task_id, str) or not task_id:
         task_id = hashlib.sha256(_body(message)).hexdigest()
-    return _printable(task), _printable(task_id)
-
-
-def _printable(name: str) -> str:
-    """Return a name that the sender chose as logs and the database may show it."""
-    return "".join(each if each.isprintable() else "?" for each in name[: intake.LONGEST_NAME])
+    return intake.printable(task), intake.printable(task_id)
 
 
 def _body(message: Any) -> bytes:  # noqa: ANN401 - kombu's

@@ -108,6 +108,13 @@ def refused_by_consumer(refused: Mapping[str, str]) -> tuple[ReceivedMessage, Re
     return message, RefusalReason(field=refused["field"], reason=refused["reason"])
 
 
+def printable(name: str) -> str:
+    """Return a name that the sender chose as logs and the database may show it."""
+    return "".join(
+        each if each.isascii() and each.isprintable() else "?" for each in name[:LONGEST_NAME]
+    )
+
+
 def as_time(value: object) -> datetime | None:
     """Return a time that a message's header names, or None: such a header refuses no message."""
     if not isinstance(value, str):

@@ -94,6 +94,12 @@ class AccountRefusedError(ObservationError):
     verdict = Verdict.PAUSE_ACCOUNT
 
 
+class AccountNotConfiguredError(ObservationError):
+    """This process has no credentials for the account: nothing was sent."""
+
+    label = "account_not_configured"
+
+
 class RateLimitedError(ObservationError):
     """429; `retry_after` is how long Klarna asks to wait, if it says so."""
 

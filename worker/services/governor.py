@@ -59,6 +59,9 @@ class Quota(Protocol):
     async def acquire(self, account: str, budget: float, count: int) -> int:
         """Acquire up to `count` reads; returns how many were acquired."""
 
+    async def give_back(self, account: str, count: int) -> None:
+        """Give back `count` reads that another process acquired and this one does not send."""
+
 
 @dataclass(slots=True)
 class _LatenessRatio:
@@ -135,6 +138,14 @@ class RateGovernor:
         if account not in self._quota_configs:
             return count  # no longer configured: no request is sent for it
         return await self._quota.acquire(account, self._budget(account), count)
+
+    def knows(self, account: str) -> bool:
+        """Return whether this process is configured to read the account's sessions."""
+        return account in self._quota_configs
+
+    async def give_back(self, account: str, count: int) -> None:
+        """Give back reads that this process cannot send. Never raises."""
+        await self._quota.give_back(account, count)
 
     def figures(self) -> dict[str, AccountFigures]:
         """Return each account's figures for the meter, by the last refresh."""

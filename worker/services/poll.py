@@ -23,6 +23,7 @@ from worker.services.relay import RelayService
 from worker.services.retrying import retry_until
 from worker.services.sessions import LeasedSession, Recorded, Sessions
 from worker.services.tracing import Span, Telemetry
+from worker.services.unknown_accounts import UnknownAccounts
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,9 @@ class PollService:
         self._meter = telemetry.meter
         self._tracer = telemetry.tracer
         self._held: dict[str, UUID] = {}
+        self._unknown_accounts = UnknownAccounts(
+            sessions, governor, monotonic=environment.monotonic
+        )
         self._stopping = False
 
     def stop(self) -> None:
@@ -95,15 +99,19 @@ class PollService:
             lost = len(session_ids) - len(batch)
             log.debug("leases_lost_before_poll", count=lost)
             self._meter.leases_lost("load", lost)
+        known = await self._unknown_accounts.leave(batch)
+        # What is left to others is not released at the end: that would make it due at once.
+        self._note_held(known)
         async with anyio.create_task_group() as group:
-            for leased in batch:
+            for leased in known:
                 group.start_soon(self._poll_one, leased)
 
     async def _load(self, session_ids: Sequence[str], lease_id: UUID) -> list[LeasedSession]:
         with anyio.fail_after(STORAGE_SECONDS):
-            batch = await self._sessions.load(session_ids, lease_id, lease=self._lease)
+            return await self._sessions.load(session_ids, lease_id, lease=self._lease)
+
+    def _note_held(self, batch: Sequence[LeasedSession]) -> None:
         self._held |= {leased.session.session_id: leased.lease_id for leased in batch}
-        return batch
 
     async def _poll_one(self, leased: LeasedSession) -> None:
         session_id, held_id = leased.session.session_id, leased.lease_id
@@ -160,7 +168,9 @@ class PollService:
         """Load a nudged session again if the budget allows; otherwise beat claims it."""
         session = leased.session
         if await self._governor.acquire(session.account, 1):
-            return await self._load([session.session_id], leased.lease_id)
+            batch = await self._load([session.session_id], leased.lease_id)
+            self._note_held(batch)
+            return batch
         await self._sessions.release([session.session_id], [leased.lease_id])
         return []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -21,6 +21,7 @@ from worker.domain.refused_messages import (
     next_try_at,
     reason_of,
 )
+from worker.services.errors import UnavailableError, UnstorableTextError
 from worker.services.retrying import MESSAGE_HELD_SECONDS, retry_until
 
 log = structlog.get_logger(__name__)
@@ -150,7 +151,7 @@ class RefusedMessagesService:
         """Keep a message that is not taken in; to be acknowledged afterwards.
 
         Raises:
-            UnavailableError: the database is away: the message must stay with the broker.
+            UnavailableError: it cannot be kept now: the message must stay with the broker.
         """
         kept = await retry_until(
             self._monotonic() + MESSAGE_HELD_SECONDS,
@@ -173,6 +174,17 @@ class RefusedMessagesService:
         )
 
     async def _keep(self, message: ReceivedMessage, reason: RefusalReason) -> bool:
+        try:
+            return await self._store(message, reason)
+        except UnavailableError:
+            raise
+        except UnstorableTextError:
+            return await self._store(replace(message, reference=None), reason)
+        except Exception as error:
+            # Whatever it is: the message is the only copy, and must not be acknowledged.
+            raise UnavailableError(f"cannot be kept: {type(error).__name__}") from error
+
+    async def _store(self, message: ReceivedMessage, reason: RefusalReason) -> bool:
         fits = len(message.envelope) <= LARGEST_BODY
         ids = ids_in(message.envelope) if fits else []
         return await self._messages.keep(

@@ -116,6 +116,11 @@ class Sessions(Protocol):
     async def release(self, session_ids: Collection[str], lease_ids: Collection[UUID]) -> None:
         """Release leases: their sessions are due at once."""
 
+    async def hold(
+        self, session_ids: Collection[str], lease_ids: Collection[UUID], *, lease: timedelta
+    ) -> None:
+        """Let leases run out after `lease`: until then nobody claims their sessions."""
+
     async def next_due_in(self, accounts: Collection[str]) -> timedelta | None:
         """Return how long until the next open session is due, or None."""
 

@@ -105,6 +105,40 @@ async def test_a_budget_that_grows_continues_from_what_was_acquired(
     assert await quota.available("a", 0.2) == 0
 
 
+async def test_reads_that_are_given_back_are_available_again_to_everybody(
+    opened: Callable[..., RedisRateLimiter],
+):
+    """The process that gives them back does not know the budget, and makes no more of them."""
+    one, other = opened(), opened()
+    await one.acquire("a", 0.1, 1)
+    assert await one.available("a", 0.1) == 0
+
+    await other.give_back("a", 1)
+    assert await one.available("a", 0.1) == 1
+    await other.give_back("a", 5)
+    assert await one.acquire("a", 0.1, 5) == 1
+
+
+async def test_one_of_several_reads_is_given_back(opened: Callable[..., RedisRateLimiter]):
+    quota = opened()
+    await quota.acquire("a", 2.0, 2)
+    before = await quota.available("a", 2.0)
+
+    await quota.give_back("a", 1)
+
+    assert await quota.available("a", 2.0) - before == 1
+
+
+async def test_without_redis_nothing_is_given_back_and_nothing_raised(
+    opened: Callable[..., RedisRateLimiter], redis_url: str
+):
+    with TcpProxy(redis_url) as proxy:
+        quota = opened(proxy.url)
+        proxy.refuse()
+
+        await quota.give_back("a", 1)
+
+
 async def test_a_clock_that_was_set_back_leaves_no_account_without_reads(
     opened: Callable[..., RedisRateLimiter], redis_url: str
 ):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import anyio
 import anyio.to_thread
 import pytest
 
 from devkit.sandbox.client_types import ScriptFields
-from devkit.sandbox.server import SandboxClient
+from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
 from tests.support.queues import polls
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, Services, eventually_beside
@@ -132,6 +134,52 @@ async def test_a_refused_account_is_asked_no_more_and_its_sessions_keep_their_st
 
         await opened.dispatch.tick()
         assert polls(redis_url) == []
+
+
+async def test_a_session_of_an_account_that_this_worker_lacks_is_left_to_others(
+    services: OpenServices,
+    sandbox: SandboxClient,
+    stored: Stored,
+    redis_url: str,
+    capsys: pytest.CaptureFixture[str],
+):
+    """An old worker beside a new one: no pause, no failure, the read given back, logged once."""
+    nordic = {
+        "KLARNA_ACCOUNTS__NORDIC__USERNAME": DEFAULT_USERNAME,
+        "KLARNA_ACCOUNTS__NORDIC__PASSWORD": DEFAULT_PASSWORD,
+        "KLARNA_ACCOUNTS__NORDIC__BASE_URL": sandbox.url,
+        "KLARNA_ACCOUNTS__NORDIC__READ_LIMIT": "0.2",
+    }
+    async with services() as old, services(**nordic) as new:
+        session_id = sandbox.create_session()["session_id"]
+        await new.track.track(TrackArguments(session_id=session_id, account="nordic"))
+        ((session_ids, lease_id),) = polls(redis_url)
+
+        await old.poll.poll(session_ids, lease_id)
+
+        held = stored.rows(
+            "SELECT lease_expires_at - clock_timestamp() AS left, next_poll_at <= now() AS due,"
+            " consecutive_failures, poll_count, last_error FROM payment_sessions"
+        )[0]
+        assert timedelta(seconds=3) < held.pop("left") <= timedelta(seconds=5)
+        assert held == {
+            "due": True,
+            "consecutive_failures": 0,
+            "poll_count": 0,
+            "last_error": None,
+        }
+        assert stored.account("nordic") is None
+        assert sandbox.requests() == []
+        await new.dispatch.tick()
+        assert polls(redis_url) == [], "the lease is kept"
+
+        stored.rows("UPDATE payment_sessions SET lease_expires_at = clock_timestamp()")
+        await new.dispatch.tick()
+        ((session_ids, lease_id),) = polls(redis_url)
+        await old.poll.poll(session_ids, lease_id)
+        assert capsys.readouterr().out.count("account_not_configured") == 1
+        await old.poll.close()
+        assert stored.session(session_id)["lease_id"] is not None, "not released at the end"
 
 
 async def test_sessions_of_one_task_are_polled_side_by_side(

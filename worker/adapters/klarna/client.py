@@ -19,6 +19,7 @@ from worker.adapters import http_client
 from worker.adapters.klarna.rate_limit import read_quota
 from worker.adapters.klarna.wire_models import parse_session
 from worker.domain.errors import (
+    AccountNotConfiguredError,
     AccountRefusedError,
     ConnectionFailedError,
     DeadlineExceededError,
@@ -78,7 +79,7 @@ class HttpxKlarna:
     async def read(self, session: PaymentSession) -> Observation:
         """Return what Klarna says now; raises an ObservationError."""
         if session.account not in self._transports:
-            raise AccountRefusedError("no credentials are configured for this account")
+            raise AccountNotConfiguredError
         session = located(session, self._documented_url)
         self._check_origin(session)
         try:

@@ -49,8 +49,24 @@ _SERVER_SETTINGS = {
 _NOT_MIGRATED_STATES = {"42P01", "42703", "42501"}
 # A character that the database's encoding does not know, such as a euro sign in LATIN1.
 _UNSTORABLE_STATES = {"22P05", "22021"}
-# Wrong data, violated constraints, wrong statements: bugs, which a retry does not cure.
-_BUG_CLASSES = {"22", "23", "42"}
+# The classes of SQLSTATEs that a retry may cure. Whatever else the server says is no outage: wrong
+# data, a violated constraint, a wrong statement, an error that a trigger of somebody's raises.
+_UNAVAILABLE_CLASSES = {
+    "08",  # connection exception
+    "0A",  # feature not supported: a prepared statement that a migration made wrong
+    "25",  # invalid transaction state: read-only, after a failover
+    "26",  # no such prepared statement: behind a pooler
+    "28",  # invalid authorization: a password that is being changed
+    "3D",  # no such database
+    "3F",  # no such schema
+    "40",  # transaction rollback: a deadlock
+    "53",  # insufficient resources
+    "55",  # object not in prerequisite state: a lock
+    "57",  # operator intervention: a shutdown, a cancelled statement
+    "58",  # system error
+    "F0",  # configuration file
+    "XX",  # internal error
+}
 
 
 def create_engine(url: str) -> AsyncEngine:
@@ -146,7 +162,7 @@ def is_unavailable(error: sqlalchemy.exc.DBAPIError) -> bool:
     """Whether the same work may succeed later, without a change."""
     state = getattr(error.orig, "sqlstate", None) or ""
     if state:
-        return state in _NOT_MIGRATED_STATES or state[:2] not in _BUG_CLASSES
+        return state in _NOT_MIGRATED_STATES or state[:2] in _UNAVAILABLE_CLASSES
     # Without an SQLSTATE there was no answer: the connection failed.
     return isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
 

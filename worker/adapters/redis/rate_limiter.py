@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from worker.domain.quota import LEAST_BUDGET, burst
@@ -21,6 +23,8 @@ from worker.domain.quota import LEAST_BUDGET, burst
 log = structlog.get_logger(__name__)
 
 KEY_PREFIX = "payment-sessions:quota"
+# The seconds that a read of the account uses up, for processes that do not know its budget.
+INTERVAL_KEY_PREFIX = "payment-sessions:read-interval"
 # A tick waits for the answer. Without one, the local share is used for RETRY_SECONDS.
 ANSWER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
@@ -45,9 +49,30 @@ local available = math.max(math.floor(burst - ahead / interval), 0)
 local acquired = math.min(wanted, available)
 if acquired > 0 then
     ahead = ahead + acquired * interval
-    redis.call('SET', KEYS[1], string.format('%.6f', now + ahead), 'PX', math.ceil(ahead * 1000))
+    local milliseconds = math.ceil(ahead * 1000)
+    redis.call('SET', KEYS[1], string.format('%.6f', now + ahead), 'PX', milliseconds)
+    redis.call('SET', KEYS[2], string.format('%.6f', interval), 'PX', milliseconds)
 end
 return {available, acquired, math.floor(reset)}
+"""
+# Nothing is left to give back where the acquired reads are over.
+_GIVE_BACK = """
+local until_time = tonumber(redis.call('GET', KEYS[1]))
+local interval = tonumber(redis.call('GET', KEYS[2]))
+if not until_time or not interval then
+    return 0
+end
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local ahead = until_time - now - interval * tonumber(ARGV[1])
+if ahead > 0 then
+    redis.call(
+        'SET', KEYS[1], string.format('%.6f', now + ahead), 'PX', math.ceil(ahead * 1000)
+    )
+else
+    redis.call('DEL', KEYS[1])
+end
+return 1
 """
 
 
@@ -73,6 +98,7 @@ class RedisRateLimiter:
             retry=Retry(NoBackoff(), 1),
         )
         self._script = self._redis.register_script(_GCRA)
+        self._give_back_script = self._redis.register_script(_GIVE_BACK)
         self._local = _LocalRateLimiter(monotonic)
         self._monotonic = monotonic
         self._away_until = float("-inf")
@@ -99,21 +125,31 @@ class RedisRateLimiter:
             return self._local.acquire(account, budget * LOCAL_SHARE, count)
         return counted.acquired
 
+    async def give_back(self, account: str, count: int) -> None:
+        """Give back `count` reads that another process acquired and this one does not send."""
+        await self._run(self._give_back_script, account, count)
+
     async def _count(self, account: str, budget: float, *, wanted: int) -> _Count | None:
         """Run the script; None while Redis is away."""
+        answer = await self._run(
+            self._script, account, 1 / budget, burst(budget), wanted, _longest_ahead(budget)
+        )
+        return _Count(*answer) if answer is not None else None
+
+    async def _run(self, script: AsyncScript, account: str, *arguments: float) -> Any:  # noqa: ANN401 - redis-py's
+        """Run a script on the account's keys; None while Redis is away."""
         if self._monotonic() < self._away_until:
             return None
         try:
             with anyio.fail_after(ANSWER_SECONDS * 3):
-                answer = await self._script(
-                    keys=[f"{KEY_PREFIX}:{account}"],
-                    args=[1 / budget, burst(budget), wanted, _longest_ahead(budget)],
+                return await script(
+                    keys=[f"{KEY_PREFIX}:{account}", f"{INTERVAL_KEY_PREFIX}:{account}"],
+                    args=list(arguments),
                 )
         except (RedisError, OSError) as error:
             self._away_until = self._monotonic() + RETRY_SECONDS
             log.warning("rate_limiter_degraded", error=type(error).__name__)
             return None
-        return _Count(*answer)
 
 
 class _LocalRateLimiter:

@@ -52,6 +52,12 @@ POLLING = (
         OUTAGE,
     ),
     LogEvent(
+        *("account_not_configured", "warning", ("account", "count")),
+        "this worker has no credentials for the account and leaves its sessions to the others;"
+        " logged once a minute",
+        "nothing during a rolling release; if it lasts, configure the account in every worker",
+    ),
+    LogEvent(
         *("poll_record_retrying", "warning", ("session_id", "error")),
         "Klarna answered, and Postgres is unavailable; recording is retried",
         OUTAGE,

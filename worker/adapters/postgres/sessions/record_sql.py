@@ -55,6 +55,13 @@ RELEASE = text("""
         AND lease_id = ANY(CAST(:lease_ids AS uuid[]))
 """)
 
+HOLD = text("""
+    UPDATE payment_sessions
+    SET lease_expires_at = statement_timestamp() + CAST(:lease AS interval)
+    WHERE session_id = ANY(CAST(:session_ids AS text[]))
+        AND lease_id = ANY(CAST(:lease_ids AS uuid[]))
+""")
+
 # The sessions of a paused account are due when the pause ends.
 NEXT_DUE = text(f"""
     SELECT min(GREATEST(due.next_poll_at, a.paused_until)) - statement_timestamp() AS wait

@@ -119,6 +119,16 @@ class PostgresSessions:
                 {"session_ids": list(session_ids), "lease_ids": list(lease_ids)},
             )
 
+    async def hold(
+        self, session_ids: Collection[str], lease_ids: Collection[UUID], *, lease: timedelta
+    ) -> None:
+        """Let leases run out after `lease`: until then nobody claims their sessions."""
+        async with one_statement(self._engine) as connection:
+            await connection.execute(
+                record_sql.HOLD,
+                {"session_ids": list(session_ids), "lease_ids": list(lease_ids), "lease": lease},
+            )
+
     async def next_due_in(self, accounts: Collection[str]) -> timedelta | None:
         """Return how long until the next open session is due, or None."""
         async with one_statement(self._engine) as connection:
