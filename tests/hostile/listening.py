@@ -31,12 +31,12 @@ class Listener:
 
     def __init__(self, saying: Saying, *, host: str = "127.0.0.1", port: int = 0) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._server = socket.create_server((host, port), family=family, backlog=256)
+        self.server = socket.create_server((host, port), family=family, backlog=256)
         self._connections: set[socket.socket] = set()
         self._accepting = threading.Thread(target=self._accept, name="listener", daemon=True)
         self._closed = False
         self.host = f"[{host}]" if ":" in host else host
-        self.port: int = self._server.getsockname()[1]
+        self.port: int = self.server.getsockname()[1]
         self.saying = saying
         self.requests: list[bytearray] = []
 
@@ -50,7 +50,7 @@ class Listener:
 
         Connections are taken in their order: an answered probe means that none is still waiting.
         """
-        with socket.create_connection(self._server.getsockname()[:2]) as probe:
+        with socket.create_connection(self.server.getsockname()[:2]) as probe:
             probe.sendall(_PROBE)
             while probe.recv(_PIECE):
                 pass
@@ -69,17 +69,17 @@ class Listener:
     ) -> None:
         self._closed = True
         # A connection of its own ends the wait for another.
-        with contextlib.suppress(OSError), socket.create_connection(self._server.getsockname()[:2]):
+        with contextlib.suppress(OSError), socket.create_connection(self.server.getsockname()[:2]):
             pass
         self._accepting.join(10)
-        self._server.close()
+        self.server.close()
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
-            connection, _ = self._server.accept()
+            connection, _ = self.server.accept()
             if self._closed:
                 connection.close()
                 return

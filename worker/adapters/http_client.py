@@ -17,7 +17,8 @@ from importlib.metadata import version
 import aiohttp
 import httpx
 from aiohttp.connector import AddrInfoType
-from httpx_aiohttp import AiohttpTransport
+
+from worker.adapters.aiohttp_transport import SendOnceTransport, send_once
 
 LARGEST_BODY = 256 * 1024
 USER_AGENT = f"klarna-session-worker/{version('klarna-session-worker')}"
@@ -76,7 +77,7 @@ def open_transport(
     context: ssl.SSLContext,
     proxy_url: str | None = None,
     may_connect: Callable[[str], bool] | None = None,
-) -> AiohttpTransport:
+) -> SendOnceTransport:
     """Return the transport of `open_client`, for callers that build whole requests themselves."""
 
     def checked_socket(address: AddrInfoType) -> socket.socket:
@@ -93,12 +94,13 @@ def open_transport(
                 socket_factory=checked_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(send_once,),
             trust_env=False,
             proxy=proxy_url,
         )
 
     # The session's context is used. Without `verify` the transport would create another one.
-    return AiohttpTransport(verify=context, client=session)
+    return SendOnceTransport(verify=context, client=session)
 
 
 def connection_fault(error: BaseException) -> str:

@@ -12,8 +12,11 @@ from enum import StrEnum
 from worker.domain.events import EventType
 from worker.domain.session import AUTHORIZATION_LIFETIME
 
-# The longest pause that a sink can ask for: a token is not valid for longer.
+# The longest wait that a sink can ask for: a token is not valid for longer.
 LONGEST_ASKED_WAIT = AUTHORIZATION_LIFETIME
+# The same while an authorization waits, and the longest time between two of its attempts: whatever
+# a server asks for, nearly all of the token's life is left for the order.
+LONGEST_AUTHORIZATION_WAIT = timedelta(minutes=1)
 _MOST_DOUBLINGS = 20
 # Sinks that place the order in the shop's own system.
 COMMERCE_LAYER = "commerce_layer"
@@ -65,8 +68,8 @@ class RetrySchedule:
 
 # An internal server comes back: its deliveries are never given up.
 INTERNAL = RetrySchedule(first_wait=timedelta(seconds=1), longest_wait=timedelta(minutes=5))
-# Ten tries in the hour that a token is valid, then fewer and fewer over the three days that
-# Standard Webhooks 1.0 recommends.
+# Ten tries in the first hour, then fewer and fewer over the three days that Standard Webhooks 1.0
+# recommends. An authorization is tried every minute while its token is valid.
 WEBHOOK = RetrySchedule(
     first_wait=timedelta(seconds=5),
     longest_wait=timedelta(hours=8),
@@ -97,13 +100,20 @@ class Refusal(StrEnum):
 class Failure:
     """The `attempts`-th failed try of a delivery that began `age` ago.
 
-    `asked` is how long the sink asked to wait.
+    `asked` is how long the sink asked to wait; `token_left` how long the token is valid that the
+    delivery brings, or that waits behind it: None without one.
     """
 
     attempts: int
     age: timedelta
     refusal: Refusal = Refusal.RETRY
     asked: timedelta | None = None
+    token_left: timedelta | None = None
+
+    @property
+    def delays_authorization(self) -> bool:
+        """Whether an authorization whose token is valid waits for the next attempt."""
+        return self.token_left is not None and self.token_left > timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +131,23 @@ def retry_decision(failure: Failure, schedule: RetrySchedule, *, jitter: float) 
         return RetryDecision(wait=timedelta(0), disable_sink=True)
     if failure.refusal is Refusal.PERMANENT:
         return RetryDecision(wait=None)
-    asked = min(failure.asked or timedelta(0), LONGEST_ASKED_WAIT)
-    wait = max(delivery_backoff(failure.attempts, schedule, jitter=jitter), asked)
+    longest = LONGEST_AUTHORIZATION_WAIT if failure.delays_authorization else LONGEST_ASKED_WAIT
+    asked = min(failure.asked or timedelta(0), longest)
+    wait = max(_backoff(failure, schedule, jitter=jitter), asked)
     pause = asked if failure.refusal is Refusal.PAUSE and asked else None
     if schedule.gives_up_after is None:
         return RetryDecision(wait=wait, pause_sink=pause)
     left = schedule.gives_up_after - failure.age
     return RetryDecision(wait=min(wait, left) if left > timedelta(0) else None, pause_sink=pause)
+
+
+def _backoff(failure: Failure, schedule: RetrySchedule, *, jitter: float) -> timedelta:
+    backoff = delivery_backoff(failure.attempts, schedule, jitter=jitter)
+    if failure.delays_authorization:
+        return min(backoff, LONGEST_AUTHORIZATION_WAIT)
+    # An authorization whose token has expired had an attempt a minute: by their number alone the
+    # next one would come after the longest wait. Waits that double never exceed this bound.
+    return min(backoff, schedule.first_wait + 2 * max(failure.age, timedelta(0)))
 
 
 def delivery_backoff(attempts: int, schedule: RetrySchedule, *, jitter: float) -> timedelta:

@@ -23,6 +23,8 @@ class Delivery:
     age: timedelta
     envelope: dict[str, Any]
     encrypted_token: bytes | None = field(default=None, repr=False)
+    # How long the session's token is valid that this sink has not got yet; None without one.
+    token_left: timedelta | None = None
     trace_parent: str | None = None
 
 
@@ -51,6 +53,9 @@ class OutboxDeliveries(Protocol):
 
 class OutboxSweep(Protocol):
     """Finding messages that nobody delivers. Raises UnavailableError."""
+
+    async def shorten_pauses(self) -> None:
+        """Let no pause that a sink asked for delay an authorization by more than a minute."""
 
     async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
         """Return payment sessions whose oldest undelivered message is due.

@@ -184,6 +184,7 @@ class RelayService:
             age=delivery.age,
             refusal=refused.refusal,
             asked=refused.asked,
+            token_left=delivery.token_left,
         )
         schedule = self._sinks[delivery.sink].schedule
         decision = retry_decision(failure, schedule, jitter=self._chance())

@@ -35,6 +35,7 @@ class Sweep:
         Raises:
             UnavailableError: the database or the broker is away.
         """
+        await self._outbox.shorten_pauses()
         if self._queues.is_full("events"):
             return
         due = await self._outbox.due_sessions(self._limits)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
+from tests.hostile.listening import Listener, answer
 from tests.support.klarna_reads import CREDENTIALS, at, tracked_session, was_connected_to
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
 from worker.domain.errors import (
@@ -74,6 +75,31 @@ async def test_a_server_that_says_nothing_ends_at_the_total_deadline(
 
     with pytest.raises(DeadlineExceededError):
         await klarna.read(session)
+
+
+async def test_a_connection_lost_in_answer_to_a_read_costs_one_request(
+    make_klarna: Callable[..., HttpxKlarna],
+):
+    """On a connection that has served a read before: clients like to send a GET again there."""
+    body = b'{"session_id": "some-id", "status": "WAITING"}'
+    served = 0
+
+    def once(connection: socket.socket) -> None:
+        nonlocal served
+        connection.sendall(answer(body))
+        while connection.recv(65_536):
+            served += 1
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with Listener(once) as listener:
+        klarna = make_klarna(origins=(listener.origin,))
+        session = at(listener.server)
+        await klarna.read(session)
+        with pytest.raises(ConnectionFailedError, match="ServerDisconnectedError"):
+            await klarna.read(session)
+
+        assert served == 1
+        assert len(listener.heard()) == 1
 
 
 # --- what is sent, and to whom

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 import redis
@@ -38,6 +39,11 @@ def shop() -> Iterator[WebhookReceiver]:
 def erp() -> Iterator[WebhookReceiver]:
     with webhook_receiver() as opened:
         yield opened
+
+
+@pytest.fixture
+def key(environment: dict[str, str]) -> Fernet:
+    return Fernet(environment["TOKEN_ENCRYPTION_KEYS"])
 
 
 def to(shop: WebhookReceiver, erp: WebhookReceiver | None = None) -> dict[str, str]:
@@ -274,6 +280,117 @@ async def test_a_pause_that_an_endpoint_asks_for_holds_all_that_is_sent_to_it(
         await delivered(stored)
 
     assert len(shop.received) == 3
+
+
+AUTHORIZED = "payment_session.authorized"
+
+
+async def seconds_held(stored: Stored) -> float:
+    """How long the endpoint is held from now on."""
+    query = (
+        "SELECT extract(epoch FROM max(held_until) - clock_timestamp())::float"
+        " FROM webhook_endpoints"
+    )
+    return await eventually_beside(lambda: stored.value(query))
+
+
+def add_authorization(
+    stored: Stored, key: Fernet, session_id: str, *, sequence: int = 1, expires_in: int = 3600
+) -> UUID:
+    """An undelivered authorization whose token is valid for so many seconds."""
+    if sequence == 1:
+        stored.add_session(session_id, authorization_token=key.encrypt(b"the-token"))
+    event_id = stored.add_message(session_id, sequence, sinks=("webhook",), event_type=AUTHORIZED)
+    stored.rows(
+        "UPDATE outbox_messages SET payload = jsonb_set(payload,"
+        " '{data,authorization_expires_at}',"
+        " to_jsonb(clock_timestamp() + %s * interval '1 s')) WHERE event_id = %s",
+        expires_in,
+        event_id,
+    )
+    return event_id
+
+
+async def test_a_pause_ends_after_a_minute_if_an_authorization_waits(
+    services: OpenServices, stored: Stored, shop: WebhookReceiver, key: Fernet
+):
+    """The pause that the authorization itself met, and that of another session's event."""
+    authorized = add_authorization(stored, key, "s1")
+    other = stored.add_message(stored.add_session("s2"), 1, sinks=("webhook",))
+    shop.answer, shop.headers = 503, {"Retry-After": "3600"}
+
+    async with services(**to(shop)) as opened:
+        await opened.relay.relay(["s1"])
+        row = await failed(stored, authorized)
+        assert row["next_attempt_at"] - clock.now() <= timedelta(seconds=60)
+        assert 50 < await seconds_held(stored) <= 60
+
+        stored.rows("DELETE FROM webhook_endpoints")
+        await opened.relay.relay(["s2"])
+        await failed(stored, other)
+        assert await seconds_held(stored) > 3500
+        await opened.dispatch.tick()
+        assert 50 < await seconds_held(stored) <= 60
+
+
+@pytest.mark.parametrize(("expires_in", "for_an_hour"), [(3600, False), (-1, True)])
+async def test_an_authorization_that_comes_during_a_pause_waits_a_minute_at_most(
+    *,
+    services: OpenServices,
+    stored: Stored,
+    shop: WebhookReceiver,
+    key: Fernet,
+    expires_in: int,
+    for_an_hour: bool,
+):
+    """One whose token has expired does not count, nor one for another endpoint."""
+    stored.rows(
+        "INSERT INTO webhook_endpoints (sink, held_until)"
+        " SELECT sink, clock_timestamp() + interval '1 h'"
+        " FROM unnest(ARRAY['webhook', 'webhook:erp']) AS sink"
+    )
+    add_authorization(stored, key, "s1", expires_in=expires_in)
+    held = (
+        "SELECT sink, held_until > clock_timestamp() + interval '61 s' AS long"
+        " FROM webhook_endpoints ORDER BY sink"
+    )
+
+    async with services(**to(shop)) as opened:
+        await opened.dispatch.tick()
+
+    assert [row["long"] for row in stored.rows(held)] == [for_an_hour, True]
+
+
+async def test_an_event_before_an_authorization_does_not_delay_it(
+    services: OpenServices, stored: Stored, shop: WebhookReceiver, key: Fernet
+):
+    stored.add_session("s1", authorization_token=key.encrypt(b"the-token"))
+    first = stored.add_message("s1", 1, sinks=("webhook",))
+    add_authorization(stored, key, "s1", sequence=2)
+    shop.answer, shop.headers = 500, {"Retry-After": "3600"}
+
+    async with services(**to(shop)) as opened:
+        await opened.relay.relay(["s1"])
+        row = await failed(stored, first)
+
+    assert row["next_attempt_at"] - clock.now() <= timedelta(seconds=60)
+    assert stored.rows("SELECT * FROM webhook_endpoints") == []
+
+
+async def test_an_event_alone_waits_as_long_as_it_is_asked_to(
+    services: OpenServices, stored: Stored, shop: WebhookReceiver
+):
+    """An hour at most, and by itself: a 500 says nothing of the endpoint's other events."""
+    first = stored.add_message(stored.add_session("s1"), 1, sinks=("webhook",))
+    shop.answer, shop.headers = 500, {"Retry-After": "7200"}
+
+    async with services(**to(shop)) as opened:
+        await opened.relay.relay(["s1"])
+        row = await failed(stored, first)
+
+    wait = row["next_attempt_at"] - clock.now()
+    assert timedelta(minutes=59) < wait <= timedelta(hours=1)
+    assert stored.rows("SELECT * FROM webhook_endpoints") == []
 
 
 async def test_after_three_days_a_delivery_is_dead_and_frees_those_behind_it(

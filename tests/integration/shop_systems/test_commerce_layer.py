@@ -427,6 +427,20 @@ async def test_an_answer_without_a_token_is_no_token(
     assert (await refused(sink, purchase.event)).refusal is Refusal.PAUSE
 
 
+@pytest.mark.parametrize("code", [429, 503])
+async def test_the_token_endpoint_makes_orders_wait_a_minute_at_most(
+    sink: CommerceLayerSink, buy: BuyWith, sandbox: SandboxClient, code: int
+):
+    purchase = await buy()
+    sandbox.add_fault("status", account=NAME, methods=["POST"], code=code, retry_after="86400")
+
+    first, second = await refused(sink, purchase.event), await refused(sink, purchase.event)
+
+    assert first.asked == timedelta(minutes=1)
+    assert second.asked is not None
+    assert second.asked <= first.asked
+
+
 async def test_a_life_that_no_clock_can_hold_is_a_long_one(
     sink: CommerceLayerSink, buy: BuyWith, sandbox: SandboxClient
 ):

@@ -82,6 +82,24 @@ async def test_the_reference_verifier_and_the_cloudevents_sdk_read_what_is_sent(
     assert request.headers["user-agent"].startswith("klarna-session-worker/")
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/hook/a%2Cb%7E?to=%2Fx&ids=[1]",
+        "/hook/%41%2fb;c=d/?q=a+b%20c&empty=&again=1&again=2&x",
+        "//twice//a/?",
+        "/?a=b",
+    ],
+)
+async def test_the_url_goes_out_as_configured(make_sink: MakeSink, target: str):
+    """A receiver may sign or route by the target: not one of its bytes is quoted again."""
+    with Listener(say(answer(b""))) as listener:
+        await make_sink(listener.origin + target).deliver(EVENT)
+
+        (request,) = listener.heard()
+    assert request.startswith(f"POST {target} HTTP/1.1\r\n".encode())
+
+
 async def test_every_current_secret_signs_so_that_none_is_missed_while_they_change(
     receiver: WebhookReceiver, make_sink: MakeSink
 ):

@@ -16,11 +16,13 @@ from worker.adapters.sinks.webhook import WebhookSink
 from worker.domain.deliveries import (
     INTERNAL,
     LONGEST_ASKED_WAIT,
+    LONGEST_AUTHORIZATION_WAIT,
     ORDER,
     WEBHOOK,
     Failure,
     Refusal,
     RetryDecision,
+    RetrySchedule,
     Route,
     delivery_backoff,
     retry_decision,
@@ -114,7 +116,9 @@ def test_a_webhooks_last_try_comes_after_three_days_and_then_it_is_dead(jitter: 
 
 def test_a_wait_that_is_asked_for_is_kept_but_never_shortens_the_backoff():
     asked = retry_decision(a_failure(asked=timedelta(minutes=2)), WEBHOOK, jitter=0)
-    shorter = retry_decision(a_failure(attempts=20, asked=timedelta(minutes=2)), WEBHOOK, jitter=1)
+    shorter = retry_decision(
+        a_failure(attempts=20, age=DAY, asked=timedelta(minutes=2)), WEBHOOK, jitter=1
+    )
 
     assert asked == RetryDecision(wait=timedelta(minutes=2))
     assert shorter == RetryDecision(wait=timedelta(hours=8))
@@ -132,6 +136,50 @@ def test_a_pause_that_is_asked_for_holds_the_whole_sink():
     decision = retry_decision(a_failure(refusal=Refusal.PAUSE, asked=pause), WEBHOOK, jitter=0)
 
     assert decision == RetryDecision(wait=pause, pause_sink=pause)
+
+
+@pytest.mark.parametrize("schedule", [WEBHOOK, INTERNAL, ORDER])
+@pytest.mark.parametrize("refusal", [Refusal.RETRY, Refusal.PAUSE])
+@pytest.mark.parametrize("asked", [None, HOUR, DAY])
+def test_an_authorization_waits_a_minute_at_most_while_its_token_is_valid(
+    schedule: RetrySchedule, refusal: Refusal, asked: timedelta | None
+):
+    failure = a_failure(
+        attempts=30, age=HOUR / 2, refusal=refusal, asked=asked, token_left=timedelta(seconds=1)
+    )
+
+    decision = retry_decision(failure, schedule, jitter=0.999)
+
+    assert NEW < decision.wait <= LONGEST_AUTHORIZATION_WAIT == timedelta(minutes=1)
+    paused = refusal is Refusal.PAUSE and asked
+    assert decision.pause_sink == (LONGEST_AUTHORIZATION_WAIT if paused else None)
+
+
+@pytest.mark.parametrize("token_left", [None, NEW, timedelta(seconds=-1)])
+def test_without_a_valid_token_a_pause_may_last_an_hour(token_left: timedelta | None):
+    failure = a_failure(refusal=Refusal.PAUSE, asked=HOUR, token_left=token_left)
+
+    assert retry_decision(failure, WEBHOOK, jitter=0) == RetryDecision(wait=HOUR, pause_sink=HOUR)
+
+
+@pytest.mark.parametrize("jitter", [0, 0.5, 0.999])
+def test_sixty_attempts_in_a_tokens_hour_do_not_lead_to_the_longest_wait(jitter: float):
+    """The next attempts come as if fewer had been made; so far back clocks may not shorten them."""
+    late = retry_decision(a_failure(attempts=60, age=HOUR), WEBHOOK, jitter=jitter)
+    back = retry_decision(a_failure(attempts=60, age=-DAY), WEBHOOK, jitter=jitter)
+
+    assert late.wait == 2 * HOUR + WEBHOOK.first_wait
+    assert back.wait == WEBHOOK.first_wait
+
+
+@pytest.mark.parametrize("schedule", [WEBHOOK, INTERNAL, ORDER])
+@pytest.mark.parametrize("jitter", [0, 0.5, 0.999])
+def test_waits_that_double_are_not_shortened(schedule: RetrySchedule, jitter: float):
+    age = NEW
+    for attempts in range(1, 12):
+        wait = retry_decision(a_failure(attempts=attempts, age=age), schedule, jitter=jitter).wait
+        assert wait == delivery_backoff(attempts, schedule, jitter=jitter)
+        age += wait
 
 
 def test_a_pause_of_no_said_length_holds_nothing_else():

@@ -22,7 +22,8 @@ _DEFAULT_SECONDS = 300.0
 # A token is renewed after a day at the latest, whatever `expires_in` says.
 _LONGEST_SECONDS = 86_400.0
 _FIRST_WAIT_SECONDS = 2.0
-# Commerce Layer allows 30 token requests a minute, for all processes together.
+# Commerce Layer allows 30 token requests a minute, for all processes together. No Retry-After makes
+# the wait longer: every authorization waits for this token.
 _LONGEST_WAIT_SECONDS = 60.0
 
 
@@ -100,7 +101,8 @@ class AccessTokens:
     def _failed(self, problem: str, asked: timedelta | None) -> DeliveryError:
         backoff = min(_FIRST_WAIT_SECONDS * 2.0**self._failures, _LONGEST_WAIT_SECONDS)
         self._failures = min(self._failures + 1, 10)
-        seconds = max(backoff, asked.total_seconds() if asked else 0.0)
+        wanted = max(backoff, asked.total_seconds() if asked else 0.0)
+        seconds = min(wanted, _LONGEST_WAIT_SECONDS)
         self._wait_until = self._monotonic() + seconds
         return _paused(problem, seconds)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from worker.adapters.postgres.conditions import SINK_UNAVAILABLE, older_pending, pending
-from worker.adapters.postgres.literals import literal
+from worker.adapters.postgres.literals import interval, literal
 from worker.adapters.postgres.recordset import recordset
 from worker.adapters.postgres.sessions.record_sql import ASYNC_COMMIT
+from worker.domain.deliveries import LONGEST_AUTHORIZATION_WAIT
 from worker.domain.events import EventType
+from worker.domain.session import AUTHORIZATION_LIFETIME
 
 _SINK_IS_UNAVAILABLE = f"""
     EXISTS (
@@ -21,6 +23,20 @@ _IS_DUE = f"""
     AND d.next_attempt_at <= statement_timestamp()
     AND NOT EXISTS (SELECT {older_pending("d")})
 """
+# Pending deliveries of authorizations, `waiting`, by session and sink. The event says until when
+# its token is valid; one of an earlier release may not.
+_WAITING_AUTHORIZATIONS = f"""
+    FROM outbox_deliveries AS waiting
+    JOIN outbox_messages AS authorized USING (event_id)
+    WHERE {pending("waiting")} AND authorized.event_type = {literal(EventType.AUTHORIZED)}
+"""
+_TOKEN_EXPIRES_AT = f"""
+    COALESCE(
+        CAST(authorized.payload -> 'data' ->> 'authorization_expires_at' AS timestamptz),
+        authorized.created_at + {interval(AUTHORIZATION_LIFETIME)}
+    )
+"""
+_LONGEST_HOLD = f"statement_timestamp() + {interval(LONGEST_AUTHORIZATION_WAIT)}"
 
 CLAIM = text(f"""
     WITH head AS (
@@ -43,6 +59,10 @@ CLAIM = text(f"""
         statement_timestamp() - d.due_since AS age,
         CASE WHEN m.event_type = {literal(EventType.AUTHORIZED)} THEN s.authorization_token END
             AS encrypted_token,
+        CASE WHEN s.authorization_token IS NOT NULL THEN (
+            SELECT max({_TOKEN_EXPIRES_AT}) {_WAITING_AUTHORIZATIONS}
+                AND waiting.session_id = d.session_id AND waiting.sink = d.sink
+        ) - statement_timestamp() END AS token_left,
         s.trace_parent
 """)  # noqa: S608 - constants of this module
 
@@ -100,3 +120,19 @@ HOLD = text("""
     ON CONFLICT (sink) DO UPDATE SET held_until = EXCLUDED.held_until
     WHERE e.held_until IS NULL OR e.held_until < EXCLUDED.held_until
 """)
+# An endpoint may be held for an hour, but not once an authorization waits there. The index of
+# stored tokens has few rows, and is read only while an endpoint is held for longer.
+SHORTEN_HOLDS = text(f"""
+    UPDATE webhook_endpoints AS e
+    SET held_until = {_LONGEST_HOLD}
+    WHERE e.held_until > {_LONGEST_HOLD}
+        AND EXISTS (
+            SELECT FROM payment_sessions AS s
+            WHERE s.authorization_token IS NOT NULL
+                AND EXISTS (
+                    SELECT {_WAITING_AUTHORIZATIONS}
+                        AND waiting.session_id = s.session_id AND waiting.sink = e.sink
+                        AND {_TOKEN_EXPIRES_AT} > statement_timestamp()
+                )
+        )
+""")  # noqa: S608 - constants of this module

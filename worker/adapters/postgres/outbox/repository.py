@@ -48,6 +48,7 @@ class PostgresOutbox:
                     age=row.age,
                     envelope=row.payload,
                     encrypted_token=row.encrypted_token,
+                    token_left=row.token_left,
                     trace_parent=row.trace_parent,
                 )
                 for row in rows
@@ -79,6 +80,11 @@ class PostgresOutbox:
             if decision.pause_sink is not None:
                 values = {"sink": delivery.sink, "hold": decision.pause_sink}
                 await connection.execute(delivery_sql.HOLD, values)
+
+    async def shorten_pauses(self) -> None:
+        """Let no endpoint's pause delay an authorization by more than a minute."""
+        async with one_statement(self._engine) as connection:
+            await connection.execute(delivery_sql.SHORTEN_HOLDS)
 
     async def due_sessions(self, limits: Mapping[str, int]) -> list[str]:
         """Return payment sessions whose oldest pending delivery is due.
