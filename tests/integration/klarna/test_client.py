@@ -17,7 +17,6 @@ from tests.support.klarna_reads import CREDENTIALS, at, tracked_session, was_con
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
 from worker.domain.errors import (
     AccountNotConfiguredError,
-    AccountRefusedError,
     ConnectionFailedError,
     DeadlineExceededError,
     ObservationError,
