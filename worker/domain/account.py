@@ -64,6 +64,7 @@ class AccountState:
     throttles: int = 0
     # Waves of reads in a row that got no answer, or a 5xx.
     failures: int = 0
+    # Since when reads have been refused or have failed.
     failing_since: datetime | None = None
     recovered_at: datetime | None = None
     quota_share: float = 1.0
@@ -81,6 +82,11 @@ class AccountState:
     def is_broken(self) -> bool:
         """Whether its reads keep failing."""
         return self.failures >= BREAKER_FAILURES
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether its latest read was refused, or failed."""
+        return self.refusals > 0 or self.failures > 0
 
     @property
     def is_probed(self) -> bool:
@@ -124,13 +130,17 @@ class AccountState:
         """
         if not (self.refusals or self.throttles or self.failures):
             return self
-        well = replace(_reached(self), paused_until=None, refusals=0, throttles=0)
+        well = replace(
+            self, paused_until=None, refusals=0, throttles=0, failures=0, failing_since=None
+        )
         return replace(well, recovered_at=now) if self.is_probed else well
 
     def refused(self, now: datetime) -> AccountState:
         """Return the state after a 401 or 403: paused 5 s, doubling, at most 5 min; then probed."""
         pause = min(FIRST_PAUSE * float(2 ** min(self.refusals, 10)), LONGEST_PAUSE)
-        return _paused(replace(_reached(self), refusals=self.refusals + 1), now, pause)
+        since = self.failing_since if self.refusals else None
+        state = replace(_reached(self), refusals=self.refusals + 1, failing_since=since or now)
+        return _paused(state, now, pause)
 
     def throttled(self, now: datetime, retry_after: timedelta | None) -> AccountState:
         """Return the state after a 429: paused as Klarna asks, or by backoff; the budget is cut."""
@@ -147,7 +157,7 @@ class AccountState:
         """
         if not self.is_probed and session_failures >= COUNTED_FAILURES:
             return self
-        since = self.failing_since or now
+        since = (self.failing_since if self.is_failing else None) or now
         failures = self.failures + 1
         if now - since < BREAKER_AFTER:
             failures = min(failures, BREAKER_FAILURES - 1)
@@ -159,9 +169,10 @@ class AccountState:
 
 
 def _reached(state: AccountState) -> AccountState:
+    """Return the state after an answer; refusals end only with an answer to valid credentials."""
     if not state.failures:
         return state
-    return replace(state, failures=0, failing_since=None)
+    return replace(state, failures=0, failing_since=state.failing_since if state.refusals else None)
 
 
 def _paused(state: AccountState, now: datetime, wait: timedelta) -> AccountState:

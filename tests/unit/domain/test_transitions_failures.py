@@ -101,13 +101,19 @@ def test_a_refusal_pauses_the_account_doubling_up_to_five_minutes(
     refusals: int, seconds: int, status_code: int
 ):
     before = a_read_session(consecutive_failures=2)
-    account = AccountState(version=3, refusals=refusals)
+    since = ahead(seconds=-600) if refusals else None
+    account = AccountState(version=3, refusals=refusals, failing_since=since)
     pause_ends_at = NOW + timedelta(seconds=seconds)
 
     decision = decided(before, AccountRefusedError(status_code=status_code), account=account)
 
     assert decision.finding is Finding.FAILED
-    assert decision.account == replace(account, paused_until=pause_ends_at, refusals=refusals + 1)
+    assert decision.account == replace(
+        account,
+        paused_until=pause_ends_at,
+        refusals=refusals + 1,
+        failing_since=since or NOW,
+    )
     assert decision.session == replace(
         before,
         poll_count=4,

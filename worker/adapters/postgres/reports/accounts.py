@@ -20,7 +20,7 @@ ACCOUNTS = text(f"""
 def account(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of ACCOUNTS as reports show it.
 
-    `failing_since` is null unless the circuit breaker is open. `read_limit` is in reads a second,
+    `failing_since` is null unless its reads are refused, or the circuit breaker is open. `read_limit` is in reads a second,
     from Klarna's answers; `budget_share` is the usable share of the budget now, from 0 to 1.
     """
     state, now = account_from_row(row), row["asked_at"]
@@ -31,7 +31,7 @@ def account(row: Mapping[str, Any]) -> dict[str, Any]:
         "refusals": state.refusals,
         "throttles": state.throttles,
         "breaker": str(state.breaker(now)),
-        "failing_since": state.failing_since if state.is_broken else None,
+        "failing_since": state.failing_since if state.is_probed else None,
         "read_limit": state.read_limit,
         "budget_share": round(state.share(now) * state.ramp(now), 2),
         "interval_multiplier": round(state.interval_multiplier, 2),
