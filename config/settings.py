@@ -28,6 +28,7 @@ __all__ = [
     "InvalidSettingsError",
     "KlarnaAccount",
     "PolicySettings",
+    "ProgressSettings",
     "Settings",
     "account_variables",
     "load",
@@ -102,6 +103,13 @@ class BrokerSettings(EnvironmentSettings):
         return (self.broker_url or self.redis_url).get_secret_value()
 
 
+class ProgressSettings(EnvironmentSettings):
+    """What the liveness probe needs."""
+
+    # A worker or beat that makes progress updates it regularly, for probes.
+    progress_file: Annotated[Path | None, BeforeValidator(nothing_if_blank)] = None
+
+
 class PolicySettings(EnvironmentSettings):
     """What a policy is fitted for."""
 
@@ -119,6 +127,7 @@ class HistorySettings(DatabaseSettings, PolicySettings):
 class Settings(
     HistorySettings,
     BrokerSettings,
+    ProgressSettings,
     KlarnaSettings,
     WebhookSettings,
     ShopSystemSettings,
@@ -150,8 +159,6 @@ class Settings(
         "celery"
     )
     confirmation_expected: bool = True
-    # A worker or beat that makes progress updates it regularly, for probes.
-    progress_file: Annotated[Path | None, BeforeValidator(nothing_if_blank)] = None
 
     @property
     def delivery_sinks(self) -> tuple[str, ...]:

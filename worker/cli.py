@@ -61,16 +61,21 @@ def check(*, as_json: Json = False) -> None:
 @app.command()
 def health(
     *,
+    live: Annotated[bool, typer.Option("--live", help="Check PROGRESS_FILE alone.")] = False,
     late: Annotated[float, typer.Option(min=1, help="Longest wait in seconds that is OK.")] = 120,
     as_json: Json = False,
 ) -> None:
-    """Check progress: exit code 1 if polls or events are stuck.
+    """Check the deployment: exit code 1 for any fault.
 
     Example: session-worker health --late 60
     """
-    from worker.commands import health as progress  # noqa: PLC0415 - see options
+    if live:
+        from worker.commands import live as progress  # noqa: PLC0415 - see options
 
-    raise SystemExit(progress.health(late=timedelta(seconds=late), as_json=as_json))
+        raise SystemExit(progress.live(as_json=as_json))
+    from worker.commands import health as deployment  # noqa: PLC0415 - see options
+
+    raise SystemExit(deployment.health(late=timedelta(seconds=late), as_json=as_json))
 
 
 @app.command()

@@ -53,6 +53,11 @@ def skew_fault(theirs: datetime, ours: datetime) -> str | None:
     return f"this machine's clock is {seconds} {direction} Postgres': set both by NTP"
 
 
+def clock_finding(theirs: datetime) -> Finding:
+    """Return whether this machine's clock agrees with Postgres', which said `theirs` just now."""
+    return Finding("clock", skew_fault(theirs, clock.now()), detail="agrees with Postgres'")
+
+
 def unconfigured_accounts(opened: Reports, settings: Settings) -> Iterator[Finding]:
     """Return a fault for each account that open sessions name and the settings do not."""
     for row in opened.unknown_accounts(settings.accounts):
@@ -69,7 +74,7 @@ def _server(opened: DeploymentReports) -> Iterator[Finding]:
     version, now = opened.server()
     if version < OLDEST_VERSION:
         yield Finding("postgres", f"is version {version}: {OLDEST_VERSION} or later is needed")
-    yield Finding("clock", skew_fault(now, clock.now()), detail="agrees with Postgres'")
+    yield clock_finding(now)
 
 
 def _migrations(opened: DeploymentReports) -> Iterator[Finding]:

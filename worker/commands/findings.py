@@ -14,13 +14,15 @@ from worker.commands.output import FAILED, console, print_json, printable
 class Finding:
     """What was checked; `fault` says what is wrong and what to do, None if nothing is.
 
-    A `warning` may be correct as it is: it does not change the exit code.
+    A `warning` may be correct as it is: it does not change the exit code. `business`: the fault is
+    the shop's, Klarna's or a receiver's, while the deployment itself works.
     """
 
     subject: str
     fault: str | None = None
     detail: str = ""
     warning: str | None = None
+    business: bool = False
 
     @property
     def text(self) -> str:
@@ -31,23 +33,26 @@ class Finding:
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     """Print all findings."""
     if as_json:
-        print_json(
-            {
-                "ok": not exit_code(findings),
-                "findings": [
-                    {
-                        "subject": f.subject,
-                        "ok": f.fault is None,
-                        "warning": f.warning is not None,
-                        "text": f.text,
-                    }
-                    for f in findings
-                ],
-            }
-        )
+        print_json({"ok": not exit_code(findings), "findings": [_fields(f) for f in findings]})
         return
     for finding in findings:
-        console.print(_mark(finding), Text(printable(f"{finding.subject}: {finding.text}")))
+        print_finding(finding)
+
+
+def print_finding(finding: Finding) -> None:
+    """Print one line for people."""
+    line = f"{finding.subject}: {finding.text}{' [business]' * finding.business}"
+    console.print(_mark(finding), Text(printable(line)))
+
+
+def _fields(finding: Finding) -> dict[str, object]:
+    return {
+        "subject": finding.subject,
+        "ok": finding.fault is None,
+        "warning": finding.warning is not None,
+        "business": finding.business,
+        "text": finding.text,
+    }
 
 
 def _mark(finding: Finding) -> Text:

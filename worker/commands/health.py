@@ -1,40 +1,56 @@
-"""health: are sessions polled, events delivered and orders placed in time?"""
+"""health: do the processes run, and are sessions, events and orders handled in time?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 from config.settings import Settings, load
 from worker.adapters.postgres.reports.events import EventReports
+from worker.adapters.postgres.reports.health import HealthReports
 from worker.adapters.postgres.reports.sessions import Reports, Row
-from worker.commands.checked_postgres import unconfigured_accounts
+from worker.commands.checked_lists import check_unread_lists
+from worker.commands.checked_postgres import clock_finding, unconfigured_accounts
+from worker.commands.checked_processes import processes, queues, refused_messages
+from worker.commands.checked_reads import accounts, failing_sessions, is_governed
 from worker.commands.findings import Finding, exit_code, print_findings
 from worker.commands.output import counted
+from worker.commands.probes import Probe, run_probes
 from worker.commands.reading import reports
 
 
 def health(*, late: timedelta, as_json: bool) -> int:
-    """Report what has been due or pending for longer than `late`; return the exit code."""
+    """Report every fault of the deployment; return the exit code.
+
+    Polls and events are late when they have been due or pending for longer than `late`.
+    """
     settings = load(Settings)
-    with reports(EventReports) as opened:
+    unread = Probe("broker", lambda: check_unread_lists(settings))
+    with reports(HealthReports) as opened:
+        now = opened.now()
         findings = [
+            clock_finding(now),
+            *processes(opened),
+            *queues(opened),
             *_polls(opened, late),
             *_orders(opened, late),
-            *_accounts(opened),
+            *accounts(opened, now),
+            *failing_sessions(opened),
             *_deliveries(opened, settings, late),
             *unconfigured_accounts(opened, settings),
+            *refused_messages(opened),
         ]
+    findings += run_probes([unread])
     print_findings(findings, as_json=as_json)
     return exit_code(findings)
 
 
 def _polls(opened: Reports, late: timedelta) -> Iterator[Finding]:
     overdue = opened.late(late)
-    governed = {row["account"] for row in opened.accounts() if _is_governed(row)}
+    governed = {row["account"] for row in opened.accounts() if is_governed(row)}
     for row in overdue:
-        is_governed = row["account"] in governed
-        why = "the read budget allows no more" if is_governed else "are beat and a worker running?"
+        is_slowed = row["account"] in governed
+        why = "the read budget allows no more" if is_slowed else "are beat and a worker running?"
         yield Finding(
             f"polls of {row['account']}",
             fault=f"{row['due']} due, the oldest for {row['oldest_seconds']:.0f} s: {why}",
@@ -52,6 +68,7 @@ def _orders(opened: Reports, late: timedelta) -> Iterator[Finding]:
             fault=f"{counted(lapsed['sessions'], 'authorization')} lapsed in the last 24 h "
             f"without a confirmed order, such as {lapsed['session_id']}: "
             "`session-worker list --unconfirmed`",
+            business=True,
         )
     for row in opened.overdue_warnings(late):
         yield Finding(
@@ -67,41 +84,10 @@ def _orders(opened: Reports, late: timedelta) -> Iterator[Finding]:
         )
 
 
-def _accounts(opened: Reports) -> Iterator[Finding]:
-    for row in opened.paused():
-        yield Finding(
-            f"account {row['account']}",
-            fault="is refused by Klarna (401 or 403): correct its credentials, then restart "
-            "worker and beat",
-        )
-    yield from _governed(opened.accounts())
-
-
-def _governed(accounts: Iterable[Row]) -> Iterator[Finding]:
-    """Accounts that are read less than usual, and why."""
-    for row in accounts:
-        if row["failing_since"]:
-            since = row["failing_since"].isoformat(timespec="seconds")
-            yield Finding(
-                f"account {row['account']}",
-                fault=f"reads have failed since {since}: it is probed until Klarna answers",
-            )
-        elif _is_governed(row):
-            share, multiplier = f"{row['budget_share']:.0%}", f"{row['interval_multiplier']:g}"
-            yield Finding(
-                f"account {row['account']}",
-                detail=f"{share} of its read budget, poll intervals multiplied by {multiplier}",
-            )
-
-
-def _is_governed(account: Row) -> bool:
-    return bool(account["interval_multiplier"] > 1 or account["budget_share"] < 1)
-
-
 def _deliveries(opened: EventReports, settings: Settings, late: timedelta) -> Iterator[Finding]:
     """What is pending for a sink, and why; what was given up."""
     faults = [
-        Finding(f"events to {row['sink']}", fault=fault)
+        Finding(f"events to {row['sink']}", fault=fault, business=True)
         for row in opened.sinks()
         for fault in _faults_of_sink(row, settings, late)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -50,6 +50,11 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return "1 read" or "2 reads"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def since(moment: datetime) -> str:
+    """Return a moment to the second, in UTC: `2026-01-31T12:00:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def say(line: str) -> None:

@@ -95,7 +95,17 @@ def test_commands_need_no_shell():
     check = next(rest for word, rest in last_stage() if word == "HEALTHCHECK")
 
     assert json.loads(command) == ["celery", "-A", "worker", "worker"]
-    assert json.loads(check.partition("CMD ")[2]) == ["session-worker", "health"]
+    assert json.loads(check.partition("CMD ")[2]) == ["session-worker", "health", "--live"]
+
+
+def test_the_image_checks_the_progress_of_its_own_process():
+    """Where it may write: compose.yaml's containers have a file system for it."""
+    environment = " ".join(rest for word, rest in last_stage() if word == "ENV")
+    (file,) = re.findall(r"PROGRESS_FILE=(\S+)", environment)
+
+    for name in ("worker", "beat"):
+        assert str(Path(file).parent) in COMPOSE[name]["tmpfs"]
+        assert COMPOSE[name]["environment"]["PROGRESS_FILE"] == file
 
 
 def test_every_copied_path_exists_and_is_let_through():

@@ -20,8 +20,9 @@ ACCOUNTS = text(f"""
 def account(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of ACCOUNTS as reports show it.
 
-    `failing_since` is null unless its reads are refused, or the circuit breaker is open. `read_limit` is in reads a second,
-    from Klarna's answers; `budget_share` is the usable share of the budget now, from 0 to 1.
+    `failing_since` is null unless its reads are refused, or the circuit breaker is open.
+    `read_limit` is in reads a second, from Klarna's answers; `budget_share` is the usable share of
+    the budget now, from 0 to 1.
     """
     state, now = account_from_row(row), row["asked_at"]
     return {
