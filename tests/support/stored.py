@@ -96,6 +96,23 @@ class Stored:
                 [paused_for, name],
             )
 
+    def add_process(self, role: str, *, seen_ago: float = 0, **columns: object) -> UUID:
+        """Insert a worker or beat that was seen so many seconds ago; returns its id."""
+        process_id = uuid4()
+        empty: dict[str, object] = {"queues": [], "accounts": []}
+        made = {"host": "a-host", "pid": 1, "version": "0.1.0"} | empty | columns
+        self.add("processes", process_id=process_id, role=role, **made)
+        self._connection.execute(
+            "UPDATE processes SET seen_at = now() - %s * interval '1 s' WHERE process_id = %s",
+            [seen_ago, process_id],
+        )
+        return process_id
+
+    def add_worker_and_beat(self, *, seen_ago: float = 0) -> None:
+        """Insert one of each, as a running deployment has them."""
+        self.add_process("worker", seen_ago=seen_ago)
+        self.add_process("beat", seen_ago=seen_ago)
+
     def add_message(
         self,
         session_id: str,

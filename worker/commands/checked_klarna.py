@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import anyio
 
@@ -15,6 +16,7 @@ from config.settings import Settings, account_variables
 from worker.bootstrap.shared import quota_configs
 from worker.bootstrap.worker import open_klarna
 from worker.commands.findings import Finding
+from worker.commands.probes import Probe
 from worker.domain.errors import (
     AccountRefusedError,
     ConnectionFailedError,
@@ -24,33 +26,40 @@ from worker.domain.errors import (
     ServerError,
     SessionNotFoundError,
 )
+from worker.domain.quota import ReadQuotaConfig
 from worker.domain.session import Kind, PaymentSession
 
+# The client's own deadline says more than the probe's.
+_MARGIN_SECONDS = 5.0
 
-def check_accounts(settings: Settings) -> Iterator[Finding]:
-    """Return a finding for each account."""
-    faults = anyio.run(_faults, settings)
+
+def account_probes(settings: Settings) -> Iterator[Probe]:
+    """Return a probe for each account."""
     for name, quota in sorted(quota_configs(settings).items()):
-        budget = f"{quota.limit * quota.share:g} of {quota.limit:g} reads a second"
-        base_url = settings.accounts[name].base_url
-        detail = f"{base_url} accepts the credentials; {budget}"
-        yield Finding(f"account {name}", faults[name], detail=detail)
+        yield Probe(
+            f"account {name}",
+            partial(_check, name, quota, settings),
+            seconds=settings.http_timeout_seconds + _MARGIN_SECONDS,
+        )
 
 
-async def _faults(settings: Settings) -> dict[str, str | None]:
+def _check(name: str, quota: ReadQuotaConfig, settings: Settings) -> Iterator[Finding]:
+    fault = anyio.run(_read_fault, name, settings)
+    budget = f"{quota.limit * quota.share:g} of {quota.limit:g} reads a second"
+    base_url = settings.accounts[name].base_url
+    detail = f"{base_url} accepts the credentials; {budget}"
+    yield Finding(f"account {name}", fault, detail=detail)
+
+
+async def _read_fault(name: str, settings: Settings) -> str | None:
     klarna = open_klarna(settings)
-    found: dict[str, str | None] = {}
     try:
-        for name in settings.accounts:
-            try:
-                await klarna.read(_unknown_session(name))
-            except ObservationError as error:
-                found[name] = _fault(error, name, settings)
-            else:
-                found[name] = None
+        await klarna.read(_unknown_session(name))
+    except ObservationError as error:
+        return _fault(error, name, settings)
     finally:
         await klarna.aclose()
-    return found
+    return None
 
 
 def _unknown_session(account: str) -> PaymentSession:

@@ -1,19 +1,25 @@
-"""check's findings about Postgres: connection, version, migrations, rights, clock, accounts."""
+"""check's findings about Postgres: connection, version, migrations, rights, clock, contents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import anyio
 import sqlalchemy.exc
 
 from config.settings import Settings, account_variables
 from worker.adapters import clock
+from worker.adapters.crypto import FernetTokenCipher
 from worker.adapters.postgres.error_messages import connection_fault
+from worker.adapters.postgres.rehearsal import RehearsalError, rehearse
 from worker.adapters.postgres.reports.deployment import DeploymentReports
 from worker.adapters.postgres.reports.sessions import Reports
-from worker.commands.findings import Finding
+from worker.bootstrap.shared import claim_limits, poll_policy, routes
+from worker.commands.checked_processes import processes, queues, refused_messages
+from worker.commands.findings import Finding, exit_code
 from worker.commands.migrating import head_revision, knows
+from worker.domain.schedule import PollLimits
 
 OLDEST_VERSION = 14
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -23,13 +29,20 @@ _SHOWN_RIGHTS = 3
 
 
 def check_postgres(settings: Settings) -> Iterator[Finding]:
-    """Return one finding, or one for each fault; writes nothing."""
+    """Return a finding for each thing that is there, or its fault; keeps nothing that it writes."""
     try:
         with DeploymentReports(settings.database_url.get_secret_value()) as opened:
             yield from _server(opened)
-            yield from _migrations(opened)
-            yield from _rights(opened)
+            schema = [*_migrations(opened), *_rights(opened)]
+            yield from schema
+            if exit_code(schema):
+                # What follows needs the tables and rights of this release.
+                return
             yield from unconfigured_accounts(opened, settings)
+            yield from processes(opened, may_be_new=True)
+            yield from queues(opened)
+            yield from refused_messages(opened)
+            yield _rehearsal(settings)
     except sqlalchemy.exc.ProgrammingError as error:
         if getattr(error.orig, "sqlstate", "") == INSUFFICIENT_PRIVILEGE:
             fault = (
@@ -88,6 +101,30 @@ def _migrations(opened: DeploymentReports) -> Iterator[Finding]:
     elif revision != head:
         fault = f"is at migration {revision}, not {head}: run `alembic upgrade head`"
     yield Finding("postgres", fault, detail=f"migrated to {revision}")
+
+
+def _rehearsal(settings: Settings) -> Finding:
+    try:
+        deliveries = anyio.run(_rehearse, settings)
+    except RehearsalError as error:
+        fault = f"a made-up session could not be claimed and recorded ({error}): see Postgres' log"
+        return Finding("rehearsal", fault)
+    return Finding(
+        "rehearsal",
+        detail=f"a made-up session was claimed and recorded with {deliveries} of its events' "
+        "deliveries, and rolled back",
+    )
+
+
+async def _rehearse(settings: Settings) -> int:
+    keys = [key.get_secret_value() for key in settings.token_encryption_keys]
+    return await rehearse(
+        settings.database_url.get_secret_value(),
+        cipher=FernetTokenCipher(keys),
+        routes=routes(settings),
+        claims=claim_limits(settings),
+        polls=PollLimits(policy=poll_policy(settings)),
+    )
 
 
 def _rights(opened: DeploymentReports) -> Iterator[Finding]:

@@ -12,15 +12,21 @@ from worker.commands.output import counted, since
 from worker.domain.health import SEEN_WITHIN, STANDS_STILL_AFTER
 
 
-def processes(opened: ProcessReports) -> Iterator[Finding]:
-    """Return a finding for the workers and one for the beats."""
+def processes(opened: ProcessReports, *, may_be_new: bool = False) -> Iterator[Finding]:
+    """Return a finding for the workers and one for the beats.
+
+    `may_be_new`: a deployment that was never started is only warned of.
+    """
     versions = {role: Counter[str]() for role in ("worker", "beat")}
     for process in opened.processes():
         versions[process["role"]][process["version"]] += 1
     for row in opened.processes_by_role():
         role = row["role"]
         seen = ", ".join(f"{number} running {name}" for name, number in versions[role].items())
-        yield Finding(role, fault=_absence(row), detail=seen or "the last one stopped just now")
+        if may_be_new and row["seen_at"] is None:
+            yield Finding(role, warning=_absence(row))
+        else:
+            yield Finding(role, _absence(row), detail=seen or "the last one stopped just now")
 
 
 def queues(opened: ProcessReports) -> Iterator[Finding]:

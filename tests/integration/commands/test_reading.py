@@ -22,6 +22,7 @@ ID = "39a1c773-bafd-754d-af1f-b30c592f1267"
 @pytest.fixture
 def stored(environment: dict[str, str]) -> Iterator[Stored]:
     opened = Stored(environment["DATABASE_URL"])
+    opened.add_worker_and_beat()
     yield opened
     opened.close()
 
@@ -255,6 +256,7 @@ def test_erase_gives_up_on_a_silent_redis_with_one_line(
     assert ran.stderr.startswith("REDIS_URL: Redis cannot be reached")
 
 
+@pytest.mark.usefixtures("stored")
 def test_check_has_a_line_for_everything_that_is_right(environment: dict[str, str]):
     ran = session_worker(environment, "check")
 
@@ -266,6 +268,10 @@ def test_check_has_a_line_for_everything_that_is_right(environment: dict[str, st
         "redis: version",
         "broker",
         "account default",
+        "worker: 1 running 0.1.0",
+        "beat: 1 running 0.1.0",
+        "rehearsal: a made-up session was claimed and recorded with 1 of its events' deliveries",
+        "sink redis_stream: stream payment-session-events",
     ):
         assert subject in ran.out
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from worker.adapters.postgres.reports.sessions import Reports
+from worker.adapters.postgres.reports.health import ProcessReports
 
 # As docs/roles.sql grants them to klarna_sessions_worker.
 _RIGHTS = {
@@ -18,6 +18,10 @@ _RIGHTS = {
     "outbox_deliveries": "SELECT INSERT UPDATE",
     "stream_generations": "SELECT INSERT UPDATE",
     "webhook_endpoints": "SELECT INSERT UPDATE",
+    **dict.fromkeys(
+        ("refused_messages", "early_confirmations", "processes", "queues"),
+        "SELECT INSERT UPDATE DELETE",
+    ),
 }
 _ALLOWED = text("SELECT has_table_privilege(to_regclass(:table), :right) AS allowed")
 _SERVER = text("""
@@ -25,7 +29,7 @@ _SERVER = text("""
 """)
 
 
-class DeploymentReports(Reports):
+class DeploymentReports(ProcessReports):
     """Reports for `check`; a context manager."""
 
     def server(self) -> tuple[int, datetime]:
