@@ -27,6 +27,7 @@ from worker.services.errors import DeliveryError
 _SHOP_SYSTEMS = {COMMERCE_LAYER: commerce_layer, PAYWAY: payway}
 _PORTS = {"http": 80, "https": 443}
 
+
 def sink_probes(settings: Settings) -> Iterator[Probe]:
     """Return a probe for each sink, and for each webhook endpoint."""
     if "redis_stream" in settings.event_sinks:

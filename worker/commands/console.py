@@ -10,11 +10,13 @@ from sqlalchemy import Engine, create_engine
 
 from config.settings import ConsoleSettings, load
 from worker.adapters import clock
+from worker.adapters.postgres.engine import CONNECT_TIMEOUT_SECONDS
 from worker.adapters.postgres.pgbouncer import open_engine
 from worker.adapters.postgres.refused import by_hand
 from worker.adapters.postgres.reports import replay as replaying
 from worker.adapters.postgres.reports.console import ConsoleReports
 from worker.adapters.postgres.reports.events import DeliveryFilter
+from worker.adapters.postgres.statement_deadline import end_hanging_statements
 from worker.commands.output import WRONG_USAGE, fail, say
 from worker.console.app import create_app
 from worker.console.forms import Actions, Replayed
@@ -51,7 +53,13 @@ def _actions(settings: ConsoleSettings, stack: ExitStack) -> Actions | None:
     """Return what the buttons do; None where CONSOLE_REPLAY is not set."""
     if not settings.console_replay:
         return None
-    engine = open_engine(create_engine, settings.database_url.get_secret_value())
+    engine = open_engine(
+        create_engine,
+        settings.database_url.get_secret_value(),
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+    )
+    end_hanging_statements(engine, seconds=ConsoleReports.STATEMENT_SECONDS)
     stack.callback(engine.dispose)
     return _Actions(engine)
 

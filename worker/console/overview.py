@@ -7,9 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from worker.adapters.postgres.reports.console import ConsoleReports
 from worker.adapters.postgres.reports.detection import BOUNDS
 from worker.console import histogram
+from worker.domain.health import STANDS_STILL_AFTER
 
 Row = Mapping[str, Any]
 
@@ -28,6 +31,8 @@ class Overview:
         self._lock = threading.Lock()
         self._known: dict[str, Any] = {}
         self._read_at = float("-inf")
+        # When the latest read failed, and how.
+        self._failure: tuple[float, SQLAlchemyError] | None = None
 
     def figures(self) -> dict[str, Any]:
         """Return figures that are at most five seconds old.
@@ -35,9 +40,17 @@ class Overview:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the database is unavailable.
         """
+        asked_at = self._monotonic()
         with self._lock:
+            if self._failure and self._failure[0] >= asked_at:
+                # It failed while this visitor waited, who would wait as long again.
+                raise self._failure[1]
             if self._monotonic() - self._read_at > FRESH_SECONDS:
-                self._known = self._read()
+                try:
+                    self._known = self._read()
+                except SQLAlchemyError as error:
+                    self._failure = self._monotonic(), error
+                    raise
                 self._read_at = self._monotonic()
             return self._known
 
@@ -55,12 +68,18 @@ class Overview:
             "refused": _refused(reports.refused_counts()),
             "unmatched": reports.unmatched_confirmations(limit=LISTED),
             "accounts": reports.accounts(),
+            "processes": reports.processes_by_role(),
+            "standing_still": [row for row in reports.queues() if _stands_still(row)],
             "outbox": _by_sink(reports.undelivered(), reports.unavailable_sinks()),
             "detection": detection,
             "detection_bars": histogram.of_cumulative(BOUNDS, detection),
             "detected": sum(row["timed"] for row in detection),
             "lag_bars": histogram.of_buckets(edges, reports.lag_counts(edges)),
         }
+
+
+def _stands_still(queue: Row) -> bool:
+    return bool(queue["unchanged_seconds"] >= STANDS_STILL_AFTER.total_seconds())
 
 
 def _progress(states: Sequence[Row], due: Sequence[Row]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from worker.console.forms import Actions, Forms
 from worker.console.overview import Overview
 from worker.console.paging import PAGE_ROWS, next_query_of, place_of, text_of
 from worker.console.timeline import delivery_state, draw, status_class, waits_for
-from worker.console.wording import FILTERS
+from worker.console.wording import FILTERS, looks_like_klarna_id
 from worker.domain.session import Outcome
 
 log = structlog.get_logger(__name__)
@@ -178,6 +178,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["klarna_id"] = looks_like_klarna_id
     environment.filters |= FILTERS | {
         "standing": standing,
         "status_class": status_class,

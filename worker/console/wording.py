@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import UTC, datetime, timedelta
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 NOTHING = "\N{EN DASH}"
 _TENTHS_BELOW = 10
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _SECOND, _MINUTE, _HOUR, _DAY = ("s", 1), ("min", 60), ("h", 3600), ("d", 86_400)
 _PAIRS = ((_DAY, _HOUR), (_HOUR, _MINUTE), (_MINUTE, _SECOND), (_SECOND, _SECOND))
 
@@ -51,6 +53,11 @@ def event_name(event_type: str) -> str:
 def task_name(task: str) -> str:
     """Return a task's name without the common prefix."""
     return task.removeprefix("payment_sessions.")
+
+
+def looks_like_klarna_id(text: str) -> bool:
+    """Return whether the text has the form of Klarna's payment session ids, a UUID."""
+    return _UUID.fullmatch(text) is not None
 
 
 FILTERS = {

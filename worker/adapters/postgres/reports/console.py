@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from worker.adapters.postgres.literals import interval
 from worker.adapters.postgres.reports import questions
+from worker.adapters.postgres.reports.health import ProcessReports
 from worker.adapters.postgres.reports.questions import OPEN_ACCOUNTS
-from worker.adapters.postgres.reports.refused import RefusedReports
 from worker.adapters.postgres.reports.sessions import Row
 
 _LISTED = """session_id, account, kind, reference, status, outcome, order_id, poll_count,
@@ -107,8 +107,11 @@ _DEAD = text("""
 """)
 
 
-class ConsoleReports(RefusedReports):
+class ConsoleReports(ProcessReports):
     """Reports for the console; a context manager."""
+
+    # A page says within ten seconds that Postgres hangs.
+    STATEMENT_SECONDS = 6.0
 
     def states(self) -> list[Row]:
         """Return by account, state and status how many sessions there are, and were read lately."""

@@ -10,9 +10,9 @@ from datetime import datetime
 from sqlalchemy import text
 
 from worker.adapters.postgres.literals import interval
-from worker.adapters.postgres.reports import questions
 from worker.adapters.postgres.reports.events import EventReports
-from worker.adapters.postgres.reports.sessions import Reports, Row
+from worker.adapters.postgres.reports.refused import RefusedReports
+from worker.adapters.postgres.reports.sessions import Row
 from worker.domain.health import (
     FAILURES_IN_VAIN,
     QUEUE_SEEN_FOR,
@@ -75,7 +75,7 @@ _FAILING_SESSIONS = text(f"""
 _NOW = text("SELECT clock_timestamp() AS now")
 
 
-class ProcessReports(Reports):
+class ProcessReports(RefusedReports):
     """Reports of processes, queues and refused messages; a context manager."""
 
     def processes_by_role(self) -> list[Row]:
@@ -89,10 +89,6 @@ class ProcessReports(Reports):
     def queues(self) -> list[Row]:
         """Return what beat saw of each queue."""
         return self._rows(QUEUES)
-
-    def refused_counts(self) -> list[Row]:
-        """Return by task and field how many messages are `waiting` and `retried_in_vain`."""
-        return self._rows(questions.REFUSED_MESSAGES)
 
 
 class HealthReports(ProcessReports, EventReports):

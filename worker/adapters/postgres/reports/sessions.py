@@ -16,6 +16,7 @@ from worker.adapters.postgres.pgbouncer import open_engine
 from worker.adapters.postgres.reports import accounts as account_reports
 from worker.adapters.postgres.reports import detection, questions
 from worker.adapters.postgres.sessions.rows import with_polls
+from worker.adapters.postgres.statement_deadline import end_hanging_statements
 from worker.adapters.postgres.tables import payment_sessions
 
 # By name, not by `*`: a role that may only read has no right to the token column.
@@ -79,6 +80,8 @@ Row = dict[str, Any]
 class Reports:
     """A context manager; every method may raise sqlalchemy.exc.SQLAlchemyError."""
 
+    STATEMENT_SECONDS = 10.0
+
     def __init__(self, database_url: str) -> None:
         self._engine: Engine = open_engine(
             create_engine,
@@ -86,10 +89,12 @@ class Reports:
             server_settings={
                 "default_transaction_read_only": "on",
                 "timezone": "UTC",
-                "statement_timeout": "10000",
+                "statement_timeout": f"{self.STATEMENT_SECONDS * 1000:.0f}",
             },
             connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+            pool_timeout=CONNECT_TIMEOUT_SECONDS,
         )
+        end_hanging_statements(self._engine, seconds=self.STATEMENT_SECONDS + 1)
 
     def __enter__(self) -> Self:
         return self
@@ -220,10 +225,6 @@ class Reports:
         """Return the accounts whose oldest due session waits longer than `bound`."""
         limit = bound.total_seconds()
         return [row for row in self.due() if (row["oldest_seconds"] or 0) > limit]
-
-    def paused(self) -> list[Row]:
-        """Return the accounts that Klarna refuses now."""
-        return [row for row in self.accounts() if row["refusals"]]
 
     def _outbox(self) -> list[Row]:
         counted = {row["sink"]: row["delivered"] for row in self._rows(questions.DELIVERED_BY_SINK)}
