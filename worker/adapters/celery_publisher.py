@@ -21,6 +21,8 @@ RETRY_REFUSED_TASK = "payment_sessions.retry_refused"
 TRACKS_QUEUE = "payment-sessions"
 POLLS_QUEUE = "payment-sessions-polls"
 EVENTS_QUEUE = "payment-sessions-events"
+# As metrics and logs call them.
+QUEUE_LABELS = {TRACKS_QUEUE: "tracks", POLLS_QUEUE: "polls", EVENTS_QUEUE: "events"}
 
 # kombu blocks: it publishes in a thread beside the event loop, and this is how long we wait.
 PUBLISH_TIMEOUT_SECONDS = 8.0
@@ -84,11 +86,7 @@ class CeleryPublisher:
     def _count_waiting(self) -> dict[str, int]:
         with self._app.pool.acquire(block=True) as connection:
             channel = connection.default_channel
-            return {
-                "tracks": _depth(channel, TRACKS_QUEUE),
-                "polls": _depth(channel, POLLS_QUEUE),
-                "events": _depth(channel, EVENTS_QUEUE),
-            }
+            return {label: _depth(channel, queue) for queue, label in QUEUE_LABELS.items()}
 
     def _read_heads(self) -> list[QueueLook]:
         with self._app.pool.acquire(block=True) as connection:
@@ -99,7 +97,7 @@ class CeleryPublisher:
                     waiting=_depth(channel, queue),
                     next_message_hash=_next_message_hash(channel, queue),
                 )
-                for queue in (TRACKS_QUEUE, POLLS_QUEUE, EVENTS_QUEUE)
+                for queue in QUEUE_LABELS
             ]
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:

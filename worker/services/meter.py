@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -60,12 +61,29 @@ class RefusedFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessFigures:
+    """The running processes of one role, and how long ago one was last seen; infinite: never."""
+
+    running: int = 0
+    seen_seconds: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentFigures:
+    """Processes by role, and for how long each queue's next message has been the same."""
+
+    processes: Mapping[str, ProcessFigures] = field(default_factory=dict)
+    unchanged_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
     """The work that waits in the database, at one time.
 
     `unconfirmed` is by the minutes that an authorization has left: up to 5, 10, 20, 60. `lapsed`
     counts the last 24 hours. `undelivered` counts payments that some sink has waited for for 10 s.
-    `refused` is None where it cannot be read: before its migration, or without the right.
+    `refused` and `deployment` are None where they cannot be read: before their migration, or
+    without the right.
     """
 
     due: Mapping[str, Waiting] = field(default_factory=dict)
@@ -74,6 +92,7 @@ class Backlog:
     lapsed: int = 0
     undelivered: int = 0
     refused: RefusedFigures | None = None
+    deployment: DeploymentFigures | None = None
 
 
 class Meter:

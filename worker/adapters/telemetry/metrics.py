@@ -143,6 +143,7 @@ class BeatMetrics(Metrics):
         super().__init__()
         self._looked_for: list[Children] = []
         self._of_ticks()
+        self._of_processes()
         self._of_delivering()
         self._of_accounts()
         self.forget()
@@ -150,6 +151,11 @@ class BeatMetrics(Metrics):
     def forget(self) -> None:
         """Of what was seen nothing is known any more."""
         for gauge in self._looked_for:
+            gauge.set_all(math.nan)
+
+    def forget_processes(self) -> None:
+        """Of processes and queues nothing is known any more."""
+        for gauge in (self.processes, self.heartbeat_age, self.queue_unchanged):
             gauge.set_all(math.nan)
 
     def _of_ticks(self) -> None:
@@ -170,6 +176,15 @@ class BeatMetrics(Metrics):
             "refused_messages",
             "Refused messages that wait for a person, or are retried in vain for 10 minutes",
             "state",
+        )
+
+    def _of_processes(self) -> None:
+        self.processes = self._seen("processes", "Workers and beats that are running", "role")
+        self.heartbeat_age = self._seen(
+            "heartbeat_age_seconds", "How long ago a worker or beat was last seen", "role"
+        )
+        self.queue_unchanged = self._seen(
+            "queue_unchanged_seconds", "How long a queue has stood still", "queue"
         )
 
     def _of_delivering(self) -> None:

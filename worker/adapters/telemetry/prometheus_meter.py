@@ -20,6 +20,7 @@ from worker.domain.tracking import TRACK_ARGUMENTS, TrackEffect
 from worker.services.meter import (
     AccountFigures,
     Backlog,
+    DeploymentFigures,
     Meter,
     RefusedFigures,
     SinkFigures,
@@ -209,7 +210,18 @@ class BeatMeter(PrometheusMeter):
         known = asdict(figures.refused) if figures.refused else _REFUSED_UNKNOWN
         for state, number in known.items():
             self._metrics.refused[state,].set(number)
+        if figures.deployment:
+            self._deployment(figures.deployment)
+        else:
+            self._metrics.forget_processes()
         self._metrics.looked_at.set_to_current_time()
+
+    def _deployment(self, figures: DeploymentFigures) -> None:
+        for role, seen in figures.processes.items():
+            self._metrics.processes[role,].set(seen.running)
+            self._metrics.heartbeat_age[role,].set(seen.seen_seconds)
+        for queue, seconds in figures.unchanged_seconds.items():
+            self._metrics.queue_unchanged[queue,].set(seconds)
 
     def backlog_unknown(self) -> None:
         """Set the backlog's gauges to NaN: the last reading is too old."""

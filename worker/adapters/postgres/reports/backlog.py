@@ -9,10 +9,18 @@ import structlog
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from worker.adapters.celery_publisher import QUEUE_LABELS
 from worker.adapters.postgres.engine import one_statement, transaction
-from worker.adapters.postgres.reports import questions
+from worker.adapters.postgres.reports import health, questions
 from worker.services.errors import UnavailableError
-from worker.services.meter import Backlog, RefusedFigures, SinkFigures, Waiting
+from worker.services.meter import (
+    Backlog,
+    DeploymentFigures,
+    ProcessFigures,
+    RefusedFigures,
+    SinkFigures,
+    Waiting,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +44,7 @@ class PostgresBacklog:
             (lapsed,) = await _rows(connection, questions.LAPSED)
             (undelivered,) = await _rows(connection, questions.UNDELIVERED_PAYMENTS_COUNT)
         refused = await self._refused()
+        deployment = await self._deployment()
         return Backlog(
             due={name: Waiting() for name in self._accounts}
             | {row["account"]: _due(row) for row in due},
@@ -45,6 +54,28 @@ class PostgresBacklog:
             lapsed=lapsed["sessions"],
             undelivered=undelivered["payments"],
             refused=refused,
+            deployment=deployment,
+        )
+
+    async def _deployment(self) -> DeploymentFigures | None:
+        """Read apart, as the refused messages are."""
+        try:
+            async with one_statement(self._engine) as connection:
+                roles = await _rows(connection, health.PROCESSES_BY_ROLE)
+            async with one_statement(self._engine) as connection:
+                queues = await _rows(connection, health.QUEUES)
+        except UnavailableError as error:
+            log.warning("backlog_read_failed", error=str(error))
+            return None
+        return DeploymentFigures(
+            processes={row["role"]: _processes(row) for row in roles},
+            # Queues that a later release adds are none of this one's labels.
+            unchanged_seconds=dict.fromkeys(QUEUE_LABELS.values(), 0.0)
+            | {
+                QUEUE_LABELS[row["queue"]]: row["unchanged_seconds"]
+                for row in queues
+                if row["queue"] in QUEUE_LABELS
+            },
         )
 
     async def _refused(self) -> RefusedFigures | None:
@@ -71,6 +102,12 @@ def _due(row: dict[str, Any]) -> Waiting:
         oldest_seconds=row["oldest_seconds"] or 0.0,
         under_way=row["in_flight"],
     )
+
+
+def _processes(row: dict[str, Any]) -> ProcessFigures:
+    if row["seen_seconds"] is None:
+        return ProcessFigures()
+    return ProcessFigures(running=row["running"], seen_seconds=row["seen_seconds"])
 
 
 def _sink(row: dict[str, Any]) -> SinkFigures:
