@@ -13,6 +13,7 @@ from tests.support.stored import Stored
 @pytest.fixture
 def stored(environment: dict[str, str]) -> Iterator[Stored]:
     opened = Stored(environment["DATABASE_URL"])
+    opened.add_worker_and_beat()
     yield opened
     opened.close()
 

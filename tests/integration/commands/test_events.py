@@ -21,6 +21,7 @@ GONE = "HTTP 410: the endpoint is gone"
 @pytest.fixture
 def stored(environment: dict[str, str]) -> Iterator[Stored]:
     opened = Stored(environment["DATABASE_URL"])
+    opened.add_worker_and_beat()
     yield opened
     opened.close()
 

@@ -130,6 +130,59 @@ def test_without_a_database_it_says_so_and_goes_on(tmp_path: Path):
         assert httpx.get(f"{origin}/healthcheck", trust_env=False).is_success
 
 
+def test_postgres_that_hangs_is_a_page_within_ten_seconds(
+    environment: dict[str, str], tmp_path: Path
+):
+    """Connected or not: what was answered before shows nothing of the next answer."""
+    with TcpProxy(environment["DATABASE_URL"]) as proxy:
+        settings = environment | {"DATABASE_URL": proxy.url}
+        with console(settings, tmp_path / "log") as origin:
+            client = httpx.Client(base_url=origin, auth=AUTH, trust_env=False, timeout=10)
+            assert client.get("/sessions").status_code == 200
+            proxy.freeze()
+
+            connected, unconnected = client.get("/sessions"), client.get("/sessions")
+            assert [connected.status_code, unconnected.status_code] == [503, 503]
+            assert "Postgres" in connected.text
+            proxy.thaw()
+            assert client.get("/sessions").status_code == 200
+
+
+def test_a_search_without_a_match_advises_to_track_klarnas_ids_alone(
+    environment: dict[str, str], tmp_path: Path
+):
+    with console(environment, tmp_path / "log") as origin:
+        found = {
+            sought: httpx.get(
+                f"{origin}/sessions", params={"q": sought}, auth=AUTH, trust_env=False
+            ).text
+            for sought in ("order-1001", UNKNOWN)
+        }
+
+    for sought, page in found.items():
+        assert f"<h1>No match for “{sought}”</h1>" in page
+    assert "session-worker track" not in found["order-1001"]
+    assert f"session-worker track {UNKNOWN}" in found[UNKNOWN]
+
+
+def test_the_overview_says_which_processes_run(
+    environment: dict[str, str], database_url: str, tmp_path: Path
+):
+    stored = Stored(database_url)
+    stored.add_process("worker")
+    stored.rows(
+        "INSERT INTO queues (queue, waiting, waiting_since, unchanged_since)"
+        " VALUES ('payment-sessions', 2, now(), now() - interval '80 s')"
+    )
+    stored.close()
+    with console(environment, tmp_path / "log") as origin:
+        page = httpx.get(origin, auth=AUTH, trust_env=False).text
+
+    assert "<b>1</b> worker running</li>" in page
+    assert "<b>0</b> beats running, none ever seen</li>" in page
+    assert "queue payment-sessions stands still, 2 messages waiting</li>" in page
+
+
 def test_an_open_console_answers_to_this_machines_own_names_only(
     environment: dict[str, str], tmp_path: Path
 ):
