@@ -13,8 +13,10 @@ from tests.support.console import LOGIN, console
 from tests.support.console_data import CANARY, INJECTED, PAID, add_console_data
 from tests.support.roles import Roles
 from tests.support.stored import Stored
+from tests.support.tcp_proxy import TcpProxy
 
 AUTH = tuple(LOGIN.split(":"))
+UNKNOWN = "39a1c773-bafd-754d-af1f-b30c592f1267"
 NOBODY = "postgresql://nobody@127.0.0.1:1/none"
 
 
@@ -139,12 +141,12 @@ def test_postgres_that_hangs_is_a_page_within_ten_seconds(
         with console(settings, tmp_path / "log") as origin:
             client = httpx.Client(base_url=origin, auth=AUTH, trust_env=False, timeout=10)
             assert client.get("/sessions").status_code == 200
-            proxy.freeze()
+            proxy.drop()
 
             connected, unconnected = client.get("/sessions"), client.get("/sessions")
             assert [connected.status_code, unconnected.status_code] == [503, 503]
             assert "Postgres" in connected.text
-            proxy.thaw()
+            proxy.restore()
             assert client.get("/sessions").status_code == 200
 
 
