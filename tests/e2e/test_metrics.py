@@ -56,6 +56,10 @@ def test_worker_and_beat_serve_what_a_run_moved(deployment: Deployment, sandbox:
     assert value(beat, f"{P}_account_budget_reads_per_second", account="default") == 150
     assert value(beat, f"{P}_account_breaker", state="closed") == 1
     assert value(beat, f"{P}_oldest_due_age_seconds", account="default") < 60
+    for role in ports:
+        assert value(beat, f"{P}_processes", role=role) == 1
+        assert value(beat, f"{P}_heartbeat_age_seconds", role=role) < 45
+    assert value(beat, f"{P}_queue_unchanged_seconds", queue="tracks") < 45
     for text in (_text(ports["worker"]), _text(ports["beat"])):
         assert paid["session_id"] not in text
         assert paid["authorization_token"] not in text

@@ -12,7 +12,7 @@ from tests.support.stored import Stored
 from worker.adapters.postgres.reports.backlog import PostgresBacklog
 from worker.services.backlog_monitor import BacklogMonitor
 from worker.services.errors import UnavailableError
-from worker.services.meter import Backlog, Meter, SinkFigures, Waiting
+from worker.services.meter import Backlog, Meter, ProcessFigures, SinkFigures, Waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -207,3 +207,28 @@ async def test_there_is_one_read_at_a_time():
     await watch.close()
 
     assert meter.lapsed == [1]
+
+
+async def test_processes_and_queues_that_stand_still(engine: AsyncEngine, stored: Stored):
+    """Before the migration, or without the right, the other figures are still known."""
+    stored.add_process("worker", seen_ago=5)
+    stored.add_process("worker", seen_ago=90)
+    stored.rows(
+        "INSERT INTO queues (queue, waiting, unchanged_since)"
+        " VALUES ('payment-sessions', 1, now() - interval '50 s'), ('another', 0, NULL)"
+    )
+    stored.add_session("s1", due_in=-30)
+    backlog = PostgresBacklog(engine, accounts=["default"])
+
+    seen = (await backlog.read()).deployment
+    stored.rows("ALTER TABLE processes RENAME TO elsewhere")
+    unknown = await backlog.read()
+
+    assert seen is not None
+    assert seen.processes["worker"].running == 1
+    assert 5 <= seen.processes["worker"].seen_seconds < 30
+    assert seen.processes["beat"] == ProcessFigures()
+    assert 50 <= seen.unchanged_seconds["tracks"] < 70
+    assert seen.unchanged_seconds["polls"] == seen.unchanged_seconds["events"] == 0
+    assert unknown.deployment is None
+    assert unknown.due["default"].count == 1

@@ -15,7 +15,7 @@ from tests.support.metrics import Samples, scrape, value
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, eventually_beside
 from worker.adapters.telemetry.prometheus_meter import BeatMeter
-from worker.services.meter import Backlog, Waiting
+from worker.services.meter import Backlog, DeploymentFigures, ProcessFigures, Waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +124,26 @@ async def test_before_beat_has_looked_nothing_is_known_and_later_it_is_forgotten
     assert 2 in exported()
     meter.backlog_unknown()
     assert all(math.isnan(number) for number in exported())
+
+
+async def test_processes_are_forgotten_where_they_cannot_be_read():
+    """One that was never seen was seen infinitely long ago, so that an alert fires."""
+    meter = BeatMeter(accounts=["default"], sinks=["webhook"])
+    roles = {"worker": ProcessFigures(), "beat": ProcessFigures(running=2, seen_seconds=3.0)}
+
+    def exported() -> list[float | None]:
+        names = ("processes", "heartbeat_age_seconds")
+        read = meter.registry.get_sample_value
+        return [
+            *(read(f"{P}_{name}", {"role": role}) for role in roles for name in names),
+            read(f"{P}_queue_unchanged_seconds", {"queue": "polls"}),
+        ]
+
+    figures = DeploymentFigures(processes=roles, unchanged_seconds={"polls": 50.0})
+    meter.backlog(Backlog(deployment=figures))
+    assert exported() == [0, math.inf, 2, 3.0, 50.0]
+    meter.backlog(Backlog())
+    assert all(number is not None and math.isnan(number) for number in exported())
 
 
 async def test_queues_are_not_reported_of_while_the_broker_is_away():
