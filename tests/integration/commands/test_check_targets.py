@@ -143,7 +143,7 @@ def test_each_sink_has_a_line_with_its_target(environment: dict[str, str], silen
 def test_a_webhook_endpoint_that_is_not_there(environment: dict[str, str]):
     sinks = {
         "EVENT_SINKS": "redis_stream,webhook",
-        "WEBHOOK_URL": "http://127.0.0.1:9/canary",
+        "WEBHOOK_URL": "https://127.0.0.1:9/canary",
         "WEBHOOK_SECRETS": a_secret(),
     }
 
@@ -165,8 +165,8 @@ def test_the_certificate_of_an_endpoint_is_verified(tmp_path: Path):
     context.load_cert_chain(*self_signed(tmp_path, "shop.example"))
 
     def answer(server: socket.socket) -> None:
-        with suppress(OSError):
-            context.wrap_socket(server.accept()[0], server_side=True).close()
+        with server.accept()[0] as accepted, suppress(OSError):
+            context.wrap_socket(accepted, server_side=True).close()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         answering = threading.Thread(target=answer, args=[server])
