@@ -61,7 +61,9 @@ def test_sessions_are_tracked_polled_and_notified_of_through_pgbouncer(
     for command in (["health"], ["stats"], ["show", ids[0]], ["events", "list"]):
         ran = session_worker(pooled, *command)
         assert ran.code == 0, ran.err
-    assert "ok    postgres: " in session_worker(pooled, "check").out
+    checked = session_worker(pooled, "check").out
+    assert "ok    postgres: " in checked
+    assert "ok    rehearsal: " in checked
 
 
 def test_each_transaction_runs_under_its_own_settings_and_leaves_none(behind: str):
