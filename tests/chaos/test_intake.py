@@ -120,6 +120,11 @@ def judge(experiment: Experiment, messages: IntakeMessages, *, over_at: float) -
     experiment.count_in_flight(len(messages.tracked))
     recovery = time.monotonic() - over_at  # noqa: TID251 - a recovery time is measured
     experiment.judge(recovery, target_seconds=SETTLED_WITHIN_SECONDS)
+    # The second copies, too.
+    eventually(lambda: not messages.waiting(), because="every message is taken")
+    for process in experiment.processes:
+        assert process.stop() == 0
+    assert messages.waiting() == 0
     assert not messages.unsettled()
 
 

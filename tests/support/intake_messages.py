@@ -83,6 +83,14 @@ class IntakeMessages:
         """What has not happened yet, or must not have happened; a few lines."""
         return [f"{name}: {len(ids)}, such as {ids[:3]}" for name, ids in self._faults() if ids]
 
+    def waiting(self) -> int:
+        """How many messages no worker holds."""
+        with Connection(self._url) as connection:
+            try:
+                return int(connection.SimpleQueue(QUEUE).qsize())
+            except connection.channel_errors:
+                return 0  # Redis has no empty lists
+
     def settled(self) -> int:
         """How many messages ended so far, about."""
         (row,) = self._deployment.query(

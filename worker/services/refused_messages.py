@@ -150,8 +150,7 @@ class RefusedMessagesService:
     async def keep(self, message: ReceivedMessage, reason: RefusalReason) -> None:
         """Keep a message that is not taken in; to be acknowledged afterwards.
 
-        Raises:
-            UnavailableError: it cannot be kept now: the message must stay with the broker.
+        Raises UnavailableError if it cannot be kept now: the message must stay with the broker.
         """
         kept = await retry_until(
             self._monotonic() + MESSAGE_HELD_SECONDS,

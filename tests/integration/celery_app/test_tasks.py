@@ -233,7 +233,7 @@ def test_a_received_task_shows_ids_and_nothing_else(
 
 
 def test_a_task_outside_a_worker_says_so(app: Celery):
-    with pytest.raises(RuntimeError, match="the runtime is not started"):
+    with pytest.raises(Reject, match="the runtime is not started"):
         app.tasks["payment_sessions.track"]("s1")
     with pytest.raises(RuntimeError, match="the runtime is not started"):
         Runtime().call(print)
