@@ -122,10 +122,10 @@ def test_retry_makes_one_message_due_and_the_log_says_who(
     assert answer.status_code == 303
     assert "is due" in acting.get(answer.headers["Location"]).text
     assert (is_due(stored, refused_id), is_due(stored, other)) == (True, False)
-    (told,) = [
+    (logged,) = [
         line for line in (tmp_path / "log").read_text().splitlines() if "retry_requested" in line
     ]
-    assert "operator" in told
+    assert "operator" in logged
 
 
 def test_a_message_without_arguments_cannot_be_retried(acting: httpx.Client, stored: Stored):
