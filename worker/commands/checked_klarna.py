@@ -30,11 +30,22 @@ from worker.domain.session import Kind, PaymentSession
 def check_accounts(settings: Settings) -> Iterator[Finding]:
     """Return a finding for each account."""
     faults = anyio.run(_faults, settings)
+    for name in sorted(settings.accounts_without_base_url):
+        yield Finding(f"account {name}", warning=_unset(name, settings))
     for name, quota in sorted(quota_configs(settings).items()):
         budget = f"{quota.limit * quota.share:g} of {quota.limit:g} reads a second"
         base_url = settings.accounts[name].base_url
         detail = f"{base_url} accepts the credentials; {budget}"
         yield Finding(f"account {name}", faults[name], detail=detail)
+
+
+def _unset(name: str, settings: Settings) -> str:
+    variable = f"{account_variables(name)}BASE_URL"
+    origins = ", ".join(settings.account_origins[name])
+    return (
+        f"{variable} is not set, so the credentials may go to {origins}: set it to the one of your "
+        "region and environment"
+    )
 
 
 async def _faults(settings: Settings) -> dict[str, str | None]:
