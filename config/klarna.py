@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -73,6 +73,31 @@ class KlarnaSettings(BaseSettings):
                 read_limit=self.klarna_read_limit,
             )
         return named
+
+    @property
+    def accounts_without_base_url(self) -> frozenset[str]:
+        """Accounts whose base URL nobody set: Klarna's first host is taken."""
+        unset = {
+            name.lower()
+            for name, account in self.klarna_accounts.items()
+            if "base_url" not in account.model_fields_set
+        }
+        if "klarna_base_url" not in self.model_fields_set and DEFAULT_ACCOUNT in self.accounts:
+            unset.add(DEFAULT_ACCOUNT)
+        return frozenset(unset)
+
+    @property
+    def account_origins(self) -> Mapping[str, Collection[str]]:
+        """Where the credentials of each account may go: to its base URL's origin alone.
+
+        Without a base URL, to Klarna's hosts, as far as they are allowed.
+        """
+        klarnas = [origin for origin in self.klarna_allowed_origins if origin in KLARNA_ORIGINS]
+        unset = self.accounts_without_base_url
+        return {
+            name: klarnas if name in unset else [account.base_url]
+            for name, account in self.accounts.items()
+        }
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> Self:

@@ -14,19 +14,30 @@ from tests.support.deployment import environment_of
 
 @pytest.fixture(scope="module")
 def klarna() -> Iterator[Listener]:
-    """The only allowed origin, as Klarna."""
+    """Klarna, at the base URL of the accounts `default` and `other`."""
+    with Listener(say(answer(b'{"status": "WAITING"}'))) as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def klarna_abroad() -> Iterator[Listener]:
+    """Another allowed origin, the base URL of the account `abroad`."""
     with Listener(say(answer(b'{"status": "WAITING"}'))) as listening:
         yield listening
 
 
 @pytest.fixture(scope="module")
 def hostile_environment(
-    servers: tuple[str, str], databases: Databases, klarna: Listener
+    servers: tuple[str, str], databases: Databases, klarna: Listener, klarna_abroad: Listener
 ) -> Iterator[dict[str, str]]:
     database_url = databases.create()
     environment = environment_of(database_url, servers[1], klarna_url=klarna.origin)
     yield environment | {
         "HTTP_TIMEOUT_SECONDS": "5",
+        "KLARNA_ALLOWED_ORIGINS": f"{klarna.origin},{klarna_abroad.origin}",
+        "KLARNA_ACCOUNTS__ABROAD__USERNAME": "user-abroad",
+        "KLARNA_ACCOUNTS__ABROAD__PASSWORD": "password-abroad",
+        "KLARNA_ACCOUNTS__ABROAD__BASE_URL": klarna_abroad.origin,
         "KLARNA_ACCOUNTS__OTHER__USERNAME": "other-user",
         "KLARNA_ACCOUNTS__OTHER__PASSWORD": "other-password",
         "KLARNA_ACCOUNTS__OTHER__BASE_URL": klarna.origin,

@@ -26,7 +26,7 @@ async def answer_each_line(origin: str, seconds: float) -> None:
     """Poll as often as each line says, all at once, and print the figures."""
     klarna = HttpxKlarna(
         {"default": Credentials("user", "secret")},
-        allowed_origins=[origin],
+        allowed_origins={"default": [origin]},
         timeout=timedelta(seconds=seconds),
     )
     while line := await anyio.to_thread.run_sync(sys.stdin.readline):

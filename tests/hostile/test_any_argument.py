@@ -132,7 +132,7 @@ class FakeRuntime:
         for names in (shop_objects or {}).values():
             assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names.values())
         right, _ = leave_out_wrong(arguments, now=NOW, max_lifetime=timedelta(days=2))
-        request = check_arguments(right, accounts=ACCOUNTS, allowed_origins=ORIGINS)
+        request = check_arguments(right, origins=dict.fromkeys(ACCOUNTS, ORIGINS))
         self.taken.append(request)
 
 

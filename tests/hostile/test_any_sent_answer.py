@@ -108,7 +108,7 @@ def read(portal: BlockingPortal, listener: Listener) -> Iterator[Callable[[], An
 
 async def _klarna(origin: str) -> HttpxKlarna:
     accounts = {"default": Credentials("user", SECRET)}
-    return HttpxKlarna(accounts, allowed_origins=[origin], timeout=TIMEOUT)
+    return HttpxKlarna(accounts, allowed_origins={"default": [origin]}, timeout=TIMEOUT)
 
 
 async def _read(klarna: HttpxKlarna, session: PaymentSession) -> Answer:

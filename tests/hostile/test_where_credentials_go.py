@@ -127,6 +127,60 @@ def test_where_it_may_a_poll_sends_the_credentials_once(
     assert heard_by(strangers) == []
 
 
+def test_an_allowed_origin_of_another_account_is_refused_and_nothing_is_sent(
+    in_process: InProcess, klarna: Listener, klarna_abroad: Listener
+):
+    """With the account named, unnamed, or stored."""
+    session_id = uuid4().hex
+    abroad = f"{klarna_abroad.origin}/hpp/v1/sessions/{session_id}"
+    heard_by([klarna, klarna_abroad])
+
+    for account in (None, "default", "other"):
+        with pytest.raises(InvalidArgumentError) as refused:
+            in_process.track(session_id, session_url=abroad, account=account)
+        assert refused.value.field == "session_url"
+    assert in_process.stored.rows("SELECT * FROM payment_sessions") == []
+
+    in_process.insert(session_id)
+    with pytest.raises(InvalidArgumentError) as refused:
+        in_process.track(session_id, session_url=abroad)
+    assert refused.value.field == "session_url"
+    assert klarna.origin in in_process.stored.session(session_id)["session_url"]
+    assert heard_by([klarna, klarna_abroad]) == []
+
+
+def test_an_allowed_origin_of_another_account_in_a_row_is_polled_nowhere(
+    in_process: InProcess, klarna: Listener, klarna_abroad: Listener
+):
+    session_id = uuid4().hex
+    abroad = f"{klarna_abroad.origin}/hpp/v1/sessions/{session_id}"
+    in_process.insert(session_id, session_url=abroad)
+    heard_by([klarna, klarna_abroad])
+
+    (row,) = in_process.poll(session_id)
+
+    assert heard_by([klarna, klarna_abroad]) == []
+    assert row["last_error"].startswith("origin_not_allowed: session_url: ")
+    assert (row["status"], row["outcome"]) == (None, None)
+
+
+def test_the_account_of_an_origin_sends_its_own_credentials_there(
+    in_process: InProcess, klarna: Listener, klarna_abroad: Listener
+):
+    session_id = uuid4().hex
+    abroad = f"{klarna_abroad.origin}/hpp/v1/sessions/{session_id}"
+    in_process.insert(session_id, session_url=abroad, account="abroad")
+    heard_by([klarna, klarna_abroad])
+
+    (row,) = in_process.poll(session_id)
+
+    login = base64.b64encode(b"user-abroad:password-abroad")
+    (request,) = klarna_abroad.heard()
+    assert request.count(b"authorization: Basic " + login + b"\r\n") == 1
+    assert row["status"] == "WAITING"
+    assert heard_by([klarna]) == []
+
+
 LOCATIONS = {
     "elsewhere": "http://127.0.0.1:{b}" + "/hpp/v1/sessions/{id}",
     "elsewhere without a scheme": "//127.0.0.1:{b}/{id}",

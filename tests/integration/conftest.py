@@ -87,7 +87,7 @@ async def make_klarna(sandbox_server: SandboxServer) -> AsyncIterator[Callable[.
         *, timeout: timedelta = LONG, origins: tuple[str, ...] = (), **options: object
     ) -> HttpxKlarna:
         accounts = options.pop("accounts", {"default": CREDENTIALS})
-        allowed = (sandbox_server.url, *origins)
+        allowed = dict.fromkeys(accounts, (sandbox_server.url, *origins))
         klarna = HttpxKlarna(accounts, allowed_origins=allowed, timeout=timeout, **options)
         made.append(klarna)
         return klarna

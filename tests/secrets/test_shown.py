@@ -109,7 +109,7 @@ async def test_a_read_that_fails_says_neither_password_nor_proxy(canaries: Canar
     credentials = Credentials("user", password)
     klarna = HttpxKlarna(
         {"default": credentials},
-        allowed_origins=["http://127.0.0.1:1"],
+        allowed_origins={"default": ["http://127.0.0.1:1"]},
         timeout=timedelta(seconds=2),
         proxy_url=f"http://u:{proxy}@127.0.0.1:1",
     )

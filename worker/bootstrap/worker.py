@@ -171,7 +171,7 @@ def _track_service(adapters: _Adapters, settings: Settings, telemetry: Telemetry
         adapters.governor,
         environment=TrackEnvironment(
             base_urls={name: account.base_url for name, account in settings.accounts.items()},
-            allowed_origins=settings.klarna_allowed_origins,
+            allowed_origins=settings.account_origins,
             limits=claim_limits(settings),
             max_lifetime=settings.poll_max_lifetime_seconds,
             now=clock.now,
@@ -233,7 +233,7 @@ def open_klarna(settings: Settings) -> HttpxKlarna:
             )
             for name, account in settings.accounts.items()
         },
-        allowed_origins=settings.klarna_allowed_origins,
+        allowed_origins=settings.account_origins,
         timeout=timedelta(seconds=settings.http_timeout_seconds),
         proxy_url=proxy.get_secret_value() if proxy else None,
     )

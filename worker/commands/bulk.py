@@ -121,7 +121,7 @@ async def _opened(settings: Settings) -> AsyncIterator[BulkTrackService]:
         yield BulkTrackService(
             PostgresBulkTracking(engine),
             base_urls={name: account.base_url for name, account in settings.accounts.items()},
-            allowed_origins=settings.klarna_allowed_origins,
+            allowed_origins=settings.account_origins,
         )
     finally:
         await engine.dispose()

@@ -44,11 +44,22 @@ def account_probes(settings: Settings) -> Iterator[Probe]:
 
 
 def _check(name: str, quota: ReadQuotaConfig, settings: Settings) -> Iterator[Finding]:
+    if name in settings.accounts_without_base_url:
+        yield Finding(f"account {name}", warning=_unset(name, settings))
     fault = anyio.run(_read_fault, name, settings)
     budget = f"{quota.limit * quota.share:g} of {quota.limit:g} reads a second"
     base_url = settings.accounts[name].base_url
     detail = f"{base_url} accepts the credentials; {budget}"
     yield Finding(f"account {name}", fault, detail=detail)
+
+
+def _unset(name: str, settings: Settings) -> str:
+    variable = f"{account_variables(name)}BASE_URL"
+    origins = ", ".join(settings.account_origins[name])
+    return (
+        f"{variable} is not set, so the credentials may go to {origins}: set it to the one of your "
+        "region and environment"
+    )
 
 
 async def _read_fault(name: str, settings: Settings) -> str | None:

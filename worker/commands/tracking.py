@@ -21,11 +21,7 @@ def track(arguments: TrackArguments, *, as_json: bool) -> None:
     """Check the arguments and enqueue them, as a shop does."""
     settings = load(Settings)
     try:
-        request = check_arguments(
-            arguments,
-            accounts=settings.accounts,
-            allowed_origins=settings.klarna_allowed_origins,
-        )
+        request = check_arguments(arguments, origins=settings.account_origins)
     except InvalidArgumentError as error:
         fail(str(error), code=WRONG_USAGE)
     _send(_as_sent(request))

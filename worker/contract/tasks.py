@@ -50,7 +50,7 @@ class Track(TaskArguments):
     session_id: SessionId
     """Klarna's id."""
     session_url: Annotated[str | None, Field(max_length=LONGEST_URL)] = None
-    """Klarna's `session_url`; must lie on an allowed origin and end in the session id."""
+    """Klarna's `session_url`; must lie on an origin of its account and end in the session id."""
     expires_at: Annotated[
         str | None,
         Field(json_schema_extra={"format": "date-time"}, examples=["2030-01-01T00:00:00Z"]),

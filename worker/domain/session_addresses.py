@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -18,6 +18,9 @@ _DOTS = {".", ".."}
 _ID_BITS = 128
 # Klarna's own have 100; many servers refuse a request line of more than 8,000.
 LONGEST_URL = 2048
+OTHER_ORIGIN = (
+    "is not on an allowed origin of its account (KLARNA_BASE_URL, KLARNA_ALLOWED_ORIGINS)"
+)
 
 
 def as_text(value: object) -> object:
@@ -60,11 +63,9 @@ def check_session_url(value: object, *, session_id: str, allowed_origins: Collec
         raise InvalidArgumentError("session_url", "must be text")
     if len(value) > LONGEST_URL:
         raise InvalidArgumentError("session_url", f"must have at most {LONGEST_URL} characters")
-    origin = next((o for o in allowed_origins if value.startswith(f"{o}/")), None)
+    origin = _origin(value, allowed_origins)
     if origin is None:
-        raise InvalidArgumentError(
-            "session_url", "is not on an allowed origin (KLARNA_ALLOWED_ORIGINS)"
-        )
+        raise InvalidArgumentError("session_url", OTHER_ORIGIN)
     path = value.removeprefix(origin)
     if not _PATH.fullmatch(path) or not _DOTS.isdisjoint(path.split("/")):
         raise InvalidArgumentError(
@@ -73,6 +74,17 @@ def check_session_url(value: object, *, session_id: str, allowed_origins: Collec
     if path.rpartition("/")[2] != session_id:
         raise InvalidArgumentError("session_url", "must end in the session id")
     return value
+
+
+def foreign_accounts(session_url: str, origins: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Return the accounts whose credentials may not go to the URL; `origins` are theirs."""
+    return frozenset(
+        account for account, allowed in origins.items() if _origin(session_url, allowed) is None
+    )
+
+
+def _origin(session_url: str, allowed_origins: Collection[str]) -> str | None:
+    return next((o for o in allowed_origins if session_url.startswith(f"{o}/")), None)
 
 
 def default_session_url(base_url: str, kind: Kind, session_id: str) -> str:

@@ -9,7 +9,12 @@ from typing import TypeAlias
 
 from worker.domain.errors import InvalidArgumentError, UnknownAccountError
 from worker.domain.session import Kind
-from worker.domain.session_addresses import as_text, check_session_id, check_session_url
+from worker.domain.session_addresses import (
+    as_text,
+    check_session_id,
+    check_session_url,
+    foreign_accounts,
+)
 from worker.domain.tracking import LONGEST_REFERENCE, TRACK_ARGUMENTS, TrackRequest
 
 # As received, by name; nothing in them is trusted. None means that the shop did not say.
@@ -40,9 +45,9 @@ def leave_out_wrong(
 
 
 def check_arguments(
-    arguments: Mapping[str, object], *, accounts: Collection[str], allowed_origins: Collection[str]
+    arguments: Mapping[str, object], *, origins: Mapping[str, Collection[str]]
 ) -> TrackRequest:
-    """Return the checked arguments; `accounts` are the configured ones.
+    """Return the checked arguments; `origins` has those of each configured account.
 
     Raises:
         InvalidArgumentError: naming the first field at fault.
@@ -54,16 +59,22 @@ def check_arguments(
     session_url = arguments.get("session_url")
     if session_url is not None:
         session_url = check_session_url(
-            session_url, session_id=session_id, allowed_origins=allowed_origins
+            session_url,
+            session_id=session_id,
+            allowed_origins={origin for allowed in origins.values() for origin in allowed},
         )
-    return TrackRequest(
+    request = TrackRequest(
         session_id=session_id,
         session_url=session_url,
         expires_at=_check_time(arguments.get("expires_at")),
-        account=_check_account(arguments.get("account"), accounts),
+        account=_check_account(arguments.get("account"), origins),
         kind=_check_kind(arguments.get("kind")),
         reference=check_reference(arguments.get("reference")),
+        foreign_accounts=foreign_accounts(session_url, origins) if session_url else frozenset(),
     )
+    if request.account is not None:
+        request.check_account(request.account)
+    return request
 
 
 def _check_account(value: object, accounts: Collection[str]) -> str | None:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from worker.domain.errors import ConflictError
+from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.session import Kind, PaymentSession, ShopObjects
+from worker.domain.session_addresses import OTHER_ORIGIN
 
 LONGEST_REFERENCE = 255
 # A first poll that the shop asked for later: a token lives 60 minutes.
@@ -49,7 +50,9 @@ TRACK_ARGUMENTS = tuple(field.name for field in fields(_CheckedArguments))
 class TrackRequest(_CheckedArguments):
     """A checked call of `track`; None means that the shop did not say.
 
-    `trace_parent` is the trace that a new session belongs to.
+    `trace_parent` is the trace that a new session belongs to. `foreign_accounts` are the configured
+    accounts whose credentials may not go to `session_url`: which account the session has may be
+    known only where it is stored.
     """
 
     shop_objects: ShopObjects | None = None
@@ -59,6 +62,16 @@ class TrackRequest(_CheckedArguments):
     # When a message came that was refused at first; None for one that came just now.
     asked_at: datetime | None = None
     trace_parent: str | None = None
+    foreign_accounts: frozenset[str] = frozenset()
+
+    def check_account(self, account: str) -> None:
+        """Check that the credentials of the session's account may go to `session_url`, if named.
+
+        Raises:
+            InvalidArgumentError: they may not.
+        """
+        if account in self.foreign_accounts:
+            raise InvalidArgumentError("session_url", OTHER_ORIGIN)
 
 
 def apply_track(
@@ -77,13 +90,16 @@ def apply_track(
 
     Raises:
         ConflictError: naming the argument that contradicts a session read at Klarna before.
+        InvalidArgumentError: the account's credentials may not go to `session_url`.
     """
     if _is_superseded(existing, request):
         return existing, TrackEffect.SUPERSEDED
     existing = _with_shop_objects(existing, request)
     if _is_final(existing):
         return existing, TrackEffect.UNCHANGED
-    nudged = _with_poll(_correct(existing, request, session_url_for), request, now=now)
+    corrected = _correct(existing, request, session_url_for)
+    request.check_account(corrected.account)
+    nudged = _with_poll(corrected, request, now=now)
     if existing.outcome is None:
         return nudged, TrackEffect.NUDGED
     # A guessed outcome is confirmed at the address where it was made, not at another one.
@@ -106,7 +122,7 @@ def apply_bulk_track(
     again would otherwise poll thousands at once.
 
     Raises:
-        ConflictError: as `apply_track`.
+        ConflictError, InvalidArgumentError: as `apply_track`.
     """
     if _is_final(existing) or not _contradictions(existing, request):
         return existing, TrackEffect.UNCHANGED

@@ -25,17 +25,19 @@ class BulkTracking(Protocol):
 
 
 class BulkTrackService:
-    """`base_urls` maps each configured account to where its sessions are read."""
+    """`base_urls` maps each configured account to where its sessions are read.
+
+    `allowed_origins` maps it to where its credentials may go.
+    """
 
     def __init__(
         self,
         sessions: BulkTracking,
         *,
         base_urls: Mapping[str, str],
-        allowed_origins: Collection[str],
+        allowed_origins: Mapping[str, Collection[str]],
     ) -> None:
         self._sessions = sessions
-        self._accounts = frozenset(base_urls)
         self._session_urls = documented_urls(base_urls)
         self._allowed_origins = allowed_origins
 
@@ -56,8 +58,6 @@ class BulkTrackService:
 
     def _checked(self, arguments: TrackArguments) -> TrackRequest | TrackError:
         try:
-            return check_arguments(
-                arguments, accounts=self._accounts, allowed_origins=self._allowed_origins
-            )
+            return check_arguments(arguments, origins=self._allowed_origins)
         except TrackError as error:
             return error

@@ -47,11 +47,12 @@ class Sent:
 class TrackEnvironment:
     """What tracking depends on; `now` is this process's time, `monotonic` returns seconds.
 
-    `base_urls` maps each configured account to where its sessions are read.
+    `base_urls` maps each configured account to where its sessions are read, `allowed_origins` to
+    where its credentials may go.
     """
 
     base_urls: Mapping[str, str]
-    allowed_origins: Collection[str]
+    allowed_origins: Mapping[str, Collection[str]]
     limits: ClaimLimits
     max_lifetime: timedelta
     now: Callable[[], datetime]
@@ -75,7 +76,6 @@ class TrackService:
         self._sessions = sessions
         self._publisher = publisher
         self._governor = governor
-        self._accounts = frozenset(environment.base_urls)
         self._session_urls = documented_urls(environment.base_urls)
         self._allowed_origins = environment.allowed_origins
         self._limits = environment.limits
@@ -132,9 +132,7 @@ class TrackService:
 
     def _checked(self, arguments: TrackArguments) -> TrackRequest:
         right, faults = leave_out_wrong(arguments, now=self._now(), max_lifetime=self._max_lifetime)
-        request = check_arguments(
-            right, accounts=self._accounts, allowed_origins=self._allowed_origins
-        )
+        request = check_arguments(right, origins=self._allowed_origins)
         for fault in faults:
             self._leave_out(request.session_id, fault.field, fault.problem)
         return request

@@ -12,6 +12,7 @@ import pytest
 import redis
 from psycopg import sql
 
+from config.settings import Settings, parse
 from devkit.embedded import EmbeddedServers
 from devkit.sandbox.server import SandboxClient
 from tests.support.command import session_worker
@@ -19,6 +20,7 @@ from tests.support.databases import Databases
 from tests.support.roles import Roles
 from tests.support.stored import Stored
 from worker.commands import check as checking
+from worker.commands import checked_klarna
 from worker.commands.checked_postgres import skew_fault
 from worker.commands.checked_redis import faults_of
 
@@ -284,6 +286,34 @@ def test_a_further_account_is_named_by_its_variables(faults: Faults, environment
     }
 
     only(faults(**account), "account nordic: ", "correct KLARNA_ACCOUNTS__NORDIC__USERNAME and")
+
+
+def test_an_account_without_a_base_url_is_warned_of(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    """Its credentials may go to several hosts. The proxy keeps this test away from them."""
+    origins = "https://api.klarna.com,https://api-na.klarna.com,http://127.0.0.1:9"
+    changed = {"KLARNA_ALLOWED_ORIGINS": origins, "KLARNA_PROXY_URL": "http://127.0.0.1:9"}
+    for name, value in (environment | changed).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("KLARNA_BASE_URL")
+
+    findings = list(checked_klarna.check_accounts(parse(Settings)))
+
+    (warning,) = [finding.warning for finding in findings if finding.warning]
+    assert warning.startswith("KLARNA_BASE_URL is not set")
+    assert "go to https://api.klarna.com, https://api-na.klarna.com: set it" in warning
+
+
+def test_an_account_with_a_base_url_is_not_warned_of(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    findings = list(checked_klarna.check_accounts(parse(Settings)))
+
+    assert [(finding.fault, finding.warning) for finding in findings] == [(None, None)]
 
 
 def test_klarna_is_not_reached(faults: Faults):

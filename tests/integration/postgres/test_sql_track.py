@@ -93,8 +93,7 @@ def accepted_by_the_task(**arguments: object) -> bool:
     try:
         check_arguments(
             TrackArguments(**({"session_id": "s1"} | arguments)),
-            accounts=["default"],
-            allowed_origins=["https://api.klarna.com"],
+            origins={"default": ["https://api.klarna.com"]},
         )
     except InvalidArgumentError:
         return False

@@ -80,7 +80,9 @@ async def sink(
         PostgresSessionLookup(engine), PostgresConfirmations(engine, routes=())
     )
     klarna = HttpxKlarna(
-        {"default": CREDENTIALS}, allowed_origins=[sandbox_url], timeout=timedelta(seconds=5)
+        {"default": CREDENTIALS},
+        allowed_origins={"default": [sandbox_url]},
+        timeout=timedelta(seconds=5),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(klarna.aclose)

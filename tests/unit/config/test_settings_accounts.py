@@ -7,6 +7,7 @@ import os
 import pytest
 from cryptography.fernet import Fernet
 
+from config.klarna import KLARNA_LIVE
 from config.settings import InvalidSettingsError, KlarnaAccount, Settings, parse
 
 
@@ -145,6 +146,38 @@ def test_a_base_url_must_be_an_origin_that_credentials_may_be_sent_to(env: pytes
 
     set_account(env, base_url="http://[::1]:8080")
     assert accounts()["default"][2] == "http://[::1]:8080"
+
+
+PLAYGROUND = "https://api.playground.klarna.com"
+
+
+def test_credentials_may_go_to_their_accounts_base_url_alone(env: pytest.MonkeyPatch):
+    """Without one to Klarna's hosts as far as they are allowed; to other origins never."""
+    own = "https://klarna.shop.test"
+    env.setenv("KLARNA_ALLOWED_ORIGINS", f"{KLARNA_LIVE},{PLAYGROUND},{own}")
+    set_account(env)
+    set_account(env, "PLAY", base_url=PLAYGROUND)
+    set_account(env, "Own", base_url=own)
+    set_account(env, "UNSET")
+
+    settings = parse(Settings)
+
+    assert {name: list(origins) for name, origins in settings.account_origins.items()} == {
+        "default": [KLARNA_LIVE, PLAYGROUND],
+        "play": [PLAYGROUND],
+        "own": [own],
+        "unset": [KLARNA_LIVE, PLAYGROUND],
+    }
+    assert settings.accounts_without_base_url == {"default", "unset"}
+
+
+def test_a_base_url_that_is_set_to_the_default_is_set(env: pytest.MonkeyPatch):
+    set_account(env, base_url=KLARNA_LIVE)
+
+    settings = parse(Settings)
+
+    assert settings.account_origins == {"default": [KLARNA_LIVE]}
+    assert settings.accounts_without_base_url == set()
 
 
 def test_an_accounts_password_is_in_no_repr():

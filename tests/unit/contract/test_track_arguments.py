@@ -16,12 +16,14 @@ from worker.domain.session import Kind
 from worker.domain.track_arguments import TrackArguments, check_arguments, leave_out_wrong
 from worker.domain.tracking import DEFAULT_ACCOUNT, TRACK_ARGUMENTS, TrackRequest
 
+KLARNA, NORTH_AMERICA = "https://api.klarna.com", "https://api-na.klarna.com"
+US_SESSION_URL = SESSION_URL.replace(KLARNA, NORTH_AMERICA)
+
 
 def checked(session_id: object = SESSION_ID, **arguments: object) -> TrackRequest:
     return check_arguments(
         TrackArguments(session_id=session_id, **arguments),
-        accounts={"default", "us_east"},
-        allowed_origins=["https://api.klarna.com"],
+        origins={"default": [KLARNA], "us_east": [NORTH_AMERICA], "unset": [KLARNA, NORTH_AMERICA]},
     )
 
 
@@ -31,7 +33,7 @@ def test_the_session_id_alone_is_enough_and_the_rest_is_left_unsaid():
 
 def test_everything_may_be_said():
     request = checked(
-        session_url=SESSION_URL,
+        session_url=US_SESSION_URL,
         expires_at="2038-01-19T03:14:07.000Z",
         account="US_East",
         kind="kp",
@@ -40,12 +42,45 @@ def test_everything_may_be_said():
 
     assert request == TrackRequest(
         session_id=SESSION_ID,
-        session_url=SESSION_URL,
+        session_url=US_SESSION_URL,
         expires_at=datetime(2038, 1, 19, 3, 14, 7, tzinfo=UTC),
         account="us_east",
         kind=Kind.KP,
         reference="shop-order-7 / ä",
+        foreign_accounts=frozenset({"default"}),
     )
+
+
+@pytest.mark.parametrize(
+    ("account", "session_url", "refused"),
+    [
+        ("default", SESSION_URL, False),
+        ("default", US_SESSION_URL, True),
+        ("us_east", SESSION_URL, True),
+        ("us_east", US_SESSION_URL, False),
+        ("unset", SESSION_URL, False),
+        ("unset", US_SESSION_URL, False),
+    ],
+)
+def test_a_url_is_on_an_origin_of_its_account(account: str, session_url: str, refused: bool):  # noqa: FBT001 - a table's column
+    """Without an account it is checked where the session's own is known."""
+    unsaid = checked(session_url=session_url)
+    assert (account in unsaid.foreign_accounts) is refused
+    if not refused:
+        assert checked(session_url=session_url, account=account).session_url == session_url
+        return
+    with pytest.raises(InvalidArgumentError) as caught:
+        checked(session_url=session_url, account=account)
+    assert caught.value.field == "session_url"
+    assert "KLARNA_BASE_URL" in str(caught.value)
+
+
+def test_an_origin_that_no_account_has_is_refused_with_and_without_an_account():
+    url = SESSION_URL.replace(KLARNA, "https://api-oc.klarna.com")
+
+    for account in (None, "default", "unset"):
+        with pytest.raises(InvalidArgumentError, match=r"^session_url: "):
+            checked(session_url=url, account=account)
 
 
 def test_a_time_may_come_as_a_time():

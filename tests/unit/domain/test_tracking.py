@@ -46,6 +46,18 @@ def tracked_again(
     return apply_track(existing, request, now=now, session_url_for=session_url_for)
 
 
+def test_a_url_that_the_stored_accounts_credentials_may_not_go_to_is_refused():
+    """Also if it is stored already; moving to the account that it belongs to is allowed."""
+    named = {"session_url": US_SESSION_URL, "foreign_accounts": frozenset({"default"})}
+    for stored in (SESSION_URL, US_SESSION_URL):
+        with pytest.raises(InvalidArgumentError, match=r"^session_url: is not on an allowed"):
+            tracked_again(a_session(session_url=stored), **named)
+
+    session, _ = tracked_again(a_session(), account="us", **named)
+
+    assert (session.account, session.session_url) == ("us", US_SESSION_URL)
+
+
 @pytest.mark.parametrize(
     ("kind", "url"), [(Kind.HPP, SESSION_URL), (Kind.KP, KP_SESSION_URL)], ids=["hpp", "kp"]
 )

@@ -1,6 +1,6 @@
 """Reads payment sessions over HTTP: one request with one deadline and a bounded body.
 
-Credentials are sent to allowed origins only, wherever a session's URL comes from.
+Credentials are sent to the origins of their account only, wherever a session's URL comes from.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ class HttpxKlarna:
     """Implements the port `Klarna`, with an httpx transport (aiohttp's) per account.
 
     It builds whole requests. What `httpx.AsyncClient` does in addition (merging URLs, headers and
-    cookies, redirects, authentication) took as long as the exchange itself.
+    cookies, redirects, authentication) took as long as the exchange itself. `allowed_origins` are
+    those of each account.
     """
 
     def __init__(
         self,
         accounts: Mapping[str, Credentials],
         *,
-        allowed_origins: Collection[str],
+        allowed_origins: Mapping[str, Collection[str]],
         timeout: timedelta,
         proxy_url: str | None = None,
     ) -> None:
@@ -102,7 +103,7 @@ class HttpxKlarna:
             check_session_url(
                 session.session_url,
                 session_id=session.session_id,
-                allowed_origins=self._allowed_origins,
+                allowed_origins=self._allowed_origins[session.account],
             )
         except InvalidArgumentError as error:
             raise OriginNotAllowedError(str(error)) from None

@@ -145,6 +145,7 @@ class Tracking:
         # Also for a request with a URL, so that an account that is not configured is an error.
         try:
             documented_url = self.session_urls(account, kind, request.session_id)
+            request.check_account(account)
         except TrackError as error:
             return error
         return {
