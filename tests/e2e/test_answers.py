@@ -115,6 +115,20 @@ def test_every_fault_is_survived_and_the_paid_session_is_completed(
     assert not klarna.requests(session_id="elsewhere")
 
 
+def test_a_wrong_field_that_nobody_needs_hides_no_payment(
+    deployment: Deployment, klarna: SandboxClient
+):
+    wrong = {"customer": [], "updated_at": "", "klarna_reference": "x" * 300, "expires_at": 7}
+    session_id = paid(klarna, kind="edit", set=wrong)
+
+    deployment.track(session_id)
+
+    assert deployment.wait_for_outcomes(session_id) == {session_id: "completed"}
+    (event,) = deployment.received_of(session_id)
+    assert event["type"] == "payment_session.authorized"
+    assert len(klarna.requests(session_id=session_id)) == 1
+
+
 def test_a_session_whose_host_refuses_connections_is_read_when_it_is_back(
     deployment: Deployment, elsewhere: SandboxServer
 ):

@@ -13,7 +13,14 @@ from worker.adapters.klarna.wire_models import parse_session
 from worker.domain.account import LONGEST_PAUSE, AccountState
 from worker.domain.errors import ObservationError, RateLimitedError, Verdict
 from worker.domain.schedule import LONGEST_BACKOFF, LONGEST_INTERVAL, PollLimits
-from worker.domain.session import Kind, Observation, Outcome, PaymentSession, final_outcome
+from worker.domain.session import (
+    OPTIONAL_FIELDS,
+    Kind,
+    Observation,
+    Outcome,
+    PaymentSession,
+    final_outcome,
+)
 from worker.domain.transitions import GIVE_UP_AFTER, NOT_FOUND_ANSWERS, Decision
 
 Headers = list[tuple[bytes, bytes]]
@@ -71,11 +78,12 @@ def check_answer(answer: Answer) -> None:
     assert 0 < len(answer.status) <= 255
     for text in (answer.status, answer.order_id, answer.klarna_reference):
         assert text is None or (text.isprintable() and 0 < len(text) <= 255)
+    assert set(answer.ignored_fields) <= OPTIONAL_FIELDS
     token = answer.authorization_token
     assert token is None or (token.isprintable() and 0 < len(token) <= 4096)
     assert token is None or token.encode()
     for moment in (answer.updated_at, answer.expires_at):
-        assert moment is None or (moment.tzinfo is UTC and 1970 <= moment.year <= 2200)
+        assert moment is None or (moment.tzinfo is UTC and 2000 <= moment.year <= 2200)
 
 
 def _check_error(error: ObservationError) -> None:

@@ -70,6 +70,11 @@ class ReadQuota:
 
 
 NOTHING_SAID = ReadQuota()
+# The fields of a read whose invalid values count as absent: no payment may be missed because of a
+# field that the worker can do without.
+OPTIONAL_FIELDS = frozenset(
+    {"updated_at", "expires_at", "klarna_reference", "customer", "manual_identification"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,8 @@ class Observation:
     order_id: str | None = None
     klarna_reference: str | None = None
     authorization_token: str | None = field(default=None, repr=False)
+    # The fields of the answer whose invalid values count as absent.
+    ignored_fields: tuple[str, ...] = ()
     read_quota: ReadQuota = NOTHING_SAID
     # Klarna's id of this answer, for its support.
     correlation_id: str | None = field(default=None, compare=False)

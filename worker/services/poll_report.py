@@ -33,11 +33,19 @@ def report_poll(
         log.info("status_changed", from_status=change.from_status, to=change.to_status, **ids)
     if decision.session.outcome:
         log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
+    if isinstance(answer, Observation) and answer.ignored_fields:
+        _report_ignored(meter, answer.ignored_fields, ids)
     if decision.finding in ANOMALIES:
         _log_anomaly(decision.finding, ids)
     if recorded.account_recorded:
         _log_account(decision, error)
     _count(meter, answer, decision)
+
+
+def _report_ignored(meter: Meter, fields: tuple[str, ...], ids: dict[str, str]) -> None:
+    for field in fields:
+        meter.answer_field_ignored(field)
+        log.warning("answer_field_ignored", field=field, **ids)
 
 
 def _log_anomaly(finding: Finding, ids: dict[str, str]) -> None:

@@ -79,6 +79,11 @@ POLLING = (
         alert=True,
     ),
     LogEvent(
+        *("answer_field_ignored", "warning", (*_POLL, "field")),
+        "a field of Klarna's answer is invalid and was read as absent; the rest was used",
+        "if frequent, tell Klarna, with the correlation id",
+    ),
+    LogEvent(
         *("completed_empty", "warning", _POLL),
         "COMPLETED without token and order",
         "look the session up at Klarna",
