@@ -60,7 +60,7 @@ def events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
         types.append(EventType.AUTHORIZED)
     if after.order_id is not None:
         types.append(EventType.ORDER_PLACED)
-    if not types or (after.kind is Kind.KP and after.status == KP_COMPLETE):
+    if not types or is_placed(after):
         types.append(EventType.COMPLETED)
     return tuple(types)
 
@@ -81,6 +81,11 @@ def _built(
         )
         for sequence, event_type in enumerate(types, start=done.event_count - len(types) + 1)
     )
+
+
+def is_placed(session: PaymentSession) -> bool:
+    """Whether a KP session's order is placed; a token that it still shows is spent."""
+    return session.kind is Kind.KP and session.status == KP_COMPLETE
 
 
 def is_anomalous(after: PaymentSession, outcome: Outcome) -> bool:

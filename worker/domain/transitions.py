@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.account import AccountState
 from worker.domain.decision import Decision, Finding
-from worker.domain.endings import end, is_anomalous
+from worker.domain.endings import end, is_anomalous, is_placed
 from worker.domain.errors import ObservationError, RateLimitedError, Verdict
 from worker.domain.events import Event
 from worker.domain.schedule import PollLimits, ideal_interval, next_poll_at, retry_at
@@ -93,7 +93,7 @@ class _Context:
         transition = self._transition(seen)
         after = self._observed(read, seen, transition)
         if outcome is not None:
-            if outcome is Outcome.COMPLETED:
+            if outcome is Outcome.COMPLETED and not is_placed(after):
                 after = replace(after, authorization_token=seen.authorization_token)
             return self._finish_by_klarna(after, transition, outcome, account, older=stale)
         finding = Finding.CHANGED if transition else Finding.UNCHANGED

@@ -111,7 +111,10 @@ def test_no_token_is_in_what_a_decision_shows_of_itself():
     [
         pytest.param("authorized", TOKEN, [AUTHORIZED], id="incomplete-with-token"),
         pytest.param("complete", {}, [COMPLETED], id="complete"),
-        pytest.param("complete", TOKEN, [AUTHORIZED, COMPLETED], id="complete-with-token"),
+        pytest.param("complete", TOKEN, [COMPLETED], id="complete-with-a-spent-token"),
+        pytest.param(
+            "complete", TOKEN | ORDER, [ORDER_PLACED, COMPLETED], id="complete-with-both"
+        ),
         pytest.param("complete", ORDER, [ORDER_PLACED, COMPLETED], id="complete-with-order"),
         pytest.param("on_hold", TOKEN, [AUTHORIZED], id="unknown-with-token"),
     ],
@@ -194,6 +197,17 @@ def test_a_kp_session_still_incomplete_after_its_end_is_expired():
 
     assert decision.session.outcome is Outcome.EXPIRED
     assert [event.type for event in decision.events] == ["payment_session.expired"]
+
+
+def test_the_spent_token_of_a_complete_kp_session_is_not_stored():
+    """Klarna's published example still shows it; the shop must not place the order again."""
+    decision = decided(
+        a_kp_session(status="incomplete"), an_observation("complete", updated_at=None, **TOKEN)
+    )
+
+    assert decision.session.authorization_token is None
+    assert decision.session.authorization_expires_at is None
+    assert decision.session.next_warning_at is None
 
 
 @pytest.mark.parametrize("status", ["IN_PROGRESS", "FAILED", "CANCELLED"])
