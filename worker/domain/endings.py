@@ -10,8 +10,10 @@ from worker.domain.events import Event, EventType, build_event
 from worker.domain.schedule import PollLimits
 from worker.domain.session import (
     AUTHORIZATION_LIFETIME,
+    HPP_FINAL,
     KP_COMPLETE,
     Kind,
+    Observation,
     Outcome,
     PaymentSession,
 )
@@ -22,19 +24,22 @@ def end(
     after: PaymentSession,
     outcome: Outcome,
     *,
+    seen: Observation | None,
     now: datetime,
     occurred_at: datetime | None,
     limits: PollLimits,
 ) -> tuple[PaymentSession, tuple[Event, ...]]:
     """Return `after` ended as `outcome`, and its events.
 
-    `before` is the session before this answer. `occurred_at` is None for outcomes that Klarna does
-    not report. A guessed outcome that is reached a second time has no events.
+    `before` is the session before this answer. `seen` is the answer that settled the outcome, and
+    `occurred_at` its time; both are None if Klarna did not settle it. A guessed outcome that is
+    reached a second time has no events.
     """
     confirmed = outcome.is_guess and outcome is after.guessed_outcome
-    types = () if confirmed else events_of(after, outcome)
+    types = () if confirmed else events_of(after, outcome, seen)
     expires_at = warning_at = None
-    if EventType.AUTHORIZED in types:
+    if seen is not None and EventType.AUTHORIZED in types:
+        after = replace(after, authorization_token=seen.authorization_token)
         expires_at = _authorization_expires_at(before, after, now=now)
         if limits.confirmation_expected:
             warning_at = first_warning_at(after, expires_at)
@@ -51,14 +56,19 @@ def end(
     return done, _built(types, done, time=time, observed_at=now)
 
 
-def events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
-    """Return the events of an outcome in order; the token first, as it expires in an hour."""
+def events_of(
+    after: PaymentSession, outcome: Outcome, seen: Observation | None
+) -> tuple[EventType, ...]:
+    """Return the events of an outcome in order; the token first, as it expires in an hour.
+
+    Only the proof of payment of the answer that settled it counts, not that of earlier answers.
+    """
     if outcome is not Outcome.COMPLETED:
         return (EventType(f"payment_session.{outcome}"),)
     types: list[EventType] = []
-    if after.authorization_token is not None:
+    if seen is not None and seen.authorization_token is not None and not is_placed(after):
         types.append(EventType.AUTHORIZED)
-    if after.order_id is not None:
+    if seen is not None and seen.order_id is not None:
         types.append(EventType.ORDER_PLACED)
     if not types or is_placed(after):
         types.append(EventType.COMPLETED)
@@ -88,11 +98,6 @@ def is_placed(session: PaymentSession) -> bool:
     return session.kind is Kind.KP and session.status == KP_COMPLETE
 
 
-def is_anomalous(after: PaymentSession, outcome: Outcome) -> bool:
-    """Whether an HPP session completed with neither a token nor an order."""
-    return after.kind is Kind.HPP and events_of(after, outcome) == (EventType.COMPLETED,)
-
-
 def _guessed_time(
     after: PaymentSession, outcome: Outcome, *, now: datetime, max_lifetime: timedelta
 ) -> datetime:
@@ -104,10 +109,13 @@ def _authorization_expires_at(
 ) -> datetime:
     """The lifetime starts at the authorization, or at the read before if Klarna gave no time.
 
+    A status that Klarna does not document may be older than the token that it shows now.
+
     After an outage that read may be long ago and the authorization new. So the shop always has the
     time of the first warning to place its order.
     """
-    if after.kind is Kind.HPP and after.status_updated_at is not None:
+    is_dated = after.kind is Kind.HPP and after.status_updated_at is not None
+    if is_dated and (after.status in HPP_FINAL or after.status_observed_at == now):
         return after.status_since + AUTHORIZATION_LIFETIME
     earliest = (before.last_read_at or before.tracked_at) + AUTHORIZATION_LIFETIME
     return max(earliest, now + WARNINGS[0])

@@ -51,8 +51,12 @@ def _report_ignored(meter: Meter, fields: tuple[str, ...], ids: dict[str, str]) 
 def _log_anomaly(finding: Finding, ids: dict[str, str]) -> None:
     if finding is Finding.COMPLETED_EMPTY:
         log.warning("completed_empty", **ids)
+    elif finding is Finding.COMPLETED_WHILE_OPEN:
+        log.warning("completed_while_open", **ids)
     elif finding is Finding.FINISHED_BY_OLDER_ANSWER:
         log.warning("finished_by_older_answer", **ids)
+    elif finding is Finding.PROOF_KEPT:
+        log.warning("proof_kept", **ids)
     else:
         log.warning("session_abandoned", **ids)
 

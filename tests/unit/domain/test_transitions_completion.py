@@ -112,9 +112,7 @@ def test_no_token_is_in_what_a_decision_shows_of_itself():
         pytest.param("authorized", TOKEN, [AUTHORIZED], id="incomplete-with-token"),
         pytest.param("complete", {}, [COMPLETED], id="complete"),
         pytest.param("complete", TOKEN, [COMPLETED], id="complete-with-a-spent-token"),
-        pytest.param(
-            "complete", TOKEN | ORDER, [ORDER_PLACED, COMPLETED], id="complete-with-both"
-        ),
+        pytest.param("complete", TOKEN | ORDER, [ORDER_PLACED, COMPLETED], id="complete-with-both"),
         pytest.param("complete", ORDER, [ORDER_PLACED, COMPLETED], id="complete-with-order"),
         pytest.param("on_hold", TOKEN, [AUTHORIZED], id="unknown-with-token"),
     ],
@@ -208,10 +206,3 @@ def test_the_spent_token_of_a_complete_kp_session_is_not_stored():
     assert decision.session.authorization_token is None
     assert decision.session.authorization_expires_at is None
     assert decision.session.next_warning_at is None
-
-
-@pytest.mark.parametrize("status", ["IN_PROGRESS", "FAILED", "CANCELLED"])
-def test_a_token_that_no_event_will_announce_is_not_stored(status: str):
-    decision = decided(a_read_session(), an_observation(status, **TOKEN))
-
-    assert decision.session.authorization_token is None

@@ -90,6 +90,19 @@ POLLING = (
         alert=True,
     ),
     LogEvent(
+        *("proof_kept", "warning", _POLL),
+        "Klarna shows a token or an order id under a documented open status; it is stored, and"
+        " reading goes on",
+        "look the session up at Klarna",
+        alert=True,
+    ),
+    LogEvent(
+        *("completed_while_open", "warning", _POLL),
+        "a session with a token or an order id was still open at its end; finished as `completed`",
+        "look the session up at Klarna",
+        alert=True,
+    ),
+    LogEvent(
         *("session_abandoned", "warning", _POLL),
         "not readable until a day after its end; finished as `expired`",
         "look the session up at Klarna",
