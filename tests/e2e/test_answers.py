@@ -167,6 +167,23 @@ def test_a_session_that_shows_a_token_while_open_ends_completed_and_not_expired(
     assert [e["type"] for e in deployment.received_of(session_id)] == ["payment_session.completed"]
 
 
+def test_completed_that_comes_before_its_token_is_read_until_the_token_is_there(
+    deployment: Deployment, klarna: SandboxClient
+):
+    session_id = klarna.create_session(steps=[[0, "COMPLETED"]], carries="neither")["session_id"]
+    deployment.track(session_id)
+    eventually(
+        lambda: (deployment.session(session_id) or {}).get("poll_count", 0) > 1,
+        because="it is read again",
+    )
+
+    klarna.set_status(session_id, "COMPLETED", carries="token")
+
+    assert deployment.wait_for_outcomes(session_id) == {session_id: "completed"}
+    assert [e["type"] for e in deployment.received_of(session_id)] == ["payment_session.authorized"]
+    assert deployment.transitions(session_id) == ["COMPLETED"]
+
+
 def test_a_session_whose_host_refuses_connections_is_read_when_it_is_back(
     deployment: Deployment, elsewhere: SandboxServer
 ):

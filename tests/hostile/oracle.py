@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tests.hostile.answers import Answer
 from worker.domain.account import LONGEST_PAUSE, AccountState
+from worker.domain.endings import EMPTY_COMPLETED_WINDOW
 from worker.domain.errors import ObservationError, Verdict
 from worker.domain.schedule import LONGEST_BACKOFF, LONGEST_INTERVAL, PollLimits
 from worker.domain.session import (
@@ -24,11 +25,8 @@ _IDENTITY = (
     *("session_id", "account", "kind", "session_url", "reference", "tracked_at"),
     *("nudged_at", "guessed_outcome"),
 )
-# The words that Klarna documents.
-DOCUMENTED = {
-    Kind.HPP: {*HPP_OPEN, "COMPLETED", "CANCELLED", "DISABLED"},
-    Kind.KP: {"incomplete", "complete"},
-}
+# The documented statuses under which proof of payment settles nothing.
+UNSETTLED = {Kind.HPP: {*HPP_OPEN, "CANCELLED", "DISABLED"}, Kind.KP: {"incomplete"}}
 # What only a healthy read changes.
 _READ = (
     *("status", "status_updated_at", "status_observed_at", "expires_at", "last_read_at"),
@@ -81,22 +79,29 @@ def _check_end(
             guessed = before.guessed_outcome is Outcome.NOT_FOUND
             assert guessed or after.not_found_count >= NOT_FOUND_ANSWERS
         case Outcome.COMPLETED:
-            _check_completed(after, answer, is_over=now >= deadline)
+            _check_completed(before, answer, now=now, is_over=now >= deadline)
         case word:
             assert isinstance(answer, Observation)
             assert word == final_outcome(after.kind, answer.status)
 
 
-def _check_completed(after: PaymentSession, answer: Answer, *, is_over: bool) -> None:
-    """Check that this answer settled it, or that proof of payment was kept until the end."""
+def _check_completed(
+    before: PaymentSession, answer: Answer, *, now: datetime, is_over: bool
+) -> None:
+    """Check that this answer settled it, or that there was none better until the end."""
+    kept = before.has_proof
     if isinstance(answer, Observation):
-        by_token = after.kind is Kind.KP and answer.authorization_token is not None
-        by_proof = answer.has_proof and answer.status not in DOCUMENTED[after.kind]
-        final = final_outcome(after.kind, answer.status) is Outcome.COMPLETED
-        if by_token or by_proof or final:
+        by_token = before.kind is Kind.KP and answer.authorization_token is not None
+        by_proof = answer.has_proof and answer.status not in UNSETTLED[before.kind]
+        is_placed = before.kind is Kind.KP and answer.status == "complete"
+        if by_token or by_proof or is_placed:
             return
-    assert is_over
-    assert after.has_proof
+        kept = kept or answer.has_proof
+    if before.kind is Kind.HPP and before.status == "COMPLETED":
+        assert is_over or now >= before.status_observed_at + EMPTY_COMPLETED_WINDOW
+    else:
+        assert is_over
+        assert kept
 
 
 def _check_history(before: PaymentSession, decision: Decision, *, now: datetime) -> None:
@@ -158,6 +163,7 @@ def _check_read(
         assert after.status == answer.status
     if after.next_poll_at is not None:
         assert now <= after.next_poll_at <= now + min(limits.max_interval, LONGEST_INTERVAL)
+    if after.next_poll_at is not None and not after.is_completed_empty:
         _check_final_read(after, now=now, limits=limits)
 
 

@@ -186,6 +186,7 @@ open_sessions = st.sampled_from(
         a_read_session("IN_PROGRESS", status_updated_at=None),
         a_read_session("IN_PROGRESS", status_updated_at=ahead(hours=9)),
         a_read_session("COMPLETED"),
+        a_read_session("COMPLETED", status_observed_at=ago(minutes=1), expires_at=ago(hours=1)),
         a_read_session("IN_PROGRESS", holds_token=True, expires_at=ago(minutes=1)),
         a_read_session("IN_PROGRESS", order_id="order-1", expires_at=ago(minutes=1)),
         a_read_session(consecutive_failures=10**6, last_error="server_error: HTTP 500"),

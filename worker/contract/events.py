@@ -121,7 +121,8 @@ class OrderPlaced(CloudEvent):
 class Completed(CloudEvent):
     """A KP session that is `complete`. Or an anomaly: look the session up at Klarna.
 
-    COMPLETED came with neither token nor order, or one of them under a status that stayed open.
+    COMPLETED had neither token nor order for five minutes, or one of them came under a status that
+    stayed open.
     """
 
     type: Literal[EventType.COMPLETED]

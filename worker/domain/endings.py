@@ -16,24 +16,29 @@ from worker.domain.session import (
     Observation,
     Outcome,
     PaymentSession,
+    Transition,
 )
 
+# A COMPLETED with neither token nor order is read again this often, and ends after this time.
+EMPTY_COMPLETED_INTERVAL = timedelta(seconds=30)
+EMPTY_COMPLETED_WINDOW = timedelta(minutes=5)
 
-def end(
+
+def end(  # a pure decision takes all that it depends on
     before: PaymentSession,
     after: PaymentSession,
     outcome: Outcome,
     *,
     seen: Observation | None,
+    transition: Transition | None,
     now: datetime,
-    occurred_at: datetime | None,
     limits: PollLimits,
 ) -> tuple[PaymentSession, tuple[Event, ...]]:
     """Return `after` ended as `outcome`, and its events.
 
-    `before` is the session before this answer. `seen` is the answer that settled the outcome, and
-    `occurred_at` its time; both are None if Klarna did not settle it. A guessed outcome that is
-    reached a second time has no events.
+    `before` is the session before this answer, `transition` the change that the answer made.
+    `seen` is the answer if it settled the outcome. A guessed outcome that is reached a second time
+    has no events.
     """
     confirmed = outcome.is_guess and outcome is after.guessed_outcome
     types = () if confirmed else events_of(after, outcome, seen)
@@ -52,7 +57,10 @@ def end(
         authorization_expires_at=expires_at,
         next_warning_at=warning_at,
     )
-    time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=limits.max_lifetime)
+    if outcome is Outcome.EXPIRED:
+        time = after.deadline(limits.max_lifetime)
+    else:
+        time = _settled_at(after, transition, now=now)
     return done, _built(types, done, time=time, observed_at=now)
 
 
@@ -98,10 +106,15 @@ def is_placed(session: PaymentSession) -> bool:
     return session.kind is Kind.KP and session.status == KP_COMPLETE
 
 
-def _guessed_time(
-    after: PaymentSession, outcome: Outcome, *, now: datetime, max_lifetime: timedelta
-) -> datetime:
-    return after.deadline(max_lifetime) if outcome is Outcome.EXPIRED else now
+def empty_window_end(session: PaymentSession) -> datetime:
+    """Return when a session that is COMPLETED with neither token nor order ends."""
+    return (session.status_observed_at or session.tracked_at) + EMPTY_COMPLETED_WINDOW
+
+
+def _settled_at(after: PaymentSession, transition: Transition | None, *, now: datetime) -> datetime:
+    if transition is not None:
+        return transition.occurred_at
+    return after.status_since if after.is_completed_empty else now
 
 
 def _authorization_expires_at(

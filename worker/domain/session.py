@@ -49,6 +49,7 @@ HPP_FINAL = {
     "CANCELLED": Outcome.CANCELLED,
     "DISABLED": Outcome.DISABLED,
 }
+HPP_COMPLETED = "COMPLETED"
 _KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED}
 # The documented open statuses of the same table, and all documented statuses.
 HPP_OPEN = frozenset({"WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR"})
@@ -174,6 +175,11 @@ class PaymentSession:
     def has_proof(self) -> bool:
         """Whether some answer had proof of payment: a token or an order id."""
         return self.holds_token or self.order_id is not None
+
+    @property
+    def is_completed_empty(self) -> bool:
+        """Whether it is open though Klarna said COMPLETED: without token and order, so far."""
+        return self.outcome is None and self.kind is Kind.HPP and self.status == HPP_COMPLETED
 
     @property
     def status_since(self) -> datetime:

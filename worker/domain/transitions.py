@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 
 from worker.domain.account import AccountState
 from worker.domain.decision import Decision, Finding
-from worker.domain.endings import end
+from worker.domain.endings import EMPTY_COMPLETED_INTERVAL, empty_window_end, end
 from worker.domain.errors import ObservationError, RateLimitedError, Verdict
 from worker.domain.events import Event
 from worker.domain.schedule import PollLimits, ideal_interval, next_poll_at, retry_at
 from worker.domain.session import (
-    Kind,
     Observation,
     Outcome,
     PaymentSession,
@@ -89,14 +88,16 @@ class _Context:
         outcome = settled_outcome(read.kind, seen)
         stale = self._is_stale(seen)
         account = self.account.read(self.now, seen.read_quota)
+        if read.is_completed_empty:
+            return self._after_empty_completed(read, seen, outcome, account)
         if final_outcome(read.kind, read.status) or (outcome is None and stale):
             return self._continue(read, Finding.STALE, account)
         transition = self._transition(seen)
         after = self._observed(read, seen, transition)
+        if after.is_completed_empty and not seen.has_proof:
+            return self._await_proof(after, Finding.CHANGED, account, transition)
         if outcome is not None:
             finding = Finding.FINISHED_BY_OLDER_ANSWER if stale else Finding.FINISHED
-            if outcome is Outcome.COMPLETED and read.kind is Kind.HPP and not seen.has_proof:
-                finding = Finding.COMPLETED_EMPTY
             return self._finish(
                 after, outcome, finding, seen=seen, transition=transition, account=account
             )
@@ -105,6 +106,39 @@ class _Context:
             after = self._with_kept_token(after, seen)
             finding = Finding.PROOF_KEPT if self._is_new_proof(seen) else finding
         return self._continue(after, finding, account, transition)
+
+    def _after_empty_completed(
+        self,
+        read: PaymentSession,
+        seen: Observation,
+        outcome: Outcome | None,
+        account: AccountState,
+    ) -> Decision:
+        """No status follows COMPLETED, but proof of payment may."""
+        if outcome is Outcome.COMPLETED and seen.has_proof:
+            after = self._observed(read, seen, None)
+            return self._finish(after, outcome, Finding.FINISHED, seen=seen, account=account)
+        finding = Finding.UNCHANGED if seen.status == read.status else Finding.STALE
+        return self._await_proof(read, finding, account)
+
+    def _await_proof(
+        self,
+        read: PaymentSession,
+        finding: Finding,
+        account: AccountState,
+        transition: Transition | None = None,
+    ) -> Decision:
+        """Read an empty COMPLETED again for a while, whenever the session expires, or end it."""
+        window_end = empty_window_end(read)
+        if self.now >= window_end:
+            return self.finish_unsettled(read, finding, transition=transition, account=account)
+        wait = min(EMPTY_COMPLETED_INTERVAL, self.limits.max_interval)
+        after = replace(
+            read,
+            next_poll_at=min(self.now + wait, window_end),
+            ideal_interval_seconds=wait.total_seconds(),
+        )
+        return self._decision(after, finding, transition=transition, account=account)
 
     def _with_kept_token(self, after: PaymentSession, seen: Observation) -> PaymentSession:
         token = seen.authorization_token
@@ -220,7 +254,8 @@ class _Context:
         )
         # A 404 is an answer to valid credentials: it ends a pause, but is not a healthy read.
         account = self.account.answered(self.now)
-        if self.now >= self.deadline:
+        ends_at = empty_window_end(missing) if missing.is_completed_empty else self.deadline
+        if self.now >= ends_at:
             return self.finish_unsettled(missing, Finding.FINISHED, account=account)
         if self._is_not_found(missing):
             return self._finish(missing, Outcome.NOT_FOUND, Finding.FINISHED, account=account)
@@ -265,7 +300,9 @@ class _Context:
     ) -> Decision:
         """End a session that Klarna did not end: expired, but never one with proof of payment."""
         outcome = Outcome.EXPIRED
-        if after.has_proof:
+        if after.is_completed_empty:
+            outcome, finding = Outcome.COMPLETED, Finding.COMPLETED_EMPTY
+        elif after.has_proof:
             outcome, finding = Outcome.COMPLETED, Finding.COMPLETED_WHILE_OPEN
         return self._finish(after, outcome, finding, transition=transition, account=account)
 
@@ -280,14 +317,13 @@ class _Context:
         account: AccountState | None = None,
     ) -> Decision:
         """End the session as `outcome`; `seen` is the answer that settled it, if one did."""
-        occurred_at = transition.occurred_at if transition else self.now
         done, events = end(
             self.before,
             after,
             outcome,
             seen=seen,
+            transition=transition,
             now=self.now,
-            occurred_at=None if seen is None else occurred_at,
             limits=self.limits,
         )
         return self._decision(done, finding, transition=transition, events=events, account=account)

@@ -70,6 +70,16 @@ def test_a_sound_state_breaks_nothing(sound: Connection):
     assert broken_delivery_invariants(sound, [{"subject": "s", "id": EVENT}] * 2) == []
 
 
+def test_an_empty_completed_that_is_read_again_breaks_nothing(sound: Connection):
+    sound.execute(
+        text("""UPDATE payment_sessions SET outcome = NULL, finished_at = NULL,
+        next_poll_at = now(), last_read_at = now(),
+        status_observed_at = now() - interval '4 min'""")
+    )
+
+    assert broken_state_invariants(sound) == []
+
+
 @pytest.mark.parametrize(
     ("damage", "promise"),
     [
@@ -77,6 +87,11 @@ def test_a_sound_state_breaks_nothing(sound: Connection):
         ("UPDATE status_transitions SET from_status = 'BACK' WHERE sequence = 2", "unbroken chain"),
         ("UPDATE payment_sessions SET status = 'WAITING'", "stands where its last transition led"),
         ("UPDATE payment_sessions SET outcome = 'expired'", "is the session's outcome"),
+        (
+            """UPDATE payment_sessions SET outcome = NULL, finished_at = NULL, next_poll_at = now(),
+            status_observed_at = now() - interval '5 min', last_read_at = now()""",
+            "is the session's outcome",
+        ),
         (
             "INSERT INTO status_transitions VALUES ('s', 3, 'COMPLETED', 'FAILED', now(), now())",
             "no status follows a final one",

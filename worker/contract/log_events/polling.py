@@ -85,7 +85,7 @@ POLLING = (
     ),
     LogEvent(
         *("completed_empty", "warning", _POLL),
-        "COMPLETED without token and order",
+        "COMPLETED without token and order, for five minutes",
         "look the session up at Klarna",
         alert=True,
     ),

@@ -12,12 +12,15 @@ from sqlalchemy import Connection, text
 
 from worker.adapters.postgres.literals import interval, literal, one_of
 from worker.domain.confirmation import WARNINGS
+from worker.domain.endings import EMPTY_COMPLETED_WINDOW
 from worker.domain.events import EventType
-from worker.domain.session import HPP_FINAL, Kind, Outcome
+from worker.domain.session import HPP_COMPLETED, HPP_FINAL, Kind, Outcome
 
 _CONSTANTS = {
     "hpp": literal(Kind.HPP),
     "final_statuses": one_of(HPP_FINAL),
+    "completed_status": literal(HPP_COMPLETED),
+    "empty_window": interval(EMPTY_COMPLETED_WINDOW),
     "completed": literal(Outcome.COMPLETED),
     "expired": literal(Outcome.EXPIRED),
     "authorized": literal(EventType.AUTHORIZED),
@@ -54,6 +57,10 @@ _QUERIES = {
         SELECT session_id FROM payment_sessions
         WHERE kind = {hpp} AND status IN {final_statuses}
             AND outcome IS DISTINCT FROM lower(status)
+            AND NOT (
+                status = {completed_status} AND outcome IS NULL
+                AND last_read_at < status_observed_at + {empty_window}
+            )
     """,
     "no status follows a final one": """
         SELECT t.session_id FROM status_transitions AS t
