@@ -137,10 +137,13 @@ SCENARIOS = (
         script={"carries": "both"},
     ),
     _pays(
-        "Completed with neither: an anomaly",
-        (5.0, "COMPLETED"),
-        events=("completed",),
-        script={"carries": "neither"},
+        "Completed with neither; the token comes later",
+        script={
+            "steps": [
+                {"after": 5.0, "status": "COMPLETED", "carries": "neither"},
+                {"after": 7.5, "status": "COMPLETED", "carries": "token"},
+            ]
+        },
     ),
     Scenario(
         title="Cancels",

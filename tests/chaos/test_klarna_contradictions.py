@@ -82,6 +82,23 @@ def test_klarna_says_failed_after_completed(experiment: Experiment):
     )
 
 
+def test_completed_comes_before_its_token(experiment: Experiment):
+    experiment.start("worker", "beat")
+    ids = experiment.track()
+    experiment.klarna.add_fault("edit", omit=["authorization_token"])
+    for session_id in ids:
+        experiment.klarna.set_status(session_id, "COMPLETED")
+    eventually(
+        lambda: all(experiment.deployment.transitions(i)[-1] == "COMPLETED" for i in ids),
+        because="every session is seen as completed, without its token",
+    )
+    experiment.wait_for_polls(*ids)
+    experiment.klarna.clear_faults()
+
+    experiment.fault_over()
+    experiment.end()
+
+
 @pytest.mark.slow
 def test_an_older_status_comes_after_a_newer_one(experiment: Experiment):
     experiment.start("worker", "beat")

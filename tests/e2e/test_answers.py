@@ -40,7 +40,6 @@ FAULTS: dict[str, dict[str, Any]] = {
     "nothing": {"kind": "empty_body"},
     "too much": {"kind": "oversized"},
     "a bomb": {"kind": "gzip_bomb"},
-    "an open status": {"kind": "unknown_status"},
 }
 OTHERS = {name: f"{name}-user" for name in ("refused", "forbidden", "throttled")}
 
@@ -113,6 +112,76 @@ def test_every_fault_is_survived_and_the_paid_session_is_completed(
     events = {name: [e["type"] for e in deployment.received_of(s)] for name, s in sessions.items()}
     assert events == {name: ["payment_session.authorized"] for name in FAULTS}
     assert not klarna.requests(session_id="elsewhere")
+
+
+def test_a_wrong_field_that_nobody_needs_hides_no_payment(
+    deployment: Deployment, klarna: SandboxClient
+):
+    wrong = {"customer": [], "updated_at": "", "klarna_reference": "x" * 300, "expires_at": 7}
+    session_id = paid(klarna, kind="edit", set=wrong)
+
+    deployment.track(session_id)
+
+    assert deployment.wait_for_outcomes(session_id) == {session_id: "completed"}
+    (event,) = deployment.received_of(session_id)
+    assert event["type"] == "payment_session.authorized"
+    assert len(klarna.requests(session_id=session_id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "event"),
+    [
+        pytest.param({}, "payment_session.authorized", id="token"),
+        pytest.param({"carries": "order"}, "payment_session.order_placed", id="order"),
+    ],
+)
+def test_proof_of_payment_under_an_unknown_status_settles(
+    deployment: Deployment, klarna: SandboxClient, script: dict[str, Any], event: str
+):
+    fault = {"kind": "unknown_status", "status": "SETTLED"}
+    session_id = klarna.create_session(steps=[[0, "COMPLETED"]], faults=[fault], **script)[
+        "session_id"
+    ]
+
+    deployment.track(session_id)
+
+    assert deployment.wait_for_outcomes(session_id) == {session_id: "completed"}
+    assert [e["type"] for e in deployment.received_of(session_id)] == [event]
+    assert deployment.transitions(session_id) == ["SETTLED"]
+
+
+def test_a_session_that_shows_a_token_while_open_ends_completed_and_not_expired(
+    deployment: Deployment, klarna: SandboxClient
+):
+    fault = {"kind": "edit", "set": {"authorization_token": "canary-kept"}, "times": 1}
+    session_id = klarna.create_session(steps=[[0, "IN_PROGRESS"]], faults=[fault])["session_id"]
+    deployment.track(session_id)
+    eventually(
+        lambda: (deployment.session(session_id) or {}).get("poll_count", 0) > 1,
+        because="it is read again, without the token",
+    )
+
+    klarna.add_fault("edit", session_id=session_id, set={"expires_at": "2026-01-01T00:00:00Z"})
+
+    assert deployment.wait_for_outcomes(session_id) == {session_id: "completed"}
+    assert [e["type"] for e in deployment.received_of(session_id)] == ["payment_session.completed"]
+
+
+def test_completed_that_comes_before_its_token_is_read_until_the_token_is_there(
+    deployment: Deployment, klarna: SandboxClient
+):
+    session_id = klarna.create_session(steps=[[0, "COMPLETED"]], carries="neither")["session_id"]
+    deployment.track(session_id)
+    eventually(
+        lambda: (deployment.session(session_id) or {}).get("poll_count", 0) > 1,
+        because="it is read again",
+    )
+
+    klarna.set_status(session_id, "COMPLETED", carries="token")
+
+    assert deployment.wait_for_outcomes(session_id) == {session_id: "completed"}
+    assert [e["type"] for e in deployment.received_of(session_id)] == ["payment_session.authorized"]
+    assert deployment.transitions(session_id) == ["COMPLETED"]
 
 
 def test_a_session_whose_host_refuses_connections_is_read_when_it_is_back(

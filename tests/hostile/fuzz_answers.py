@@ -21,7 +21,8 @@ with atheris.instrument_imports(include=["worker.adapters.klarna", "worker.domai
     from worker.adapters.klarna import client, wire_models  # noqa: F401 - instrumented here
     from worker.domain import account, schedule, session, transitions  # noqa: F401 - imported to be instrumented
 
-from tests.hostile.oracle import Answer, Headers, answer_of, check_answer, check_decision
+from tests.hostile.answers import Answer, Headers, answer_of, check_answer
+from tests.hostile.oracle import check_decision
 from tests.support.builders import (
     LIMITS,
     NOW,

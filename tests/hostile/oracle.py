@@ -1,93 +1,37 @@
-"""What must hold for every response of Klarna: the oracle of the property tests and the fuzzer."""
+"""What must hold for every decision: the oracle of the property tests and the fuzzer."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-import httpx
-
-from tests.support.builders import SESSION_ID
-from worker.adapters.klarna.client import LARGEST_BODY, _bounded_body, _raise_for_status
-from worker.adapters.klarna.wire_models import parse_session
+from tests.hostile.answers import Answer
 from worker.domain.account import LONGEST_PAUSE, AccountState
-from worker.domain.errors import ObservationError, RateLimitedError, Verdict
+from worker.domain.endings import EMPTY_COMPLETED_WINDOW
+from worker.domain.errors import ObservationError, Verdict
 from worker.domain.schedule import LONGEST_BACKOFF, LONGEST_INTERVAL, PollLimits
-from worker.domain.session import Kind, Observation, Outcome, PaymentSession, final_outcome
+from worker.domain.session import (
+    HPP_OPEN,
+    Kind,
+    Observation,
+    Outcome,
+    PaymentSession,
+    final_outcome,
+)
 from worker.domain.transitions import GIVE_UP_AFTER, NOT_FOUND_ANSWERS, Decision
 
-Headers = list[tuple[bytes, bytes]]
-Answer = Observation | ObservationError
-
-LONGEST_ERROR = 300
 # What a poll never changes, whatever the response.
 _IDENTITY = (
     *("session_id", "account", "kind", "session_url", "reference", "tracked_at"),
     *("nudged_at", "guessed_outcome"),
 )
+# The documented statuses under which proof of payment settles nothing.
+UNSETTLED = {Kind.HPP: {*HPP_OPEN, "CANCELLED", "DISABLED"}, Kind.KP: {"incomplete"}}
 # What only a healthy read changes.
 _READ = (
     *("status", "status_updated_at", "status_observed_at", "expires_at", "last_read_at"),
     *("order_id", "klarna_reference", "transition_count"),
 )
-
-
-def answer_of(code: int, headers: Headers, body: bytes, kind: Kind) -> Answer:
-    """Return the client's result for a response, from its status line on.
-
-    Anything but an ObservationError goes through: it is a crash.
-    """
-    response = httpx.Response(code, headers=headers, stream=httpx.ByteStream(body))
-    try:
-        return _finished(_read(response, kind))
-    except ObservationError as error:
-        return error
-
-
-async def _read(response: httpx.Response, kind: Kind) -> Observation:
-    _raise_for_status(response)
-    body = await _bounded_body(response)
-    assert len(body) <= LARGEST_BODY
-    return parse_session(body, kind=kind, session_id=SESSION_ID)
-
-
-def _finished(reading: object) -> Observation:
-    """Run a coroutine that never waits: the whole response is there."""
-    try:
-        reading.send(None)
-    except StopIteration as stopped:
-        return stopped.value
-    raise AssertionError("the answer was there, and still something waited")
-
-
-# --- the response
-
-
-def check_answer(answer: Answer) -> None:
-    """Check that nothing in it is harmful in a log, in the database or on a page."""
-    if isinstance(answer, ObservationError):
-        _check_error(answer)
-        return
-    assert 0 < len(answer.status) <= 255
-    for text in (answer.status, answer.order_id, answer.klarna_reference):
-        assert text is None or (text.isprintable() and 0 < len(text) <= 255)
-    token = answer.authorization_token
-    assert token is None or (token.isprintable() and 0 < len(token) <= 4096)
-    assert token is None or token.encode()
-    for moment in (answer.updated_at, answer.expires_at):
-        assert moment is None or (moment.tzinfo is UTC and 1970 <= moment.year <= 2200)
-
-
-def _check_error(error: ObservationError) -> None:
-    text = str(error)
-    assert text.isprintable()
-    assert text.isascii()
-    assert len(text) <= LONGEST_ERROR
-    if isinstance(error, RateLimitedError) and error.retry_after is not None:
-        assert timedelta(0) <= error.retry_after <= timedelta(days=1)
-
-
-# --- the session
 
 
 def check_decision(
@@ -125,6 +69,7 @@ def _check_end(
     match after.outcome:
         case Outcome.EXPIRED:
             assert now >= deadline
+            assert not after.has_proof
             pauses = {Verdict.PAUSE_ACCOUNT, Verdict.SLOW_ACCOUNT, Verdict.RETRY}
             if isinstance(answer, ObservationError) and answer.verdict in pauses:
                 assert now >= deadline + GIVE_UP_AFTER
@@ -133,12 +78,30 @@ def _check_end(
             assert before.status is None
             guessed = before.guessed_outcome is Outcome.NOT_FOUND
             assert guessed or after.not_found_count >= NOT_FOUND_ANSWERS
+        case Outcome.COMPLETED:
+            _check_completed(before, answer, now=now, is_over=now >= deadline)
         case word:
             assert isinstance(answer, Observation)
-            by_token = after.kind is Kind.KP and answer.authorization_token is not None
-            assert word == (
-                Outcome.COMPLETED if by_token else final_outcome(after.kind, answer.status)
-            )
+            assert word == final_outcome(after.kind, answer.status)
+
+
+def _check_completed(
+    before: PaymentSession, answer: Answer, *, now: datetime, is_over: bool
+) -> None:
+    """Check that this answer settled it, or that there was none better until the end."""
+    kept = before.has_proof
+    if isinstance(answer, Observation):
+        by_token = before.kind is Kind.KP and answer.authorization_token is not None
+        by_proof = answer.has_proof and answer.status not in UNSETTLED[before.kind]
+        is_placed = before.kind is Kind.KP and answer.status == "complete"
+        if by_token or by_proof or is_placed:
+            return
+        kept = kept or answer.has_proof
+    if before.kind is Kind.HPP and before.status == "COMPLETED":
+        assert is_over or now >= before.status_observed_at + EMPTY_COMPLETED_WINDOW
+    else:
+        assert is_over
+        assert kept
 
 
 def _check_history(before: PaymentSession, decision: Decision, *, now: datetime) -> None:
@@ -162,10 +125,14 @@ def _check_history(before: PaymentSession, decision: Decision, *, now: datetime)
 
 
 def _check_token(answer: Answer, decision: Decision) -> None:
-    """Check that the token is stored only with its event, and shown nowhere."""
+    """Check that the token is stored with its event or kept, and shown nowhere."""
     token = decision.session.authorization_token
-    announced = any(event.type == "payment_session.authorized" for event in decision.events)
-    assert (token is not None) is announced
+    types = [event.type for event in decision.events]
+    if token is None:
+        assert "payment_session.authorized" not in types
+    elif "payment_session.authorized" not in types:
+        assert answer.status in HPP_OPEN
+    assert "payment_session.order_placed" not in types or answer.order_id is not None
     if token is not None:
         assert token == answer.authorization_token
         assert all("authorization_token" not in event.data for event in decision.events)
@@ -196,6 +163,7 @@ def _check_read(
         assert after.status == answer.status
     if after.next_poll_at is not None:
         assert now <= after.next_poll_at <= now + min(limits.max_interval, LONGEST_INTERVAL)
+    if after.next_poll_at is not None and not after.is_completed_empty:
         _check_final_read(after, now=now, limits=limits)
 
 

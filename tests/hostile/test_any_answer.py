@@ -9,8 +9,9 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.hostile import strategies
+from tests.hostile.answers import answer_of, check_answer
 from tests.hostile.cases import DEFAULT_TOTAL, SHARES, parts, planned, run_cases
-from tests.hostile.oracle import answer_of, check_answer, check_decision
+from tests.hostile.oracle import check_decision
 from tests.support.builders import a_session
 from worker.domain.account import AccountState
 from worker.domain.errors import ObservationError

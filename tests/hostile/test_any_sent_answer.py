@@ -12,9 +12,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import strategies as st
 
 from tests.hostile import strategies
+from tests.hostile.answers import Answer, check_answer
 from tests.hostile.cases import parts, run_cases
 from tests.hostile.listening import Listener, answer, say
-from tests.hostile.oracle import Answer, check_answer
 from tests.support.builders import SESSION_ID, a_session
 from worker.adapters.klarna.client import Credentials, HttpxKlarna
 from worker.domain.errors import ObservationError

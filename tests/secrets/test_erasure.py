@@ -76,6 +76,25 @@ async def test_a_token_is_kept_for_its_hour_and_logged_if_nobody_got_it_in_time(
 
 
 @pytest.mark.anyio
+async def test_the_token_of_an_open_session_is_kept_however_long_nobody_could_read_it(
+    services: OpenServices, stored: Stored, environment: dict[str, str]
+):
+    """It is the session's proof of payment: without it the session would end as expired."""
+    key = environment["TOKEN_ENCRYPTION_KEYS"]
+    add_authorized(stored, "open", "kept", key=key, good_for=-1)
+    stored.rows(
+        "UPDATE payment_sessions SET status = 'IN_PROGRESS', outcome = NULL, finished_at = NULL,"
+        " next_poll_at = now(), last_polled_at = now() - interval '5 h',"
+        " tracked_at = now() - interval '6 h'"
+    )
+
+    async with services() as opened:
+        await opened.housekeeping.purge()
+
+    assert decrypted(stored, keys=[key]) == {"open": "kept"}
+
+
+@pytest.mark.anyio
 async def test_a_token_that_nobody_got_is_kept_for_an_hour_after_it_was_read(
     services: OpenServices, stored: Stored, environment: dict[str, str]
 ):

@@ -105,21 +105,25 @@ class CloudEvent(_Published):
 
 
 class Authorized(CloudEvent):
-    """COMPLETED, or a KP session, carries an authorization token: place the order in time."""
+    """COMPLETED, an unknown status, or a KP session has a token: place the order in time."""
 
     type: Literal[EventType.AUTHORIZED]
     data: AuthorizedData
 
 
 class OrderPlaced(CloudEvent):
-    """COMPLETED carries an order id: fulfil the order."""
+    """COMPLETED, or an unknown status, has an order id: fulfil the order."""
 
     type: Literal[EventType.ORDER_PLACED]
     data: OrderPlacedData
 
 
 class Completed(CloudEvent):
-    """COMPLETED with neither token nor order, an anomaly; or a KP session that is `complete`."""
+    """A KP session that is `complete`. Or an anomaly: look the session up at Klarna.
+
+    COMPLETED had neither token nor order for five minutes, or one of them came under a status that
+    stayed open.
+    """
 
     type: Literal[EventType.COMPLETED]
     data: SessionData

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from worker.domain.errors import ConflictError, InvalidArgumentError
 from worker.domain.events import Event, EventType, build_event
-from worker.domain.session import KP_COMPLETE, PaymentSession
+from worker.domain.session import PaymentSession
 from worker.domain.session_addresses import as_text
 
 # The shop is warned of a missing order when its authorization has this much time left.
@@ -73,8 +73,7 @@ def first_warning_at(authorized: PaymentSession, expires_at: datetime) -> dateti
 
     If the moment is past, the warning is due at once.
     """
-    has_order = authorized.order_id is not None or authorized.status == KP_COMPLETE
-    if has_order or authorized.confirmed_at is not None:
+    if authorized.order_id is not None or authorized.confirmed_at is not None:
         return None
     return expires_at - WARNINGS[0]
 

@@ -22,10 +22,21 @@ class Finding(StrEnum):
     # Anomalies: finished, but a person should look at it.
     FINISHED_BY_OLDER_ANSWER = "finished_by_older_answer"
     COMPLETED_EMPTY = "completed_empty"
+    COMPLETED_WHILE_OPEN = "completed_while_open"
     GAVE_UP = "session_abandoned"
+    # An anomaly of an open session: proof of payment under a documented open status, first seen.
+    PROOF_KEPT = "proof_kept"
 
 
-ANOMALIES = frozenset({Finding.COMPLETED_EMPTY, Finding.FINISHED_BY_OLDER_ANSWER, Finding.GAVE_UP})
+ANOMALIES = frozenset(
+    {
+        Finding.COMPLETED_EMPTY,
+        Finding.COMPLETED_WHILE_OPEN,
+        Finding.FINISHED_BY_OLDER_ANSWER,
+        Finding.GAVE_UP,
+        Finding.PROOF_KEPT,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,4 +58,8 @@ class Decision:
     @property
     def is_unchanged(self) -> bool:
         """Whether only the schedule changed: recording it need not be durable at once."""
-        return self.transition is None and self.session.outcome is None
+        return (
+            self.transition is None
+            and self.session.outcome is None
+            and self.finding is not Finding.PROOF_KEPT
+        )

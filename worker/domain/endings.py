@@ -10,31 +10,41 @@ from worker.domain.events import Event, EventType, build_event
 from worker.domain.schedule import PollLimits
 from worker.domain.session import (
     AUTHORIZATION_LIFETIME,
+    HPP_FINAL,
     KP_COMPLETE,
     Kind,
+    Observation,
     Outcome,
     PaymentSession,
+    Transition,
 )
 
+# A COMPLETED with neither token nor order is read again this often, and ends after this time.
+EMPTY_COMPLETED_INTERVAL = timedelta(seconds=30)
+EMPTY_COMPLETED_WINDOW = timedelta(minutes=5)
 
-def end(
+
+def end(  # a pure decision takes all that it depends on
     before: PaymentSession,
     after: PaymentSession,
     outcome: Outcome,
     *,
+    seen: Observation | None,
+    transition: Transition | None,
     now: datetime,
-    occurred_at: datetime | None,
     limits: PollLimits,
 ) -> tuple[PaymentSession, tuple[Event, ...]]:
     """Return `after` ended as `outcome`, and its events.
 
-    `before` is the session before this answer. `occurred_at` is None for outcomes that Klarna does
-    not report. A guessed outcome that is reached a second time has no events.
+    `before` is the session before this answer, `transition` the change that the answer made.
+    `seen` is the answer if it settled the outcome. A guessed outcome that is reached a second time
+    has no events.
     """
     confirmed = outcome.is_guess and outcome is after.guessed_outcome
-    types = () if confirmed else events_of(after, outcome)
+    types = () if confirmed else events_of(after, outcome, seen)
     expires_at = warning_at = None
-    if EventType.AUTHORIZED in types:
+    if seen is not None and EventType.AUTHORIZED in types:
+        after = replace(after, authorization_token=seen.authorization_token)
         expires_at = _authorization_expires_at(before, after, now=now)
         if limits.confirmation_expected:
             warning_at = first_warning_at(after, expires_at)
@@ -47,20 +57,28 @@ def end(
         authorization_expires_at=expires_at,
         next_warning_at=warning_at,
     )
-    time = occurred_at or _guessed_time(after, outcome, now=now, max_lifetime=limits.max_lifetime)
+    if outcome is Outcome.EXPIRED:
+        time = after.deadline(limits.max_lifetime)
+    else:
+        time = _settled_at(after, transition, now=now)
     return done, _built(types, done, time=time, observed_at=now)
 
 
-def events_of(after: PaymentSession, outcome: Outcome) -> tuple[EventType, ...]:
-    """Return the events of an outcome in order; the token first, as it expires in an hour."""
+def events_of(
+    after: PaymentSession, outcome: Outcome, seen: Observation | None
+) -> tuple[EventType, ...]:
+    """Return the events of an outcome in order; the token first, as it expires in an hour.
+
+    Only the proof of payment of the answer that settled it counts, not that of earlier answers.
+    """
     if outcome is not Outcome.COMPLETED:
         return (EventType(f"payment_session.{outcome}"),)
     types: list[EventType] = []
-    if after.authorization_token is not None:
+    if seen is not None and seen.authorization_token is not None and not is_placed(after):
         types.append(EventType.AUTHORIZED)
-    if after.order_id is not None:
+    if seen is not None and seen.order_id is not None:
         types.append(EventType.ORDER_PLACED)
-    if not types or (after.kind is Kind.KP and after.status == KP_COMPLETE):
+    if not types or is_placed(after):
         types.append(EventType.COMPLETED)
     return tuple(types)
 
@@ -83,15 +101,20 @@ def _built(
     )
 
 
-def is_anomalous(after: PaymentSession, outcome: Outcome) -> bool:
-    """Whether an HPP session completed with neither a token nor an order."""
-    return after.kind is Kind.HPP and events_of(after, outcome) == (EventType.COMPLETED,)
+def is_placed(session: PaymentSession) -> bool:
+    """Whether a KP session's order is placed; a token that it still shows is spent."""
+    return session.kind is Kind.KP and session.status == KP_COMPLETE
 
 
-def _guessed_time(
-    after: PaymentSession, outcome: Outcome, *, now: datetime, max_lifetime: timedelta
-) -> datetime:
-    return after.deadline(max_lifetime) if outcome is Outcome.EXPIRED else now
+def empty_window_end(session: PaymentSession) -> datetime:
+    """Return when a session that is COMPLETED with neither token nor order ends."""
+    return (session.status_observed_at or session.tracked_at) + EMPTY_COMPLETED_WINDOW
+
+
+def _settled_at(after: PaymentSession, transition: Transition | None, *, now: datetime) -> datetime:
+    if transition is not None:
+        return transition.occurred_at
+    return after.status_since if after.is_completed_empty else now
 
 
 def _authorization_expires_at(
@@ -99,10 +122,13 @@ def _authorization_expires_at(
 ) -> datetime:
     """The lifetime starts at the authorization, or at the read before if Klarna gave no time.
 
+    A status that Klarna does not document may be older than the token that it shows now.
+
     After an outage that read may be long ago and the authorization new. So the shop always has the
     time of the first warning to place its order.
     """
-    if after.kind is Kind.HPP and after.status_updated_at is not None:
+    is_dated = after.kind is Kind.HPP and after.status_updated_at is not None
+    if is_dated and (after.status in HPP_FINAL or after.status_observed_at == now):
         return after.status_since + AUTHORIZATION_LIFETIME
     earliest = (before.last_read_at or before.tracked_at) + AUTHORIZATION_LIFETIME
     return max(earliest, now + WARNINGS[0])

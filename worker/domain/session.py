@@ -49,16 +49,38 @@ HPP_FINAL = {
     "CANCELLED": Outcome.CANCELLED,
     "DISABLED": Outcome.DISABLED,
 }
+HPP_COMPLETED = "COMPLETED"
 _KP_FINAL = {KP_COMPLETE: Outcome.COMPLETED}
 # The documented open statuses of the same table, and all documented statuses.
 HPP_OPEN = frozenset({"WAITING", "IN_PROGRESS", "MANUAL_ID_CHECK", "BACK", "FAILED", "ERROR"})
 STATUSES = HPP_OPEN | HPP_FINAL.keys() | {KP_INCOMPLETE, KP_AUTHORIZED, KP_COMPLETE}
 
 
+# The words that Klarna documents for each kind.
+_DOCUMENTED = {
+    Kind.HPP: HPP_OPEN | HPP_FINAL.keys(),
+    Kind.KP: frozenset({KP_INCOMPLETE, KP_COMPLETE}),
+}
+
+
 def final_outcome(kind: Kind, status: str | None) -> Outcome | None:
     """Return the outcome that `status` settles, or None while it is open."""
     finals = _KP_FINAL if kind is Kind.KP else HPP_FINAL
     return finals.get(status or "")
+
+
+def settled_outcome(kind: Kind, seen: Observation) -> Outcome | None:
+    """Return the outcome that an answer settles, or None.
+
+    Proof of payment settles under a status that Klarna does not document, and a token settles any
+    KP session. CANCELLED and DISABLED end as they are called.
+    """
+    status = seen.status
+    if (final := final_outcome(kind, status)) is not None:
+        return final
+    has_kp_token = kind is Kind.KP and seen.authorization_token is not None
+    has_proof = seen.has_proof and status not in _DOCUMENTED[kind]
+    return Outcome.COMPLETED if has_kp_token or has_proof else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +92,11 @@ class ReadQuota:
 
 
 NOTHING_SAID = ReadQuota()
+# The fields of a read whose invalid values count as absent: no payment may be missed because of a
+# field that the worker can do without.
+OPTIONAL_FIELDS = frozenset(
+    {"updated_at", "expires_at", "klarna_reference", "customer", "manual_identification"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +109,16 @@ class Observation:
     order_id: str | None = None
     klarna_reference: str | None = None
     authorization_token: str | None = field(default=None, repr=False)
+    # The fields of the answer whose invalid values count as absent.
+    ignored_fields: tuple[str, ...] = ()
     read_quota: ReadQuota = NOTHING_SAID
     # Klarna's id of this answer, for its support.
     correlation_id: str | None = field(default=None, compare=False)
+
+    @property
+    def has_proof(self) -> bool:
+        """Whether it has proof of payment: a token or an order id."""
+        return self.authorization_token is not None or self.order_id is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +168,18 @@ class PaymentSession:
     confirmed_order_id: str | None = None
     # Set only by the decision that received the token; stored encrypted, never loaded.
     authorization_token: str | None = field(default=None, repr=False)
+    # Whether a token is stored; loaded, never written.
+    holds_token: bool = False
+
+    @property
+    def has_proof(self) -> bool:
+        """Whether some answer had proof of payment: a token or an order id."""
+        return self.holds_token or self.order_id is not None
+
+    @property
+    def is_completed_empty(self) -> bool:
+        """Whether it is open though Klarna said COMPLETED: without token and order, so far."""
+        return self.outcome is None and self.kind is Kind.HPP and self.status == HPP_COMPLETED
 
     @property
     def status_since(self) -> datetime:

@@ -7,17 +7,17 @@ from datetime import datetime, timedelta
 
 from worker.domain.account import AccountState
 from worker.domain.decision import Decision, Finding
-from worker.domain.endings import end, is_anomalous
+from worker.domain.endings import EMPTY_COMPLETED_INTERVAL, empty_window_end, end
 from worker.domain.errors import ObservationError, RateLimitedError, Verdict
 from worker.domain.events import Event
 from worker.domain.schedule import PollLimits, ideal_interval, next_poll_at, retry_at
 from worker.domain.session import (
-    Kind,
     Observation,
     Outcome,
     PaymentSession,
     Transition,
     final_outcome,
+    settled_outcome,
 )
 
 # A session that was never read is `not_found` after this many 404s in a row, over this time.
@@ -58,7 +58,7 @@ def give_up(session: PaymentSession, *, now: datetime, limits: PollLimits) -> De
     context = _Context(session, AccountState(), now, 0.0, limits)
     if not context.is_over(session):
         return None
-    return context.finish(session, Outcome.EXPIRED, Finding.GAVE_UP)
+    return context.finish_unsettled(session, Finding.GAVE_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +85,70 @@ class _Context:
     # --- healthy reads
 
     def after_read(self, read: PaymentSession, seen: Observation) -> Decision:
-        outcome = _settled_by(seen, read.kind)
+        outcome = settled_outcome(read.kind, seen)
         stale = self._is_stale(seen)
         account = self.account.read(self.now, seen.read_quota)
+        if read.is_completed_empty:
+            return self._after_empty_completed(read, seen, outcome, account)
         if final_outcome(read.kind, read.status) or (outcome is None and stale):
             return self._continue(read, Finding.STALE, account)
         transition = self._transition(seen)
         after = self._observed(read, seen, transition)
+        if after.is_completed_empty and not seen.has_proof:
+            return self._await_proof(after, Finding.CHANGED, account, transition)
         if outcome is not None:
-            if outcome is Outcome.COMPLETED:
-                after = replace(after, authorization_token=seen.authorization_token)
-            return self._finish_by_klarna(after, transition, outcome, account, older=stale)
+            finding = Finding.FINISHED_BY_OLDER_ANSWER if stale else Finding.FINISHED
+            return self._finish(
+                after, outcome, finding, seen=seen, transition=transition, account=account
+            )
         finding = Finding.CHANGED if transition else Finding.UNCHANGED
+        if seen.has_proof:
+            after = self._with_kept_token(after, seen)
+            finding = Finding.PROOF_KEPT if self._is_new_proof(seen) else finding
         return self._continue(after, finding, account, transition)
+
+    def _after_empty_completed(
+        self,
+        read: PaymentSession,
+        seen: Observation,
+        outcome: Outcome | None,
+        account: AccountState,
+    ) -> Decision:
+        """No status follows COMPLETED, but proof of payment may."""
+        if outcome is Outcome.COMPLETED and seen.has_proof:
+            after = self._observed(read, seen, None)
+            return self._finish(after, outcome, Finding.FINISHED, seen=seen, account=account)
+        finding = Finding.UNCHANGED if seen.status == read.status else Finding.STALE
+        return self._await_proof(read, finding, account)
+
+    def _await_proof(
+        self,
+        read: PaymentSession,
+        finding: Finding,
+        account: AccountState,
+        transition: Transition | None = None,
+    ) -> Decision:
+        """Read an empty COMPLETED again for a while, whenever the session expires, or end it."""
+        window_end = empty_window_end(read)
+        if self.now >= window_end:
+            return self.finish_unsettled(read, finding, transition=transition, account=account)
+        wait = min(EMPTY_COMPLETED_INTERVAL, self.limits.max_interval)
+        after = replace(
+            read,
+            next_poll_at=min(self.now + wait, window_end),
+            ideal_interval_seconds=wait.total_seconds(),
+        )
+        return self._decision(after, finding, transition=transition, account=account)
+
+    def _with_kept_token(self, after: PaymentSession, seen: Observation) -> PaymentSession:
+        token = seen.authorization_token
+        return replace(
+            after, authorization_token=token, holds_token=after.holds_token or token is not None
+        )
+
+    def _is_new_proof(self, seen: Observation) -> bool:
+        has_new_token = seen.authorization_token is not None and not self.before.holds_token
+        return has_new_token or seen.order_id not in {None, self.before.order_id}
 
     def _is_stale(self, seen: Observation) -> bool:
         """Whether `updated_at` is before that of the recorded status."""
@@ -148,8 +199,8 @@ class _Context:
         """Reschedule an open session, or end it if it expired."""
         final_read_at = read.deadline(self.limits.max_lifetime) + self.limits.expiry_grace
         if self.now >= final_read_at:
-            return self.finish(
-                read, Outcome.EXPIRED, Finding.FINISHED, transition=transition, account=account
+            return self.finish_unsettled(
+                read, Finding.FINISHED, transition=transition, account=account
             )
         status, since = read.status or "", read.status_since
         at = next_poll_at(
@@ -190,7 +241,7 @@ class _Context:
     def _wait_for(self, failed: PaymentSession, account: AccountState) -> Decision:
         """The session waits while its account is paused; the failure is not the session's."""
         if self.is_over(failed):
-            return self.finish(failed, Outcome.EXPIRED, Finding.GAVE_UP, account=account)
+            return self.finish_unsettled(failed, Finding.GAVE_UP, account=account)
         return self._decision(
             replace(failed, next_poll_at=account.paused_until), Finding.FAILED, account=account
         )
@@ -203,10 +254,11 @@ class _Context:
         )
         # A 404 is an answer to valid credentials: it ends a pause, but is not a healthy read.
         account = self.account.answered(self.now)
-        if self.now >= self.deadline:
-            return self.finish(missing, Outcome.EXPIRED, Finding.FINISHED, account=account)
+        ends_at = empty_window_end(missing) if missing.is_completed_empty else self.deadline
+        if self.now >= ends_at:
+            return self.finish_unsettled(missing, Finding.FINISHED, account=account)
         if self._is_not_found(missing):
-            return self.finish(missing, Outcome.NOT_FOUND, Finding.FINISHED, account=account)
+            return self._finish(missing, Outcome.NOT_FOUND, Finding.FINISHED, account=account)
         return self._retry(missing, account)
 
     def _is_not_found(self, missing: PaymentSession) -> bool:
@@ -224,7 +276,7 @@ class _Context:
 
     def _retry(self, failed: PaymentSession, account: AccountState) -> Decision:
         if self.is_over(failed):
-            return self.finish(failed, Outcome.EXPIRED, Finding.GAVE_UP, account=account)
+            return self.finish_unsettled(failed, Finding.GAVE_UP, account=account)
         failures = failed.consecutive_failures + 1
         at = retry_at(
             failures,
@@ -238,44 +290,40 @@ class _Context:
 
     # --- endings
 
-    def _finish_by_klarna(
+    def finish_unsettled(
         self,
         after: PaymentSession,
-        transition: Transition | None,
-        outcome: Outcome,
-        account: AccountState,
+        finding: Finding,
         *,
-        older: bool,
+        transition: Transition | None = None,
+        account: AccountState | None = None,
     ) -> Decision:
-        finding = Finding.FINISHED_BY_OLDER_ANSWER if older else Finding.FINISHED
-        if is_anomalous(after, outcome):
-            finding = Finding.COMPLETED_EMPTY
-        return self.finish(
-            after,
-            outcome,
-            finding,
-            occurred_at=transition.occurred_at if transition else self.now,
-            transition=transition,
-            account=account,
-        )
+        """End a session that Klarna did not end: expired, but never one with proof of payment."""
+        outcome = Outcome.EXPIRED
+        if after.is_completed_empty:
+            outcome, finding = Outcome.COMPLETED, Finding.COMPLETED_EMPTY
+        elif after.has_proof:
+            outcome, finding = Outcome.COMPLETED, Finding.COMPLETED_WHILE_OPEN
+        return self._finish(after, outcome, finding, transition=transition, account=account)
 
-    def finish(
+    def _finish(
         self,
         after: PaymentSession,
         outcome: Outcome,
         finding: Finding,
         *,
-        occurred_at: datetime | None = None,
+        seen: Observation | None = None,
         transition: Transition | None = None,
         account: AccountState | None = None,
     ) -> Decision:
-        """End the session as `outcome`; `occurred_at` is Klarna's time of it, if known."""
+        """End the session as `outcome`; `seen` is the answer that settled it, if one did."""
         done, events = end(
             self.before,
             after,
             outcome,
+            seen=seen,
+            transition=transition,
             now=self.now,
-            occurred_at=occurred_at,
             limits=self.limits,
         )
         return self._decision(done, finding, transition=transition, events=events, account=account)
@@ -298,10 +346,3 @@ class _Context:
             transition=transition,
             events=events,
         )
-
-
-def _settled_by(seen: Observation, kind: Kind) -> Outcome | None:
-    """The outcome of an answer; a token completes a KP session, whatever its status."""
-    if kind is Kind.KP and seen.authorization_token is not None:
-        return Outcome.COMPLETED
-    return final_outcome(kind, seen.status)

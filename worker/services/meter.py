@@ -131,6 +131,9 @@ class Meter:
     def anomaly(self, kind: str) -> None:
         """Count a recorded anomaly."""
 
+    def answer_field_ignored(self, field: str) -> None:
+        """Count an invalid field of a Klarna answer that counts as absent."""
+
     def leases_lost(self, stage: str, count: int = 1) -> None:
         """Count leases that another process has: before the `load` or before the `record`."""
 

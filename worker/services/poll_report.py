@@ -33,6 +33,8 @@ def report_poll(
         log.info("status_changed", from_status=change.from_status, to=change.to_status, **ids)
     if decision.session.outcome:
         log.info("payment_session_finished", outcome=decision.session.outcome, **ids)
+    if isinstance(answer, Observation) and answer.ignored_fields:
+        _report_ignored(meter, answer.ignored_fields, ids)
     if decision.finding in ANOMALIES:
         _log_anomaly(decision.finding, ids)
     if recorded.account_recorded:
@@ -40,11 +42,21 @@ def report_poll(
     _count(meter, answer, decision)
 
 
+def _report_ignored(meter: Meter, fields: tuple[str, ...], ids: dict[str, str]) -> None:
+    for field in fields:
+        meter.answer_field_ignored(field)
+        log.warning("answer_field_ignored", field=field, **ids)
+
+
 def _log_anomaly(finding: Finding, ids: dict[str, str]) -> None:
     if finding is Finding.COMPLETED_EMPTY:
         log.warning("completed_empty", **ids)
+    elif finding is Finding.COMPLETED_WHILE_OPEN:
+        log.warning("completed_while_open", **ids)
     elif finding is Finding.FINISHED_BY_OLDER_ANSWER:
         log.warning("finished_by_older_answer", **ids)
+    elif finding is Finding.PROOF_KEPT:
+        log.warning("proof_kept", **ids)
     else:
         log.warning("session_abandoned", **ids)
 

@@ -70,6 +70,7 @@ async def test_a_kp_session_with_a_token_is_authorized(
         ({"kind": "gzip_bomb", "size_bytes": 2000}, "WAITING"),
         ({"kind": "oversized", "size_bytes": 200 * 1024}, "WAITING"),
         ({"kind": "set_cookie"}, "WAITING"),
+        ({"kind": "edit", "set": {"updated_at": "", "customer": [], "expires_at": 7}}, "WAITING"),
         ({"kind": "drip", "interval_seconds": 0.001, "chunk_bytes": 20}, "WAITING"),
     ],
     ids=[
@@ -81,6 +82,7 @@ async def test_a_kp_session_with_a_token_is_authorized(
         "small honest gzip",
         "large but bounded",
         "cookie",
+        "wrong fields that nobody needs",
         "in small pieces",
     ],
 )

@@ -19,8 +19,9 @@ _SOUND = """
     WITH one AS (
         INSERT INTO payment_sessions (session_id, account, kind, session_url, status, outcome,
             finished_at, next_poll_at, transition_count, event_count, authorization_token,
-            last_polled_at)
-        VALUES ('s', 'default', 'hpp', 'u', 'COMPLETED', 'completed', now(), NULL, 2, 1, 'x', now())
+            authorization_expires_at, last_polled_at)
+        VALUES ('s', 'default', 'hpp', 'u', 'COMPLETED', 'completed', now(), NULL, 2, 1, 'x', now(),
+            now())
     ), two AS (
         INSERT INTO status_transitions VALUES
             ('s', 1, NULL, 'WAITING', now(), now()), ('s', 2, 'WAITING', 'COMPLETED', now(), now())
@@ -69,6 +70,16 @@ def test_a_sound_state_breaks_nothing(sound: Connection):
     assert broken_delivery_invariants(sound, [{"subject": "s", "id": EVENT}] * 2) == []
 
 
+def test_an_empty_completed_that_is_read_again_breaks_nothing(sound: Connection):
+    sound.execute(
+        text("""UPDATE payment_sessions SET outcome = NULL, finished_at = NULL,
+        next_poll_at = now(), last_read_at = now(),
+        status_observed_at = now() - interval '4 min'""")
+    )
+
+    assert broken_state_invariants(sound) == []
+
+
 @pytest.mark.parametrize(
     ("damage", "promise"),
     [
@@ -77,13 +88,27 @@ def test_a_sound_state_breaks_nothing(sound: Connection):
         ("UPDATE payment_sessions SET status = 'WAITING'", "stands where its last transition led"),
         ("UPDATE payment_sessions SET outcome = 'expired'", "is the session's outcome"),
         (
+            """UPDATE payment_sessions SET outcome = NULL, finished_at = NULL, next_poll_at = now(),
+            status_observed_at = now() - interval '5 min', last_read_at = now()""",
+            "is the session's outcome",
+        ),
+        (
             "INSERT INTO status_transitions VALUES ('s', 3, 'COMPLETED', 'FAILED', now(), now())",
             "no status follows a final one",
         ),
         ("DELETE FROM outbox_messages", "a finished session has its event"),
         (
             "UPDATE outbox_messages SET event_type = 'payment_session.completed'",
-            "announced its authorization",
+            "a session with an authorization announced it",
+        ),
+        (
+            "UPDATE outbox_messages SET event_type = 'payment_session.cancelled'",
+            "told the shop of its payment",
+        ),
+        ("UPDATE payment_sessions SET outcome = 'expired'", "with proof of payment is expired"),
+        (
+            "UPDATE outbox_messages SET event_type = 'payment_session.order_placed'",
+            "an order that is announced has an id",
         ),
         ("UPDATE payment_sessions SET event_count = 2", "numbered without a gap"),
         (_WARNED.format(sequence=0, type="expiring"), "follow its authorization"),

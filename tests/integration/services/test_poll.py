@@ -67,15 +67,18 @@ async def test_an_open_session_is_due_again_and_no_event_is_sent(
     assert stored.rows("SELECT * FROM outbox_messages") == []
 
 
-async def test_completed_with_neither_token_nor_order_has_an_event_of_its_own(
+async def test_completed_with_neither_token_nor_order_is_read_again(
     services: OpenServices, sandbox: SandboxClient, stored: Stored, redis_url: str
 ):
     async with services() as opened:
-        await tracked(opened, sandbox, steps=[[0, "COMPLETED"]], carries="neither")
+        session_id = await tracked(opened, sandbox, steps=[[0, "COMPLETED"]], carries="neither")
 
         await poll_what_was_sent(opened, redis_url)
 
-    assert stored.value("SELECT event_type FROM outbox_messages") == "payment_session.completed"
+    row = stored.session(session_id)
+    assert (row["status"], row["outcome"], row["lease_id"]) == ("COMPLETED", None, None)
+    assert row["next_poll_at"] > row["last_polled_at"]
+    assert stored.rows("SELECT * FROM outbox_messages") == []
 
 
 async def test_a_failed_read_keeps_everything_and_retries(

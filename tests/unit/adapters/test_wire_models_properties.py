@@ -51,7 +51,7 @@ def check(body: bytes, kind: Kind) -> None:
         assert observation.status.isprintable()
         assert 0 < len(observation.status) <= 255
         for moment in (observation.updated_at, observation.expires_at):
-            assert moment is None or (moment.tzinfo is UTC and moment.year in range(1970, 2201))
+            assert moment is None or (moment.tzinfo is UTC and moment.year in range(2000, 2201))
         assert observation.updated_at is None or isinstance(observation.updated_at, datetime)
 
 

@@ -80,13 +80,12 @@ def test_an_authorization_is_waited_for_until_twenty_minutes_before_its_end(
     ("before", "seen"),
     [
         (a_read_session(), {"status": "COMPLETED", "order_id": "klarna-order"}),
-        (a_kp_session(), {"status": "complete", "updated_at": None}),
         (
             a_read_session(confirmed_order_id="shop-order", confirmed_at=NOW),
             {"status": "COMPLETED"},
         ),
     ],
-    ids=["Klarna has placed the order", "complete at Klarna", "confirmed before it was seen"],
+    ids=["Klarna has placed the order", "confirmed before it was seen"],
 )
 def test_an_order_that_is_there_is_waited_for_no_longer(
     before: PaymentSession, seen: dict[str, object]

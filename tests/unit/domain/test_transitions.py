@@ -62,7 +62,7 @@ def test_an_open_status_is_recorded_and_stays_tracked(status: str):
 def test_every_open_status_may_be_followed_by_every_final_one(
     status: str, final: str, outcome: Outcome
 ):
-    decision = decided(a_read_session(status), an_observation(final))
+    decision = decided(a_read_session(status), an_observation(final, order_id="order-1"))
 
     assert decision.transition.from_status == status
     assert decision.session.outcome is outcome
@@ -209,13 +209,14 @@ def test_a_final_answer_older_than_the_last_open_one_is_taken_and_marked(
     assert len(decision.events) == 1
 
 
+@pytest.mark.parametrize("final", ["CANCELLED", "DISABLED"])
 @pytest.mark.parametrize("seen", ["WAITING", "FAILED", "CANCELLED", "COMPLETED"])
-def test_nothing_leaves_a_final_status(seen: str):
+def test_nothing_leaves_a_final_status(final: str, seen: str):
     """A session with a final status has an outcome and is not polled; should it be, it holds."""
-    decision = decided(a_read_session("COMPLETED"), an_observation(seen))
+    decision = decided(a_read_session(final), an_observation(seen))
 
     assert decision.finding is Finding.STALE
-    assert decision.session.status == "COMPLETED"
+    assert decision.session.status == final
     assert decision.transition is None
     assert decision.events == ()
 

@@ -116,5 +116,7 @@ def check_one(decision: Decision) -> None:
         assert decision.transition.occurred_at <= decision.transition.observed_at == now
     if session.outcome is Outcome.COMPLETED:
         assert decision.events
+    if session.outcome is Outcome.EXPIRED:
+        assert not session.has_proof
     if session.kind is Kind.HPP and session.status in {"COMPLETED", "CANCELLED", "DISABLED"}:
-        assert session.outcome == session.status.lower()
+        assert session.is_completed_empty or session.outcome == session.status.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -18,10 +19,16 @@ from pydantic import (
 )
 
 from worker.domain.errors import InvalidArgumentError, ProtocolError
-from worker.domain.session import KP_AUTHORIZED, KP_INCOMPLETE, Kind, Observation
+from worker.domain.session import (
+    KP_AUTHORIZED,
+    KP_INCOMPLETE,
+    OPTIONAL_FIELDS,
+    Kind,
+    Observation,
+)
 
-# Dates outside are clamped, so that later arithmetic cannot overflow.
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+# Dates outside are no dates of a payment session; later arithmetic with them could overflow.
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -43,11 +50,11 @@ def _date_text(value: object) -> object:
     return value
 
 
-def _sane(value: datetime) -> datetime:
-    try:
-        return min(max(value.astimezone(UTC), _EARLIEST), _LATEST)
-    except OverflowError:
-        return _LATEST if value.year > _EARLIEST.year else _EARLIEST
+def _possible(value: datetime) -> datetime:
+    # Aware datetimes compare without overflow, unlike `astimezone` near the years 1 and 9999.
+    if not _EARLIEST <= value <= _LATEST:
+        raise ValueError("must be between 2000 and 2200")
+    return value.astimezone(UTC)
 
 
 def _none_if_empty(value: object) -> object:
@@ -56,7 +63,7 @@ def _none_if_empty(value: object) -> object:
 
 Text = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
 OptionalText = Annotated[Text | None, BeforeValidator(_none_if_empty)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_date_text), AfterValidator(_sane)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_date_text), AfterValidator(_possible)]
 # Printable, because other text may not be encodable, and because shops put tokens into URLs.
 Token = Annotated[
     Annotated[SecretStr, Field(max_length=4096), AfterValidator(_printable_secret)] | None,
@@ -112,6 +119,8 @@ class SessionCreationResponseV1(_Answer):
 def parse_session(body: bytes, *, kind: Kind, session_id: str) -> Observation:
     """Return the observation in the body of a 200.
 
+    Invalid values of OPTIONAL_FIELDS count as absent; the observation names these fields.
+
     Raises:
         ProtocolError: it is not a valid answer for this session; the text names fields only.
     """
@@ -121,16 +130,28 @@ def parse_session(body: bytes, *, kind: Kind, session_id: str) -> Observation:
         raise ProtocolError("body is not JSON", status_code=200) from None
     if not isinstance(document, dict):
         raise ProtocolError("body is not an object", status_code=200)
-    model = SessionResponseV1 if kind is Kind.HPP else KpSessionRead
-    try:
-        answer = model.model_validate(document)
-    except ValidationError as error:
-        raise ProtocolError(f"wrong type: {_fields(error)}", status_code=200) from None
+    answer, ignored = _validated(document, kind)
     if answer.session_id not in {None, session_id}:
         raise ProtocolError("answer is of another session", status_code=200)
     if answer.status is None:
         raise ProtocolError("no status", status_code=200)
-    return _observation(answer, answer.status)
+    return replace(_observation(answer, answer.status), ignored_fields=ignored)
+
+
+def _validated(
+    document: dict[str, Any], kind: Kind
+) -> tuple[SessionResponseV1 | KpSessionRead, tuple[str, ...]]:
+    """Return the answer without its invalid optional fields, and the names of these."""
+    model = SessionResponseV1 if kind is Kind.HPP else KpSessionRead
+    try:
+        return model.model_validate(document), ()
+    except ValidationError as error:
+        invalid = _invalid_fields(error)
+    if required := invalid - OPTIONAL_FIELDS:
+        detail = f"wrong type: {', '.join(sorted(required))}"
+        raise ProtocolError(detail, status_code=200) from None
+    valid = {name: value for name, value in document.items() if name not in invalid}
+    return model.model_validate(valid), tuple(sorted(invalid))
 
 
 def parse_creation(document: object) -> SessionCreationResponseV1:
@@ -142,7 +163,8 @@ def parse_creation(document: object) -> SessionCreationResponseV1:
     try:
         return SessionCreationResponseV1.model_validate(document)
     except ValidationError as error:
-        raise InvalidArgumentError("response", f"wrong or missing: {_fields(error)}") from None
+        fields = ", ".join(sorted(_invalid_fields(error)))
+        raise InvalidArgumentError("response", f"wrong or missing: {fields}") from None
 
 
 def _observation(answer: SessionResponseV1 | KpSessionRead, status: str) -> Observation:
@@ -160,6 +182,5 @@ def _observation(answer: SessionResponseV1 | KpSessionRead, status: str) -> Obse
     )
 
 
-def _fields(error: ValidationError) -> str:
-    names = {str(detail["loc"][0]) if detail["loc"] else "body" for detail in error.errors()}
-    return ", ".join(sorted(names))
+def _invalid_fields(error: ValidationError) -> set[str]:
+    return {str(detail["loc"][0]) if detail["loc"] else "body" for detail in error.errors()}

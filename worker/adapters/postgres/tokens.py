@@ -28,7 +28,8 @@ _IS_UNDELIVERED = """
 """
 # A delivered token is erased at the event's `authorization_expires_at`, or once its order is
 # confirmed. An undelivered one is kept for the whole lifetime after it was read: the event's time
-# is too early if Klarna did not say when the authorization began.
+# is too early if Klarna did not say when the authorization began. The token of an open session is
+# its proof of payment.
 _ERASE_SPENT = text(f"""
     WITH spent AS (
         SELECT s.session_id,
@@ -37,13 +38,13 @@ _ERASE_SPENT = text(f"""
         LEFT JOIN outbox_messages AS m
             ON m.session_id = s.session_id AND m.event_type = {literal(EventType.AUTHORIZED)}
         WHERE s.authorization_token IS NOT NULL
+            AND s.outcome IS NOT NULL
             AND COALESCE(
                 CASE WHEN NOT {_IS_UNDELIVERED} THEN LEAST(
                     CAST(m.payload -> 'data' ->> 'authorization_expires_at' AS timestamptz),
                     s.confirmed_at
                 ) END,
-                COALESCE(s.finished_at, s.last_polled_at, s.tracked_at)
-                    + {interval(AUTHORIZATION_LIFETIME)}
+                s.finished_at + {interval(AUTHORIZATION_LIFETIME)}
             ) < statement_timestamp()
         LIMIT :limit
         FOR UPDATE OF s SKIP LOCKED

@@ -120,7 +120,10 @@ class WorkerMetrics(Metrics):
         self.finished = self._counter(
             "finished", "Finished sessions, by outcome", "account", "outcome"
         )
-        self.anomalies = self._counter("anomalies", "Sessions that ended in an unusual way", "kind")
+        self.anomalies = self._counter("anomalies", "Unusual answers and ends of sessions", "kind")
+        self.ignored_fields = self._counter(
+            "answer_fields_ignored", "Invalid fields of Klarna's answers, read as absent", "field"
+        )
         self.leases_lost = self._counter("leases_lost", "Leases lost to a later claim", "stage")
 
     def _of_delivering(self) -> None:

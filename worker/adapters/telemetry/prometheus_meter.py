@@ -15,7 +15,7 @@ from worker.adapters.telemetry.metrics import BeatMetrics, Children, Metrics, Wo
 from worker.domain.account import Breaker
 from worker.domain.decision import ANOMALIES, Finding
 from worker.domain.refused_messages import MESSAGE, UNFORESEEN
-from worker.domain.session import STATUSES, Outcome
+from worker.domain.session import OPTIONAL_FIELDS, STATUSES, Outcome
 from worker.domain.tracking import TRACK_ARGUMENTS, TrackEffect
 from worker.services.meter import (
     AccountFigures,
@@ -114,6 +114,10 @@ class WorkerMeter(PrometheusMeter):
         """Something that is worth somebody's attention was recorded."""
         self._metrics.anomalies[kind,].inc()
 
+    def answer_field_ignored(self, field: str) -> None:
+        """Count an invalid optional field of an answer."""
+        self._metrics.ignored_fields[field,].inc()
+
     def leases_lost(self, stage: str, count: int = 1) -> None:
         """Somebody else has the lease."""
         self._metrics.leases_lost[stage,].inc(count)
@@ -149,6 +153,7 @@ class WorkerMeter(PrometheusMeter):
             (self._metrics.delay, STATUSES),
             (self._metrics.finished, self._accounts, Outcome),
             (self._metrics.anomalies, ANOMALIES),
+            (self._metrics.ignored_fields, OPTIONAL_FIELDS),
             (self._metrics.leases_lost, ("load", "record")),
             (self._metrics.deliveries, self._sinks, ("delivered", "failed", "dead_lettered")),
             (self._metrics.delivery_age, self._sinks),

@@ -79,8 +79,26 @@ POLLING = (
         alert=True,
     ),
     LogEvent(
+        *("answer_field_ignored", "warning", (*_POLL, "field")),
+        "a field of Klarna's answer is invalid and was read as absent; the rest was used",
+        "if frequent, tell Klarna, with the correlation id",
+    ),
+    LogEvent(
         *("completed_empty", "warning", _POLL),
-        "COMPLETED without token and order",
+        "COMPLETED without token and order, for five minutes",
+        "look the session up at Klarna",
+        alert=True,
+    ),
+    LogEvent(
+        *("proof_kept", "warning", _POLL),
+        "Klarna shows a token or an order id under a documented open status; it is stored, and"
+        " reading goes on",
+        "look the session up at Klarna",
+        alert=True,
+    ),
+    LogEvent(
+        *("completed_while_open", "warning", _POLL),
+        "a session with a token or an order id was still open at its end; finished as `completed`",
         "look the session up at Klarna",
         alert=True,
     ),

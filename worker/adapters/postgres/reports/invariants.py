@@ -12,13 +12,20 @@ from sqlalchemy import Connection, text
 
 from worker.adapters.postgres.literals import interval, literal, one_of
 from worker.domain.confirmation import WARNINGS
+from worker.domain.endings import EMPTY_COMPLETED_WINDOW
 from worker.domain.events import EventType
-from worker.domain.session import HPP_FINAL, Kind
+from worker.domain.session import HPP_COMPLETED, HPP_FINAL, Kind, Outcome
 
 _CONSTANTS = {
     "hpp": literal(Kind.HPP),
     "final_statuses": one_of(HPP_FINAL),
+    "completed_status": literal(HPP_COMPLETED),
+    "empty_window": interval(EMPTY_COMPLETED_WINDOW),
+    "completed": literal(Outcome.COMPLETED),
+    "expired": literal(Outcome.EXPIRED),
     "authorized": literal(EventType.AUTHORIZED),
+    "completed_event": literal(EventType.COMPLETED),
+    "order_placed": literal(EventType.ORDER_PLACED),
     "expiring": literal(EventType.AUTHORIZATION_EXPIRING),
     "lapsed": literal(EventType.AUTHORIZATION_LAPSED),
     "warnings": len(WARNINGS),
@@ -50,6 +57,10 @@ _QUERIES = {
         SELECT session_id FROM payment_sessions
         WHERE kind = {hpp} AND status IN {final_statuses}
             AND outcome IS DISTINCT FROM lower(status)
+            AND NOT (
+                status = {completed_status} AND outcome IS NULL
+                AND last_read_at < status_observed_at + {empty_window}
+            )
     """,
     "no status follows a final one": """
         SELECT t.session_id FROM status_transitions AS t
@@ -61,12 +72,29 @@ _QUERIES = {
         WHERE s.outcome IS NOT NULL
             AND NOT EXISTS (SELECT FROM outbox_messages AS m WHERE m.session_id = s.session_id)
     """,
-    "a session that holds a token announced its authorization": """
+    "a session with an authorization announced it": """
         SELECT s.session_id FROM payment_sessions AS s
-        WHERE s.authorization_token IS NOT NULL AND NOT EXISTS (
+        WHERE s.authorization_expires_at IS NOT NULL AND NOT EXISTS (
             SELECT FROM outbox_messages AS m
             WHERE m.session_id = s.session_id AND m.event_type = {authorized}
         )
+    """,
+    "a completed session that holds a token told the shop of its payment": """
+        SELECT s.session_id FROM payment_sessions AS s
+        WHERE s.authorization_token IS NOT NULL AND s.outcome = {completed} AND NOT EXISTS (
+            SELECT FROM outbox_messages AS m
+            WHERE m.session_id = s.session_id
+                AND m.event_type IN ({authorized}, {completed_event})
+        )
+    """,
+    "no session with proof of payment is expired": """
+        SELECT session_id FROM payment_sessions
+        WHERE outcome = {expired} AND (authorization_token IS NOT NULL OR order_id IS NOT NULL)
+    """,
+    "an order that is announced has an id": """
+        SELECT s.session_id FROM payment_sessions AS s
+        JOIN outbox_messages AS m USING (session_id)
+        WHERE m.event_type = {order_placed} AND s.order_id IS NULL
     """,
     "a session's events are numbered without a gap": """
         SELECT s.session_id FROM payment_sessions AS s

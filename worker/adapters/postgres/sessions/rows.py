@@ -15,7 +15,9 @@ from worker.services.sessions import LeasedSession
 from worker.services.tokens import TokenCipher
 
 _LOADED_FIELDS = tuple(
-    field.name for field in fields(PaymentSession) if field.name != "authorization_token"
+    field.name
+    for field in fields(PaymentSession)
+    if field.name not in {"authorization_token", "holds_token"}
 )
 
 # Each field of an account and its column.
@@ -57,12 +59,12 @@ def columns_without_token(sessions: Table) -> list[Column[Any]]:
 
 
 def session_from_row(row: RowMapping) -> PaymentSession:
-    """Return the session of a full row, without its token."""
+    """Return the session of a row, without its token; `holds_token` if the row has the column."""
     values = {name: row[name] for name in _LOADED_FIELDS}
     values["kind"] = Kind(values["kind"])
     for name in ("outcome", "guessed_outcome"):
         values[name] = Outcome(values[name]) if values[name] else None
-    return PaymentSession(**values)
+    return PaymentSession(**values, holds_token=row.get("authorization_token") is not None)
 
 
 def session_values(session: PaymentSession) -> dict[str, Any]:
