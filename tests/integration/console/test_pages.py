@@ -138,8 +138,10 @@ def test_postgres_that_hangs_is_a_page_within_ten_seconds(
     """Connected or not: what was answered before shows nothing of the next answer."""
     with TcpProxy(environment["DATABASE_URL"]) as proxy:
         settings = environment | {"DATABASE_URL": proxy.url}
-        with console(settings, tmp_path / "log") as origin:
-            client = httpx.Client(base_url=origin, auth=AUTH, trust_env=False, timeout=10)
+        with (
+            console(settings, tmp_path / "log") as origin,
+            httpx.Client(base_url=origin, auth=AUTH, trust_env=False, timeout=10) as client,
+        ):
             assert client.get("/sessions").status_code == 200
             proxy.drop()
 
