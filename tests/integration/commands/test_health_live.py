@@ -24,7 +24,7 @@ def test_live_goes_by_the_age_of_the_progress_file_alone(tmp_path: Path):
     file.touch()
     now = time.time()  # noqa: TID251 - the file system's clock
     young = live(PROGRESS_FILE=str(file))
-    os.utime(file, (now - 80, now - 80))
+    os.utime(file, (now - 45, now - 45))
     middle = live(PROGRESS_FILE=str(file))
     os.utime(file, (now - 100, now - 100))
     old = live(PROGRESS_FILE=str(file))

@@ -14,7 +14,7 @@ from tests.support.flower import free_port
 from tests.support.metrics import Samples, scrape, value
 from tests.support.stored import Stored
 from tests.support.wired import OpenServices, eventually_beside
-from worker.adapters.telemetry.prometheus_meter import BeatMeter
+from worker.adapters.telemetry.prometheus_meter import BeatMeter, WorkerMeter
 from worker.services.meter import Backlog, DeploymentFigures, ProcessFigures, Waiting
 
 pytestmark = pytest.mark.anyio
@@ -71,22 +71,17 @@ async def test_a_tick_that_fails_is_no_sign_of_life(services: OpenServices, stor
     assert value(seen, f"{P}_beat_last_tick_timestamp_seconds") == 0
 
 
-async def test_what_is_not_configured_is_one_label(services: OpenServices, stored: Stored):
+def test_what_is_not_configured_is_one_label():
     """An account or sink that the settings lost makes no series of its own."""
-    stored.add_session("s1", account="lost")
-    lease = uuid4()
-    stored.rows(
-        "UPDATE payment_sessions SET lease_id = %s, lease_expires_at = now() + interval '30 s'",
-        lease,
-    )
-    port = free_port()
+    meter = WorkerMeter(accounts=["default"], sinks=["redis_stream"])
 
-    async with services(METRICS_PORT=str(port)) as opened:
-        await opened.poll.poll(["s1"], lease)
-        seen = scrape(port)
+    meter.polled("lost", "unchanged")
+    meter.not_delivered("lost", dead=False)
 
-    assert value(seen, f"{P}_polls_total", account="other", result="account_refused") == 1
-    assert value(seen, f"{P}_polls_total", account="lost") == 0
+    read = meter.registry.get_sample_value
+    assert read(f"{P}_polls_total", {"account": "other", "result": "unchanged"}) == 1
+    assert read(f"{P}_polls_total", {"account": "lost", "result": "unchanged"}) is None
+    assert read(f"{P}_deliveries_total", {"sink": "other", "result": "failed"}) == 1
 
 
 async def test_beat_tells_of_what_the_settings_lost_as_of_one(
