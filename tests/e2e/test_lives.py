@@ -51,9 +51,6 @@ LIVES = {
     "token and order": Life(
         ("COMPLETED",), ("authorized", "order_placed"), last_change={"carries": "both"}
     ),
-    "neither token nor order": Life(
-        ("COMPLETED",), ("completed",), last_change={"carries": "neither"}
-    ),
     "cancelled": Life(("IN_PROGRESS", "CANCELLED"), ("cancelled",)),
     "disabled by the shop": Life(("IN_PROGRESS", "DISABLED"), ("disabled",)),
     "kp authorized": Life(("authorized",), ("authorized",), {"kind": "kp"}),

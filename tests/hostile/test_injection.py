@@ -45,7 +45,20 @@ def test_an_argument_is_refused_without_being_repeated_or_stored_as_it_is(
 
 
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
-@pytest.mark.parametrize("field", ["status", "order_id", "klarna_reference"])
+def test_a_field_that_nobody_needs_is_stored_as_it_is_or_absent(
+    in_process: InProcess, klarna: Listener, text: str
+):
+    fields = {"status": "WAITING", "klarna_reference": text}
+    klarna.saying = say(answer(json.dumps(fields).encode()))
+
+    (row,) = in_process.poll(in_process.insert())
+
+    kept = text if text in PRINTABLE.values() else None
+    assert (row["status"], row["klarna_reference"], row["last_error"]) == ("WAITING", kept, None)
+
+
+@pytest.mark.parametrize("text", ALL.values(), ids=ALL.keys())
+@pytest.mark.parametrize("field", ["status", "order_id"])
 def test_a_field_of_klarnas_is_a_protocol_error_or_stored_as_it_is(
     in_process: InProcess, klarna: Listener, field: str, text: str
 ):

@@ -298,7 +298,8 @@ def test_an_account_without_a_base_url_is_warned_of(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("KLARNA_BASE_URL")
 
-    findings = list(checked_klarna.check_accounts(parse(Settings)))
+    (probe,) = checked_klarna.account_probes(parse(Settings))
+    findings = list(probe.findings())
 
     (warning,) = [finding.warning for finding in findings if finding.warning]
     assert warning.startswith("KLARNA_BASE_URL is not set")
@@ -311,7 +312,8 @@ def test_an_account_with_a_base_url_is_not_warned_of(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    findings = list(checked_klarna.check_accounts(parse(Settings)))
+    (probe,) = checked_klarna.account_probes(parse(Settings))
+    findings = list(probe.findings())
 
     assert [(finding.fault, finding.warning) for finding in findings] == [(None, None)]
 

@@ -192,6 +192,6 @@ async def test_a_nudge_of_a_session_that_just_ended_does_not_poll_again(
 ):
     await track(sessions)
 
-    assert await sessions.record(leased, decision_on(leased, "COMPLETED")) == Recorded(nudged=False)
+    assert await sessions.record(leased, decision_on(leased, "CANCELLED")) == Recorded(nudged=False)
 
     assert (stored.session("s1")["lease_id"], stored.session("s1")["next_poll_at"]) == (None, None)
