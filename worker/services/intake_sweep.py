@@ -40,11 +40,17 @@ class IntakeSweep:
 
     async def sweep(self) -> None:
         """Apply early confirmations, and send the refused messages that are due."""
-        try:
-            await self._confirmation.apply_early()
-            if self._queues.is_full("events"):
-                return
-            if due := await self._refused.due(limit=BATCH):
-                await self._publisher.send_refused(due)
-        except UnavailableError as error:
-            log.warning("intake_sweep_failed", error=str(error))
+        # Each by itself: a row that one of them cannot take keeps the other from nothing.
+        for job in (self._confirmation.apply_early, self._retry_due):
+            try:
+                await job()
+            except UnavailableError as error:
+                log.warning("intake_sweep_failed", error=str(error))
+            except Exception:
+                log.exception("intake_sweep_crashed")
+
+    async def _retry_due(self) -> None:
+        if self._queues.is_full("events"):
+            return
+        if due := await self._refused.due(limit=BATCH):
+            await self._publisher.send_refused(due)

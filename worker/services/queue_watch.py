@@ -24,3 +24,5 @@ class QueueWatch:
             await self._processes.note_queues(await self._publisher.heads())
         except UnavailableError as error:
             log.warning("queues_not_watched", error=str(error))
+        except Exception:
+            log.exception("queue_watch_crashed")

@@ -7,6 +7,7 @@ from itertools import chain
 from uuid import uuid4
 
 import pytest
+import structlog
 from kombu import Connection
 
 from devkit.sandbox.server import SandboxServer
@@ -210,3 +211,23 @@ async def test_the_end_of_beat_claims_nothing_more(
 
     assert polled_ids(redis_url) == []
     assert stored.session("s1")["lease_id"] is None
+
+
+async def test_a_fault_of_the_intake_sweep_costs_no_tick(services: OpenServices, stored: Stored):
+    """An early confirmation that Postgres refuses to apply, and a broken table of queues."""
+    stored.add_session("s1")
+    stored.rows("INSERT INTO early_confirmations VALUES ('s1', 'order-1')")
+    stored.rows(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'P0001'; END $$;"
+        "CREATE TRIGGER refuse BEFORE DELETE ON early_confirmations"
+        " FOR EACH ROW EXECUTE FUNCTION refuse();"
+        "CREATE TRIGGER refuse BEFORE INSERT ON queues FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    async with services() as opened:
+        with structlog.testing.capture_logs() as lines:
+            await opened.dispatch.tick()
+
+    events = {line["event"] for line in lines}
+    assert {"intake_sweep_crashed", "queue_watch_crashed"} <= events
+    assert not {"tick_failed", "tick_crashed"} & events

@@ -52,6 +52,18 @@ INTAKE = (
         OUTAGE,
     ),
     LogEvent(
+        *("intake_sweep_crashed", "error", ()),
+        "a fault in this program; the next sweep is a second later",
+        REPORT,
+        alert=True,
+    ),
+    LogEvent(
+        *("queue_watch_crashed", "error", ()),
+        "a fault in this program; the next look is ten seconds later",
+        REPORT,
+        alert=True,
+    ),
+    LogEvent(
         *("queues_not_watched", "warning", ("error",)),
         "Postgres or the broker is unavailable, or a table or a right is missing",
         OUTAGE,
