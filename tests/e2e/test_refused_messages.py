@@ -47,14 +47,6 @@ def publish(
     return task_id
 
 
-def refused(shop: Deployment, task_id: str) -> dict[str, Any]:
-    """The row of a message; waits for it."""
-    return eventually(
-        lambda: shop.query("SELECT * FROM refused_messages WHERE task_id = %s", task_id),
-        because="the message is kept",
-    )[0]
-
-
 def new_session(klarna: SandboxClient, **options: Any) -> str:  # noqa: ANN401 - the sandbox's
     return str(klarna.create_session(**options)["session_id"])
 
@@ -75,7 +67,7 @@ def test_a_foreign_serializer_is_kept_undecoded_and_shown_in_flower_as_failed(
         )
         failure = events.end_of(task_id)
 
-    kept = refused(shop, task_id)
+    kept = shop.refused(task_id)
     assert (kept["task"], kept["field"], kept["session_id"]) == (TRACK, "message", None)
     assert kept["reason"] == "cannot be decoded: ContentDisallowed"
     assert (kept["next_try_at"], kept["arguments"] is None) == (None, False)
@@ -92,7 +84,7 @@ def test_another_shape_with_a_readable_task_is_kept(
     shop: Deployment,
     body: Any,  # noqa: ANN401 - anything may be sent
 ):
-    kept = refused(shop, publish(shop, json.dumps(body), content_type="application/json"))
+    kept = shop.refused(publish(shop, json.dumps(body), content_type="application/json"))
 
     assert (kept["task"], kept["field"]) == (TRACK, "message")
     assert kept["reason"] == "is not a task message of Celery's"
@@ -120,7 +112,7 @@ def test_redelivery_makes_no_second_row(shop: Deployment):
         )
     last = shop.send(TRACK, "c/d")
 
-    refused(shop, last)
+    shop.refused(last)
     assert len(shop.query("SELECT * FROM refused_messages WHERE task_id = %s", task_id)) == 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from devkit.sandbox.server import DEFAULT_PASSWORD, DEFAULT_USERNAME, SandboxClient
 from tests.support.deployment import Deployment
@@ -19,14 +18,6 @@ def nordic(deployment: Deployment) -> dict[str, str]:
     }
 
 
-def refused(deployment: Deployment, task_id: str) -> dict[str, Any]:
-    """The row of a message; waits for it."""
-    return eventually(
-        lambda: deployment.query("SELECT * FROM refused_messages WHERE task_id = %s", task_id),
-        because="the message is kept",
-    )[0]
-
-
 def test_a_track_of_an_account_that_comes_with_the_next_release_is_taken_then(
     deployment: Deployment, sandbox: SandboxClient
 ):
@@ -34,7 +25,7 @@ def test_a_track_of_an_account_that_comes_with_the_next_release_is_taken_then(
     session_id = sandbox.create_session()["session_id"]
     old, _ = deployment.start_all("worker", "beat")
     task_id = deployment.track(session_id, account="nordic")
-    waits = refused(deployment, task_id)
+    waits = deployment.refused(task_id)
     assert (waits["field"], waits["attempts"]) == ("account", 0)
     assert waits["next_try_at"] is not None
     old.stop()
@@ -45,9 +36,9 @@ def test_a_track_of_an_account_that_comes_with_the_next_release_is_taken_then(
         because="the next release's worker tracks it",
     )
     eventually(
-        lambda: refused(deployment, task_id)["resolution"] == "taken", because="it is resolved"
+        lambda: deployment.refused(task_id)["resolution"] == "taken", because="it is resolved"
     )
-    resolved = refused(deployment, task_id)
+    resolved = deployment.refused(task_id)
     assert (resolved["arguments"], resolved["attempts"]) == (None, 0)
     assert json.dumps(session_id) not in str(resolved["argument_hashes"])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import pytest
 
@@ -21,18 +20,9 @@ ALLOW = "DROP TRIGGER refuse ON {table}; DROP FUNCTION refuse()"
 ODD_ID = "t\x00\ud800€"
 
 
-def refused(deployment: Deployment, task_id: str) -> dict[str, Any]:
-    """The row of a message; waits for it."""
-    return eventually(
-        lambda: deployment.query("SELECT * FROM refused_messages WHERE task_id = %s", task_id),
-        within=60,
-        because="the message is kept",
-    )[0]
-
-
 def is_resolved(deployment: Deployment, task_id: str, session_id: str) -> None:
     eventually(
-        lambda: refused(deployment, task_id)["resolution"] == "taken",
+        lambda: deployment.refused(task_id)["resolution"] == "taken",
         within=60,
         because="it is taken by itself",
     )
@@ -49,11 +39,11 @@ def test_a_track_that_a_trigger_refuses_is_kept_and_taken_when_it_is_gone(
 
     task_id = deployment.track(session_id)
 
-    kept = refused(deployment, task_id)
+    kept = deployment.refused(task_id)
     assert (kept["field"], kept["session_id"]) == ("unforeseen", session_id)
     assert kept["next_try_at"] is not None
     eventually(
-        lambda: refused(deployment, task_id)["attempts"] >= 1, because="it is retried by itself"
+        lambda: deployment.refused(task_id)["attempts"] >= 1, because="it is retried by itself"
     )
     deployment.query(ALLOW.format(table="payment_sessions"))
     is_resolved(deployment, task_id, session_id)
@@ -70,7 +60,7 @@ def test_a_track_that_an_exclusion_refuses_is_kept_and_taken_when_it_is_gone(
 
     task_id = deployment.track(second, reference="order-1")
 
-    assert refused(deployment, task_id)["field"] == "unforeseen"
+    assert deployment.refused(task_id)["field"] == "unforeseen"
     deployment.query("ALTER TABLE payment_sessions DROP CONSTRAINT once")
     is_resolved(deployment, task_id, second)
 
@@ -90,7 +80,7 @@ def test_a_message_that_cannot_even_be_kept_stays_with_the_broker(
 
     deployment.query(ALLOW.format(table="refused_messages"))
 
-    assert refused(deployment, wrong)["field"] == "session_id"
+    assert deployment.refused(wrong)["field"] == "session_id"
     assert len(deployment.query("SELECT * FROM refused_messages")) == 1
 
 
@@ -101,5 +91,5 @@ def test_a_task_id_that_cannot_be_stored_loses_no_message(deployment: Deployment
     )
     last = deployment.send("payment_sessions.track", str(uuid.uuid4()), kind="x")
 
-    refused(deployment, last)
-    assert refused(deployment, "t???")["field"] == "session_id"
+    deployment.refused(last)
+    assert deployment.refused("t???")["field"] == "session_id"

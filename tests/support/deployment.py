@@ -165,6 +165,14 @@ class Deployment:
         rows = self.query("SELECT * FROM payment_sessions WHERE session_id = %s", session_id)
         return rows[0] if rows else None
 
+    def refused(self, task_id: str) -> dict[str, Any]:
+        """The refused message with this task id; waits for it."""
+        return eventually(
+            lambda: self.query("SELECT * FROM refused_messages WHERE task_id = %s", task_id),
+            within=60,
+            because="the message is kept",
+        )[0]
+
     def transitions(self, session_id: str) -> list[str]:
         """The statuses it went through, in order."""
         rows = self.query(

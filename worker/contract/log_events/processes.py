@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from worker.contract.log_events.model import OUTAGE, REPORT, LogEvent
 
-_SENDER = "correct the program that sends to the worker's queues"
-
 PROCESSES = (
     LogEvent(
         *("setting_ignored", "warning", ("setting", "meant")),
